@@ -1,0 +1,206 @@
+"""The backend contract: what an engine's plugin implements, and the facts it declares.
+
+A backend *type* is a plugin; a backend *instance* is a name in the configuration. A backend holds no lifecycle
+rule: it makes the calls and translates words. Every method may be called again with the same arguments and then
+does nothing new, except `resume`, which the core never repeats without having looked (law, O4).
+
+Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `EngineRefused`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
+
+
+class Cascade(StrEnum):
+    """What an engine does by itself to executions it links natively."""
+
+    PAUSE_DOWN = "pause_down"
+    PAUSE_UP = "pause_up"
+    RESUME_DOWN = "resume_down"
+    CANCEL_DOWN = "cancel_down"
+    RERUN_UP = "rerun_up"  # re-running a task of a child re-opens its ancestors
+
+
+class ResumeUp(StrEnum):
+    """When an engine, by itself, resumes the parent of a resumed child (R4)."""
+
+    NEVER = "never"
+    LAST_PAUSED = "last_paused"  # when no other task under that parent is paused, and so on up
+    ALWAYS = "always"
+
+
+class PartialRerun(StrEnum):
+    """Whether an engine re-runs only the failed items of a with-items task (X6)."""
+
+    YES = "yes"
+    NO = "no"
+    LAST_FAILED = "last_failed"  # right only when the last item failed, or items run one at a time
+
+
+class JoinUnderPause(StrEnum):
+    """What a join does when its last inbound task ends under a pause (P5)."""
+
+    HELD = "held"
+    MAY_SLIP = "may_slip"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Facts about an engine. They save requests and refuse harm; what happened is only believed when seen (O4).
+
+    `verbs`: verbs the engine itself has. `delayed_starts_under_pause`: a delayed task (wait-before, retry, items
+    behind a concurrency limit) starts its action although its workflow is paused or canceled.
+    """
+
+    verbs: frozenset[Verb]
+    cascades: frozenset[Cascade] = frozenset()
+    resume_up: ResumeUp = ResumeUp.NEVER
+    partial_rerun: PartialRerun = PartialRerun.YES
+    join_under_pause: JoinUnderPause = JoinUnderPause.HELD
+    delayed_starts_under_pause: bool = False
+    hosts_children: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A workflow definition as text, and where it came from (for messages)."""
+
+    text: str
+    source: str = "definition"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a deployment made available: the names of the workflows, the one to start by default first."""
+
+    workflows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """A start. `id` is chosen by the bridge: starting the same id twice starts once."""
+
+    id: str
+    workflow: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict)
+    definition: Definition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRerun:
+    """A task to run again, by the engine's id of the task. `reset` false: only its failed items (X6)."""
+
+    task: str
+    reset: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One execution in a backend's list."""
+
+    ref: Ref
+    workflow: str
+    raw: str
+    created: float | None = None
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `check` found: the engine's own version and a sentence on how it was reached."""
+
+    version: str
+    detail: str = ""
+
+
+class Backend(ABC):
+    """One engine instance. Built with the instance's name and its options from the configuration.
+
+    The constructor makes no connection: an engine that is down is found by the first call.
+    """
+
+    #: The type's name, as in the entry point.
+    type: ClassVar[str]
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+        self.options = dict(options)
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """The facts of this instance."""
+
+    @abstractmethod
+    def validate(self, definition: Definition) -> Deployed:
+        """Check a definition and name its workflows, leaving the engine as it was.
+
+        Raises `InvalidInput` with line and column where the text is wrong.
+        """
+
+    @abstractmethod
+    def deploy(self, definition: Definition) -> Deployed:
+        """Make a definition's workflows known to the engine, new or updated."""
+
+    @abstractmethod
+    def start(self, request: StartRequest) -> Ref:
+        """Start an execution under the id that the bridge chose; a second call with the same id starts nothing."""
+
+    @abstractmethod
+    def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:
+        """Look at whole native trees, by the engine ids of their roots, in as few requests as the engine allows.
+
+        Each value lists the root first and parents before their children. An id that the engine no longer has
+        is missing from the answer. An id that is not a root gives the tree of its root.
+        """
+
+    @abstractmethod
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:  # noqa: A002
+        """Inputs, results and the places of items: of these tasks (engine task ids), or of all."""
+
+    @abstractmethod
+    def pause(self, id: str) -> None:  # noqa: A002
+        """Ask the engine to pause the execution. Pausing a paused one changes nothing."""
+
+    @abstractmethod
+    def resume(self, id: str, revision: str) -> None:  # noqa: A002
+        """Ask the engine to resume the execution that was paused at `revision`. Sent once, never repeated."""
+
+    @abstractmethod
+    def cancel(self, id: str) -> None:  # noqa: A002
+        """Ask the engine to cancel the execution. Canceling an ended one is no error."""
+
+    @abstractmethod
+    def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:  # noqa: A002
+        """Run errored tasks of an errored execution again, within the same engine execution (X2)."""
+
+    def skip(self, id: str, tasks: Sequence[str]) -> None:  # noqa: A002
+        """Skip errored tasks of an errored execution (K1). Only called where `Verb.SKIP` is declared."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
+        """Root executions that the engine knows, newest first, at most `limit`."""
+
+    @abstractmethod
+    def check(self) -> Health:
+        """Whether the engine answers, with which version, and whether it accepts the credentials."""
+
+    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:  # noqa: A002
+        """End the waiting action `key` of execution `id` with `succeeded`, `errored` or `canceled` and a result.
+
+        Only called where `hosts_children` is declared. Reporting to an ended action changes nothing.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back connections. Called once, at the end."""
+        return

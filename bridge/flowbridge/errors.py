@@ -1,0 +1,117 @@
+"""Every error flowbridge raises on purpose.
+
+::
+
+    FlowbridgeError
+    +-- CallerError            the caller asked for something that cannot be
+    |   +-- InvalidInput       exit 2   a file, an option or a value is wrong
+    |   +-- LedgerError        exit 2   the ledger cannot be read or written as it is
+    |   +-- Rejected           exit 3   the law says no; names its rule
+    |   +-- Timeout            exit 9   waiting ended before what was waited for
+    +-- EngineError            an engine, or the way to it, is at fault
+        +-- NotFound           exit 4   the engine (or the ledger) has no such thing
+        +-- Unavailable        exit 5   no answer; may be tried again
+        +-- EngineRefused      exit 6   the engine said no, in its own words
+        +-- Unsupported        exit 6   the engine has no such verb and nothing can stand in
+
+A backend raises `NotFound`, `Unavailable` and `EngineRefused` and nothing else on purpose.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FlowbridgeError(Exception):
+    """The root. `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class CallerError(FlowbridgeError):
+    """The caller's fault: nothing was changed."""
+
+    exit_code = 2
+
+
+class InvalidInput(CallerError):
+    """A file, an option or a value is wrong.
+
+    `source` is a file name or another place the text came from; `line` and `column` count from one and are
+    None where the input has no such place.
+    """
+
+    def __init__(
+        self, message: str, *, source: str | None = None, line: int | None = None, column: int | None = None
+    ) -> None:
+        place = ":".join(str(part) for part in (source, line, column) if part is not None)
+        super().__init__(f"{place}: {message}" if place else message)
+        self.source, self.line, self.column = source, line, column
+
+
+class LedgerError(CallerError):
+    """The ledger cannot be used: unreadable, written by a newer release, or out of room."""
+
+
+class Rejected(CallerError):
+    """The law says no; nothing was changed anywhere (O2).
+
+    `rule` is the rule's number in the law, `reason` one word for programs (`already`, `not_running`, ...),
+    `execution` the id of the execution it was judged on, `accept` the rule to name in `--accept` where going
+    ahead is possible.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self, message: str, *, rule: str, reason: str, execution: str = "", accept: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.rule, self.reason, self.execution, self.accept = rule, reason, execution, accept
+
+
+class Timeout(CallerError):
+    """What was waited for did not come in time. Nothing is lost: the wait can be taken up again."""
+
+    exit_code = 9
+
+
+class EngineError(FlowbridgeError):
+    """An engine, or the way to it, is at fault."""
+
+    exit_code = 5
+
+
+class NotFound(EngineError):
+    """There is no such execution, workflow or task where it was looked for."""
+
+    exit_code = 4
+
+
+class Unavailable(EngineError):
+    """The engine did not answer (refused, timed out, 5xx, 429). The same call may succeed later.
+
+    `unsent` is true where it is certain that the request never reached the engine.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, unsent: bool = False) -> None:
+        super().__init__(message)
+        self.unsent = unsent
+
+
+class EngineRefused(EngineError):
+    """The engine said no. The message carries the engine's own words."""
+
+    exit_code = 6
+
+
+class Unsupported(EngineError):
+    """The engine has no such verb, and the bridge cannot do it for it (O10)."""
+
+    exit_code = 6

@@ -1,0 +1,91 @@
+"""The role of an engine that runs where the bridge runs.
+
+A local engine keeps one native tree (a root execution and its sub-workflows) in a `Session`. The session's state
+is a set of rows, key to JSON text; whatever changes is handed to `flush` in one batch, which the ledger writes in
+one transaction. A session loaded from the rows of another process goes on exactly there.
+
+Verbs arrive as `Command`s through the ledger, so any process can control a run that another one holds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowbridge.model import ExecutionLook, ExecutionRead
+
+#: Rows to write; None deletes the row.
+Changes = Mapping[str, str | None]
+Flush = Callable[[Changes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One verb for one execution of a session. `args` is plain JSON data.
+
+    =========  ==========================================================================
+    name       args
+    =========  ==========================================================================
+    start      workflow, input, env, definition (text), source
+    pause
+    resume     revision: the one the caller saw; another one now means it is refused
+    cancel
+    rerun      tasks: list of [task id, reset]
+    skip       tasks: list of task ids
+    report     key (of the waiting action), status, result
+    recover    assume: "failed" or "rerun", for leaves whose end nobody saw
+    =========  ==========================================================================
+    """
+
+    id: str
+    name: str
+    execution: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Session(ABC):
+    """One native tree in this process. Not safe for several threads: one thread calls all of it.
+
+    Loading runs nothing: `look` and `read` work at once; only `advance` goes on with the work.
+    """
+
+    @abstractmethod
+    def apply(self, command: Command) -> None:
+        """Carry out a verb on the state, flushing nothing by itself. The same command id twice does nothing.
+
+        Raises `EngineRefused` or `NotFound` and has then changed nothing.
+        """
+
+    @abstractmethod
+    def look(self) -> tuple[ExecutionLook, ...]:
+        """The whole tree, the root first, parents before children."""
+
+    @abstractmethod
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:  # noqa: A002
+        """Inputs, results and items of one execution."""
+
+    @abstractmethod
+    def changes(self) -> Changes:
+        """The rows that changed since they were last asked for or flushed."""
+
+    @abstractmethod
+    def advance(self, *, until: Callable[[], bool]) -> None:
+        """Do all that can be done now without waiting; `until()` true ends it early, at a task boundary.
+
+        Changes are flushed before any action with an effect outside begins, and when there is nothing more to do.
+        """
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Return when an action has ended, a timer is due, or after `seconds`."""
+
+    @property
+    @abstractmethod
+    def settled(self) -> bool:
+        """True when nothing runs here and nothing will without a command: every execution paused or ended."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop threads and timers. Actions under way are left as they are, without a result."""

@@ -1,0 +1,218 @@
+"""The words of the law as data: statuses, what an engine shows, what the bridge keeps. No I/O.
+
+Everything here is immutable. `ExecutionLook` and `TaskLook` are what a backend reports after looking at its
+engine; `Record` is what the bridge keeps of one run; `Snapshot` joins both into a whole tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Status(StrEnum):
+    """Status of an execution, as every command shows it (S1)."""
+
+    REQUESTED = "requested"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+    CANCELING = "canceling"
+    CANCELED = "canceled"
+    SUCCEEDED = "succeeded"
+    ERRORED = "errored"
+    ABANDONED = "abandoned"
+
+
+class TaskStatus(StrEnum):
+    """Status of a task or of an item (S1)."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    CANCELING = "canceling"
+    CANCELED = "canceled"
+    SUCCEEDED = "succeeded"
+    ERRORED = "errored"
+    SKIPPED = "skipped"
+
+
+class EngineState(StrEnum):
+    """An engine's own word for an execution, translated by its backend and not yet judged (S3)."""
+
+    ABSENT = "absent"  # the bridge has not started it (P6): never reported by a backend
+    REQUESTED = "requested"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELED = "canceled"
+    SUCCEEDED = "succeeded"
+    ERRORED = "errored"
+    ABANDONED = "abandoned"  # a local runner died (S6)
+    GONE = "gone"  # the engine no longer has it (S7)
+
+
+class Want(StrEnum):
+    """What the bridge wants of an execution: the last verb that was accepted for it."""
+
+    RUN = "run"
+    HOLD = "hold"
+    CANCEL = "cancel"
+
+
+class Verb(StrEnum):
+    """The verbs of the law that change an execution."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RERUN = "re-run"
+    SKIP = "skip"
+    RECOVER = "recover"
+
+
+class Ref(NamedTuple):
+    """One execution at one engine: the backend instance's name and the engine's own id."""
+
+    backend: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.backend}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLook:
+    """One task as its engine shows it.
+
+    `active` is judged by actions, not by the engine's word (S2): an action of the task runs or is delayed, an
+    item's action does, or a sub-workflow was asked for and is not there yet. Children that are there are not
+    counted here: they are looked at themselves.
+    `status` is the engine's own word for the task, translated. `raw` is that word as it came.
+    `starts` counts the actions and children ever begun for this task; it only grows, so a re-run shows.
+    `items` is the number of items of a with-items task, None for any other task.
+    `serial` tells that items run one at a time (`concurrency: 1`). `handled` tells that an error of it was
+    handled by the workflow. `running` lists what runs now (leaf actions), in words for a person.
+    """
+
+    id: str
+    name: str
+    status: TaskStatus
+    raw: str = ""
+    active: bool = False
+    starts: int = 0
+    items: int | None = None
+    serial: bool = False
+    running: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentLink:
+    """Where an execution hangs: the parent's engine id, the task there, and the item's index (None: no items)."""
+
+    id: str
+    task: str
+    item: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingChild:
+    """A task of a host that waits for an execution elsewhere. `key` names the waiting action at the engine."""
+
+    key: str
+    task: str
+    item: int | None
+    target: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionLook:
+    """One execution as its engine shows it, tasks in the order they were created.
+
+    `revision` is opaque: it differs whenever the engine changed the execution's state in between, so a resume
+    that was taken can be told from one that was not. `created` and `ended` are seconds since the epoch.
+    `unknown` lists leaf tasks whose end nobody saw (an abandoned local run).
+    """
+
+    ref: Ref
+    state: EngineState
+    raw: str = ""
+    revision: str = ""
+    workflow: str = ""
+    parent: ParentLink | None = None
+    tasks: tuple[TaskLook, ...] = ()
+    waiting: tuple[WaitingChild, ...] = ()
+    error: str = ""
+    created: float | None = None
+    ended: float | None = None
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRead:
+    """One item of a with-items task, at its place."""
+
+    index: int
+    status: TaskStatus
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRead:
+    """What a task was given and gave. `items` is None where there are none or their places cannot be told."""
+
+    id: str
+    name: str
+    status: TaskStatus
+    result: Any = None
+    published: Mapping[str, Any] = field(default_factory=dict)
+    items: tuple[ItemRead, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRead:
+    """Inputs and results of one execution, read when somebody asks for them."""
+
+    input: Mapping[str, Any] = field(default_factory=dict)
+    output: Any = None
+    tasks: tuple[TaskRead, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the bridge keeps of one run, under the bridge's own id.
+
+    `want`, `status`, `seen`, `revision` and `resumed_at` are what the law needs from one look to the next;
+    `tree` is the same for every record of a tree, re-runs included. `parent` joins engine executions, so that a
+    parent's newest record is always the current one (Words in the law).
+    `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
+    """
+
+    id: str
+    tree: str
+    ref: Ref
+    workflow: str = ""
+    parent: Ref | None = None
+    parent_task: str = ""
+    item: int | None = None
+    native: bool = True
+    want: Want = Want.RUN
+    status: Status = Status.REQUESTED
+    seen: EngineState = EngineState.REQUESTED
+    raw: str = ""
+    revision: str = ""
+    resumed_at: str | None = None
+    held_by: str = ""
+    gone: bool = False
+    superseded_by: str = ""
+    rerun_of: str = ""
+    error: str = ""
+    actor: str = ""
+    created: float = 0.0
+    looked: float = 0.0

@@ -1,0 +1,1 @@
+"""The backend for OpenStack Mistral, over its v2 HTTP API."""
