@@ -163,26 +163,26 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:  # noqa: A002
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """Inputs, results and the places of items: of these tasks (engine task ids), or of all."""
 
     @abstractmethod
-    def pause(self, id: str) -> None:  # noqa: A002
+    def pause(self, id: str) -> None:
         """Ask the engine to pause the execution. Pausing a paused one changes nothing."""
 
     @abstractmethod
-    def resume(self, id: str, revision: str) -> None:  # noqa: A002
+    def resume(self, id: str, revision: str) -> None:
         """Ask the engine to resume the execution that was paused at `revision`. Sent once, never repeated."""
 
     @abstractmethod
-    def cancel(self, id: str) -> None:  # noqa: A002
+    def cancel(self, id: str) -> None:
         """Ask the engine to cancel the execution. Canceling an ended one is no error."""
 
     @abstractmethod
-    def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:  # noqa: A002
+    def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:
         """Run errored tasks of an errored execution again, within the same engine execution (X2)."""
 
-    def skip(self, id: str, tasks: Sequence[str]) -> None:  # noqa: A002
+    def skip(self, id: str, tasks: Sequence[str]) -> None:
         """Skip errored tasks of an errored execution (K1). Only called where `Verb.SKIP` is declared."""
         raise NotImplementedError
 
@@ -194,7 +194,7 @@ class Backend(ABC):
     def check(self) -> Health:
         """Whether the engine answers, with which version, and whether it accepts the credentials."""
 
-    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:  # noqa: A002
+    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:
         """End the waiting action `key` of execution `id` with `succeeded`, `errored` or `canceled` and a result.
 
         Only called where `hosts_children` is declared. Reporting to an ended action changes nothing.

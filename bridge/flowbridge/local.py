@@ -63,7 +63,7 @@ class Session(ABC):
         """The whole tree, the root first, parents before children."""
 
     @abstractmethod
-    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:  # noqa: A002
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """Inputs, results and items of one execution."""
 
     @abstractmethod

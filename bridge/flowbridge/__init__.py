@@ -1,0 +1,1 @@
+"""flowbridge: one law for the executions of many workflow engines."""

@@ -1,0 +1,1 @@
+"""The command line of flowbridge: commands and their rendering, nothing else."""
