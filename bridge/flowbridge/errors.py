@@ -67,9 +67,7 @@ class Rejected(CallerError):
 
     exit_code = 3
 
-    def __init__(
-        self, message: str, *, rule: str, reason: str, execution: str = "", accept: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, rule: str, reason: str, execution: str = "", accept: str | None = None) -> None:
         super().__init__(message)
         self.rule, self.reason, self.execution, self.accept = rule, reason, execution, accept
 
