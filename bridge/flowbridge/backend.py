@@ -12,60 +12,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, ClassVar
 
-from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
-
-
-class Cascade(StrEnum):
-    """What an engine does by itself to executions it links natively."""
-
-    PAUSE_DOWN = "pause_down"
-    PAUSE_UP = "pause_up"
-    RESUME_DOWN = "resume_down"
-    CANCEL_DOWN = "cancel_down"
-    RERUN_UP = "rerun_up"  # re-running a task of a child re-opens its ancestors
-
-
-class ResumeUp(StrEnum):
-    """When an engine, by itself, resumes the parent of a resumed child (R4)."""
-
-    NEVER = "never"
-    LAST_PAUSED = "last_paused"  # when no other task under that parent is paused, and so on up
-    ALWAYS = "always"
-
-
-class PartialRerun(StrEnum):
-    """Whether an engine re-runs only the failed items of a with-items task (X6)."""
-
-    YES = "yes"
-    NO = "no"
-    LAST_FAILED = "last_failed"  # right only when the last item failed, or items run one at a time
-
-
-class JoinUnderPause(StrEnum):
-    """What a join does when its last inbound task ends under a pause (P5)."""
-
-    HELD = "held"
-    MAY_SLIP = "may_slip"
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """Facts about an engine. They save requests and refuse harm; what happened is only believed when seen (O4).
-
-    `verbs`: verbs the engine itself has. `delayed_starts_under_pause`: a delayed task (wait-before, retry, items
-    behind a concurrency limit) starts its action although its workflow is paused or canceled.
-    """
-
-    verbs: frozenset[Verb]
-    cascades: frozenset[Cascade] = frozenset()
-    resume_up: ResumeUp = ResumeUp.NEVER
-    partial_rerun: PartialRerun = PartialRerun.YES
-    join_under_pause: JoinUnderPause = JoinUnderPause.HELD
-    delayed_starts_under_pause: bool = False
-    hosts_children: bool = False
+from flowbridge.capabilities import Capabilities, Cascade, JoinUnderPause, PartialRerun, ResumeUp
+from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +45,6 @@ class StartRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskRerun:
-    """A task to run again, by the engine's id of the task. `reset` false: only its failed items (X6)."""
-
-    task: str
-    reset: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Listed:
     """One execution in a backend's list."""
 
@@ -119,6 +61,22 @@ class Health:
 
     version: str
     detail: str = ""
+
+
+__all__ = [
+    "Backend",
+    "Capabilities",
+    "Cascade",
+    "Definition",
+    "Deployed",
+    "Health",
+    "JoinUnderPause",
+    "Listed",
+    "PartialRerun",
+    "ResumeUp",
+    "StartRequest",
+    "TaskRerun",
+]
 
 
 class Backend(ABC):

@@ -184,6 +184,13 @@ class ExecutionRead:
     tasks: tuple[TaskRead, ...] = ()
 
 
+class TaskRerun(NamedTuple):
+    """A task to run again, by the engine's id of the task. `reset` false: only its failed items (X6)."""
+
+    task: str
+    reset: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What the bridge keeps of one run, under the bridge's own id.
@@ -191,6 +198,8 @@ class Record:
     `want`, `status`, `seen`, `revision` and `resumed_at` are what the law needs from one look to the next;
     `tree` is the same for every record of a tree, re-runs included. `parent` joins engine executions, so that a
     parent's newest record is always the current one (Words in the law).
+    `native` tells that the engine itself links it to its parent; otherwise the bridge does, and `key` names the
+    parent's waiting action.
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
     """
 
@@ -202,6 +211,7 @@ class Record:
     parent_task: str = ""
     item: int | None = None
     native: bool = True
+    key: str = ""
     want: Want = Want.RUN
     status: Status = Status.REQUESTED
     seen: EngineState = EngineState.REQUESTED
@@ -216,3 +226,45 @@ class Record:
     actor: str = ""
     created: float = 0.0
     looked: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One execution of a tree: its current record beside what a fresh look showed.
+
+    `parent` is the parent's place in the snapshot, -1 for the root. `reachable` is false where the engine did not
+    answer; state, revision and tasks are then those of the last look.
+    """
+
+    record: Record
+    parent: int
+    state: EngineState
+    revision: str = ""
+    raw: str = ""
+    tasks: tuple[TaskLook, ...] = ()
+    waiting: tuple[WaitingChild, ...] = ()
+    error: str = ""
+    reachable: bool = True
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole tree, whatever engines it lives on: the root first, parents before their children."""
+
+    nodes: tuple[Node, ...]
+
+    def place(self, record_id: str) -> int:
+        """The place of a record in the tree. Raises `KeyError` where it has none."""
+        for place, node in enumerate(self.nodes):
+            if node.record.id == record_id:
+                return place
+        raise KeyError(record_id)
+
+    def children(self) -> list[list[int]]:
+        """For every node the places of its children, oldest first."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for place, node in enumerate(self.nodes):
+            if node.parent >= 0:
+                found[node.parent].append(place)
+        return found

@@ -1,0 +1,164 @@
+"""What is wanted, turned into steps: the smallest set of calls that the engines need (O1).
+
+Pauses and cancels go roots first, resumes leaves first. An engine that cascades gets one call for each region that
+it links natively, and none for a node whose native parent gets the same call: a second, stale call does harm.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from flowbridge.capabilities import Cascade, JoinUnderPause
+from flowbridge.law.fold import Facts, ended
+from flowbridge.law.tables import TERMINAL
+from flowbridge.model import EngineState, Node, Ref, Snapshot, TaskRerun, TaskStatus, Want
+
+
+class Action(StrEnum):
+    """What is done to an execution."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    START = "start"
+    REPORT = "report"
+    RERUN = "re-run"
+    SKIP = "skip"
+    REOPEN = "re-open"
+    LEAVE = "leave"
+
+
+class Step(NamedTuple):
+    """One call to one engine. `revision` is what the look showed; `tasks` belong to re-run and skip."""
+
+    action: Action
+    record: str
+    ref: Ref
+    revision: str = ""
+    tasks: tuple[TaskRerun, ...] = ()
+
+
+class Line(NamedTuple):
+    """What the plan says of one execution. `by` is "bridge", "engine", or "" where it is left alone."""
+
+    record: str
+    ref: Ref
+    workflow: str
+    status: str
+    action: Action
+    by: str
+    reason: str
+
+
+class Plan(NamedTuple):
+    """Steps in the order in which they are sent, a line for every execution, and what the engines may still do."""
+
+    steps: tuple[Step, ...]
+    lines: tuple[Line, ...]
+    warnings: tuple[str, ...] = ()
+
+
+_NEEDS: dict[Want, dict[EngineState, Action]] = {
+    Want.HOLD: {EngineState.RUNNING: Action.PAUSE},
+    Want.CANCEL: {
+        EngineState.REQUESTED: Action.CANCEL,
+        EngineState.RUNNING: Action.CANCEL,
+        EngineState.PAUSED: Action.CANCEL,
+        EngineState.ABANDONED: Action.CANCEL,
+    },
+    Want.RUN: {EngineState.PAUSED: Action.RESUME, EngineState.ABSENT: Action.START},
+}
+
+_CASCADE = {
+    Action.PAUSE: Cascade.PAUSE_DOWN,
+    Action.RESUME: Cascade.RESUME_DOWN,
+    Action.CANCEL: Cascade.CANCEL_DOWN,
+}
+
+_LEFT = {
+    EngineState.ABSENT: "not started while it is held (P6)",
+    EngineState.REQUESTED: "not running yet; the next pass looks again (P6)",
+    EngineState.RUNNING: "runs, as wanted",
+    EngineState.PAUSED: "is paused, as wanted",
+    EngineState.CANCELED: "is canceled",
+    EngineState.SUCCEEDED: "has succeeded",
+    EngineState.ERRORED: "has errored",
+    EngineState.ABANDONED: "its runner died: recover, cancel or re-run it (S6)",
+    EngineState.GONE: "its engine no longer has it (S7)",
+}
+
+
+def decide(snapshot: Snapshot, facts: Facts) -> Plan:
+    """The steps that bring the engines to what is wanted, and a reason for every execution left alone.
+
+    Linear in the number of executions. An execution whose engine does not answer gets no step: it stays open (O2).
+    """
+    actions = _calls(snapshot, facts)
+    first: list[Step] = []
+    last: list[Step] = []
+    lines = []
+    for node, (action, by) in zip(snapshot.nodes, actions, strict=True):
+        record = node.record
+        lines.append(Line(record.id, record.ref, record.workflow, record.status, action, by, _reason(node, action, by)))
+        if by == "bridge":
+            step = Step(action, record.id, record.ref, node.revision)
+            (last if action is Action.RESUME else first).append(step)
+    last.reverse()
+    return Plan((*first, *last), tuple(lines), warnings(snapshot, facts))
+
+
+def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
+    """What an engine may still do under a pause or a cancel, against the law (O8, P5)."""
+    found = []
+    for node in snapshot.nodes:
+        if node.record.want is Want.RUN or ended(node) or not node.tasks:
+            continue
+        fact = facts[node.record.ref.backend]
+        waiting = [task for task in node.tasks if task.status is TaskStatus.WAITING]
+        joins = ", ".join(task.name for task in waiting if not task.active)
+        delayed = ", ".join(task.name for task in waiting if task.active)
+        busy = any(task.active for task in node.tasks)
+        if joins and busy and node.record.want is Want.HOLD and fact.join_under_pause is JoinUnderPause.MAY_SLIP:
+            found.append(f"{node.record.ref}: {joins} may start under the pause when the last inbound task ends (P5)")
+        if delayed and fact.delayed_starts_under_pause:
+            found.append(f"{node.record.ref}: delayed task {delayed} may still start its action (P5, C2)")
+    return tuple(found)
+
+
+def _calls(snapshot: Snapshot, facts: Facts) -> list[tuple[Action, str]]:
+    nodes = snapshot.nodes
+    calls: list[tuple[Action, str]] = []
+    for node in nodes:
+        action = _wanted(node, nodes[node.parent] if node.parent >= 0 else None)
+        by = "" if action is Action.LEAVE else "bridge"
+        cascade = _CASCADE.get(action)
+        if cascade is not None and node.record.native and node.parent >= 0:
+            same = calls[node.parent][0] is action
+            if same and cascade in facts[node.record.ref.backend].cascades:
+                by = "engine"
+        calls.append((action, by))
+    return calls
+
+
+def _wanted(node: Node, parent: Node | None) -> Action:
+    if not node.reachable or node.record.gone:
+        return Action.LEAVE
+    if node.record.key and parent is not None and _to_report(node, parent):
+        return Action.REPORT
+    return _NEEDS[node.record.want].get(node.state, Action.LEAVE)
+
+
+def _to_report(node: Node, parent: Node) -> bool:
+    """An ended child is reported, to a held parent only after its resume."""
+    over = node.record.status in TERMINAL
+    going_on = parent.state is EngineState.RUNNING and parent.record.want is not Want.HOLD
+    return over and going_on and any(waiting.key == node.record.key for waiting in parent.waiting)
+
+
+def _reason(node: Node, action: Action, by: str) -> str:
+    if action is not Action.LEAVE:
+        return "its engine does it with the parent" if by == "engine" else ""
+    if not node.reachable:
+        return f"{node.record.ref.backend} does not answer; it stays open (O2)"
+    return _LEFT[node.state]

@@ -1,0 +1,212 @@
+"""The status fold (S) and what was changed from outside (P7, O12).
+
+`settle` takes a snapshot and gives it back with its records brought up to what the look showed. It is the only
+place where a status is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from flowbridge.capabilities import Capabilities, Cascade
+from flowbridge.law.tables import ACTIVE, ENDED, FOLD, TERMINAL
+from flowbridge.model import EngineState, Node, Record, Snapshot, Status, Want
+
+ENGINE = "engine"
+
+#: Each backend instance's capabilities, by its name.
+Facts = Mapping[str, Capabilities]
+
+
+class Kind(StrEnum):
+    """What `settle` found that nobody asked the bridge for."""
+
+    PAUSED_ITSELF = "paused_itself"  # P7
+    RESUMED_OUTSIDE = "resumed_outside"  # O12
+    CANCELED_OUTSIDE = "canceled_outside"  # O12
+    REOPENED_OUTSIDE = "reopened_outside"  # O12: ended, and active again, not by us
+    STATUS = "status"  # a status changed
+
+
+class Event(NamedTuple):
+    """One thing to write down. `record` is the record's id; `old` and `new` are its statuses."""
+
+    kind: Kind
+    record: str
+    old: Status
+    new: Status
+
+
+class Settled(NamedTuple):
+    """A snapshot with its records up to date, and what happened in between."""
+
+    snapshot: Snapshot
+    events: tuple[Event, ...]
+
+
+def birth_want(parent: Record | None) -> Want:
+    """What is wanted of an execution that was just found: what is wanted of its parent (P6)."""
+    return parent.want if parent is not None else Want.RUN
+
+
+def settle(snapshot: Snapshot, facts: Facts) -> Settled:
+    """Judge every execution of the tree by a fresh look. `facts` gives each backend instance's capabilities.
+
+    Linear in the number of executions. Records keep everything they knew of an engine that did not answer.
+    """
+    wants, events = _adopt(snapshot, facts)
+    statuses = fold(snapshot, wants)
+    if any(event.kind is Kind.PAUSED_ITSELF for event in events):
+        wants = hold_all(snapshot, wants, statuses)
+        statuses = fold(snapshot, wants)
+    nodes = []
+    for node, want, status in zip(snapshot.nodes, wants, statuses, strict=True):
+        nodes.append(_refreshed(node, want, status))
+        if status is not node.record.status:
+            events.append(_status_event(node.record, status))
+    return Settled(Snapshot(tuple(nodes)), tuple(events))
+
+
+def fold(snapshot: Snapshot, wants: list[Want]) -> list[Status]:
+    """The status of every node, children first (S2 to S7)."""
+    nodes = snapshot.nodes
+    active = [_own_activity(node) for node in nodes]
+    statuses: list[Status] = [Status.REQUESTED] * len(nodes)
+    for place in range(len(nodes) - 1, -1, -1):
+        node = nodes[place]
+        want = wants[place]
+        status = statuses[place] = _status(node, want, active=active[place])
+        parent = node.parent
+        # A branch resumed on its own does not count for its held ancestors (S4).
+        if parent >= 0 and status in ACTIVE and _counts(node, want, wants[parent]):
+            active[parent] = True
+    return statuses
+
+
+def hold_all(snapshot: Snapshot, wants: list[Want], statuses: list[Status]) -> list[Want]:
+    """Hold whatever of the tree has not ended and is not canceled (P2, P3)."""
+    return [
+        Want.HOLD if want is Want.RUN and status not in TERMINAL and not node.record.gone else want
+        for node, want, status in zip(snapshot.nodes, wants, statuses, strict=True)
+    ]
+
+
+def _own_activity(node: Node) -> bool:
+    if not node.reachable:
+        return node.record.status in ACTIVE
+    return any(task.active for task in node.tasks)
+
+
+def _counts(node: Node, want: Want, parent_want: Want) -> bool:
+    if node.state is EngineState.GONE:
+        return False
+    return not (parent_want is Want.HOLD and want is Want.RUN)
+
+
+def _status(node: Node, want: Want, *, active: bool) -> Status:
+    state = node.state
+    last = node.record.status
+    if state is EngineState.GONE:
+        return last
+    idle, busy = FOLD[want][state]
+    if not active:
+        return idle
+    # `paused` is left only by resume, by cancel, or by the engine ending it (S4).
+    return last if busy is Status.PAUSING and idle is last is Status.PAUSED else busy
+
+
+def _adopt(snapshot: Snapshot, facts: Facts) -> tuple[list[Want], list[Event]]:
+    wants = [node.record.want for node in snapshot.nodes]
+    events: list[Event] = []
+    canceled: set[int] = set()
+    cleared = _ended_by_a_child(snapshot, facts)
+    for place, node in enumerate(snapshot.nodes):
+        want = wants[place]
+        if node.parent in canceled and want is not Want.CANCEL:
+            wants[place] = Want.CANCEL
+            canceled.add(place)
+        elif node.reachable and (kind := _outside(node, want, c5=place in cleared)):
+            events.append(Event(kind, node.record.id, node.record.status, node.record.status))
+            if kind is Kind.RESUMED_OUTSIDE:
+                wants[place] = Want.RUN
+            elif kind is Kind.CANCELED_OUTSIDE:
+                wants[place] = Want.CANCEL
+                canceled.add(place)
+    return wants, events
+
+
+def _outside(node: Node, want: Want, *, c5: bool) -> Kind | None:
+    state, record = node.state, node.record
+    if state is EngineState.PAUSED and want is Want.RUN and node.revision != record.resumed_at:
+        return Kind.PAUSED_ITSELF
+    if state is EngineState.RUNNING and want is Want.HOLD and record.seen is EngineState.PAUSED:
+        return Kind.RESUMED_OUTSIDE
+    if state is EngineState.CANCELED and want is not Want.CANCEL and record.seen is not state and not c5:
+        return Kind.CANCELED_OUTSIDE
+    return None
+
+
+def _ended_by_a_child(snapshot: Snapshot, facts: Facts) -> set[int]:
+    """Executions that end canceled because of a child (C5), not because somebody canceled them.
+
+    That is so where a child was canceled on its own, and where a child that the engine would have canceled with its
+    parent goes on.
+    """
+    found = set()
+    for node in snapshot.nodes:
+        if node.parent < 0 or snapshot.nodes[node.parent].state is not EngineState.CANCELED:
+            continue
+        alone = node.record.want is Want.CANCEL or node.record.seen is EngineState.CANCELED
+        spared = node.record.native and Cascade.CANCEL_DOWN in facts[node.record.ref.backend].cascades
+        if alone or (spared and node.state is EngineState.RUNNING):
+            found.add(node.parent)
+    return found
+
+
+def _refreshed(node: Node, want: Want, status: Status) -> Node:
+    record = node.record
+    if not node.reachable:
+        fresh = record if want is record.want and status is record.status else replace(record, want=want, status=status)
+    elif node.state is EngineState.GONE:
+        fresh = record if record.gone else replace(record, gone=True)
+    elif (
+        record.want is want
+        and record.status is status
+        and record.seen is node.state
+        and record.revision == node.revision
+        and record.raw == node.raw
+        and record.error == node.error
+    ):
+        return node
+    else:
+        fresh = replace(
+            record,
+            want=want,
+            status=status,
+            seen=node.state,
+            revision=node.revision,
+            raw=node.raw,
+            error=node.error,
+            held_by=_held_by(record, want),
+            resumed_at=record.resumed_at if want is Want.RUN else None,
+        )
+    return node if fresh is record else replace(node, record=fresh)
+
+
+def _held_by(record: Record, want: Want) -> str:
+    if want is not Want.HOLD:
+        return ""
+    return record.held_by or ENGINE
+
+
+def _status_event(record: Record, status: Status) -> Event:
+    reopened = record.status in TERMINAL
+    return Event(Kind.REOPENED_OUTSIDE if reopened else Kind.STATUS, record.id, record.status, status)
+
+
+def ended(node: Node) -> bool:
+    """Whether the engine itself says that the execution has ended."""
+    return node.state in ENDED

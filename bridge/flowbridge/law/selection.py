@@ -1,0 +1,266 @@
+"""Which tasks a re-run or a skip means, and whether it may go ahead (X2 to X8, K1).
+
+Names are resolved against a fresh snapshot. Every wrong name is listed at once, and nothing is touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from flowbridge.capabilities import Cascade, PartialRerun
+from flowbridge.errors import Rejected, Unsupported
+from flowbridge.law.fold import Facts
+from flowbridge.law.tables import TERMINAL
+from flowbridge.law.verbs import Effect, ancestors, describe, reject_unless_allowed, require
+from flowbridge.model import ItemRead, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb, Want
+
+_INDEXED = re.compile(r"(?P<task>.+)\[(?P<item>\d+)\]\Z", re.DOTALL)
+
+
+class Chosen(NamedTuple):
+    """One task that was named: where it is, and the name the user gave for it."""
+
+    place: int
+    task: TaskLook
+    name: str
+
+
+#: (place, task id) -> the items at their places, or None where these cannot be told.
+Items = Mapping[tuple[int, str], tuple[ItemRead, ...] | None]
+
+
+class _Wrong(Exception):
+    """One name that does not hold; collected, never seen outside."""
+
+
+def check_rerun_whole(snapshot: Snapshot, place: int) -> Effect:
+    """X1: an ended or abandoned execution is run again from the beginning. The old one stays as it is."""
+    node = snapshot.nodes[place]
+    if not node.record.gone:
+        require(node, "re-run")
+        reject_unless_allowed(node, "re-run")
+    elif node.record.superseded_by:
+        require(node, "re-run")
+    return Effect()
+
+
+def select(snapshot: Snapshot, place: int, names: Sequence[str], verb: str) -> tuple[Chosen, ...]:
+    """The tasks that `names` mean, seen from the execution at `place` (X3, X4, X5, X8).
+
+    Raises `Rejected` with one message that lists every name that is wrong.
+    """
+    node = snapshot.nodes[place]
+    require(node, verb)
+    reject_unless_allowed(node, "skip" if verb == "skip" else "re-run --tasks")
+    _reject_unless_ancestors_errored(snapshot, place, verb)
+    children = _children_by_task(snapshot)
+    chosen: list[Chosen] = []
+    wrong: list[str] = []
+    for name in dict.fromkeys(names):
+        try:
+            chosen += [Chosen(at, task, name) for at, task in _resolve(snapshot, children, place, name)]
+        except _Wrong as problem:
+            wrong.append(str(problem))
+    if wrong:
+        raise _rejected(node.record.id, "X3", "wrong_tasks", wrong)
+    _reject_nested(snapshot, chosen)
+    return tuple(chosen)
+
+
+def rerun_effect(snapshot: Snapshot, chosen: Iterable[Chosen], no_reset: Iterable[str], facts: Facts) -> Effect:
+    """X2: the tasks to run again, by execution, and the executions that are re-opened. Raises `Unsupported` (X7)."""
+    partial = frozenset(no_reset)
+    tasks: dict[int, dict[str, TaskRerun]] = {}
+    for choice in chosen:
+        reset = choice.name not in partial
+        tasks.setdefault(choice.place, {})[choice.task.id] = TaskRerun(choice.task.id, reset)
+    reopened = _reopened(snapshot, tasks, facts, Verb.RERUN)
+    rerun = {place: tuple(chosen.values()) for place, chosen in tasks.items()}
+    return Effect(wants=dict.fromkeys(reopened, Want.RUN), reopened=reopened, rerun=rerun)
+
+
+def skip_effect(snapshot: Snapshot, chosen: Iterable[Chosen], facts: Facts) -> Effect:
+    """K1: the tasks to skip, by execution, and the executions that are re-opened. Raises `Unsupported`."""
+    tasks: dict[int, list[str]] = {}
+    for choice in chosen:
+        tasks.setdefault(choice.place, []).append(choice.task.id)
+    reopened = _reopened(snapshot, tasks, facts, Verb.SKIP)
+    skip = {place: tuple(dict.fromkeys(ids)) for place, ids in tasks.items()}
+    return Effect(wants=dict.fromkeys(reopened, Want.RUN), reopened=reopened, skip=skip)
+
+
+def partial(chosen: Iterable[Chosen], no_reset: Sequence[str], names: Sequence[str]) -> tuple[Chosen, ...]:
+    """The chosen tasks that run only their failed items. Raises `Rejected` (X6) for a name that may not be there."""
+    wrong = [f"{name}: --no-reset names a task that --tasks does not" for name in no_reset if name not in set(names)]
+    found = [choice for choice in chosen if choice.name in set(no_reset)]
+    wrong += [
+        f"{choice.name}: has no items, so --no-reset has no meaning" for choice in found if choice.task.items is None
+    ]
+    if wrong:
+        raise _rejected("", "X6", "wrong_no_reset", wrong)
+    return tuple(found)
+
+
+def check_partial(
+    snapshot: Snapshot, found: Iterable[Chosen], items: Items, facts: Facts, accept: frozenset[str]
+) -> None:
+    """X6, O8: refuse a partial re-run that the engine would get wrong, unless `X6` is accepted."""
+    for choice in found:
+        node = snapshot.nodes[choice.place]
+        fact = facts[node.record.ref.backend].partial_rerun
+        known = items.get((choice.place, choice.task.id))
+        if (
+            fact is PartialRerun.YES
+            or "X6" in accept
+            or (fact is PartialRerun.LAST_FAILED and _safe(choice.task, known))
+        ):
+            continue
+        raise Rejected(
+            f"{choice.name}: the engine of {describe(node)} would run items again that had succeeded, and may hang, "
+            f"because its last item did not fail or its items' places cannot be told (X6). Re-run it without "
+            f"--no-reset, or set subworkflows: linked for this instance, or go ahead with --accept X6.",
+            rule="X6",
+            reason="partial_rerun_unsafe",
+            execution=node.record.id,
+            accept="X6",
+        )
+
+
+def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:
+    if task.serial:
+        return True
+    if items is None or task.items is None:
+        return False
+    never_ran = len(items) < task.items
+    return never_ran or (bool(items) and items[-1].status is not TaskStatus.SUCCEEDED)
+
+
+def _children_by_task(snapshot: Snapshot) -> dict[tuple[int, str], list[int]]:
+    """(place, task id) -> its children, of each item the latest only (X5)."""
+    latest: dict[tuple[int, str, int | None], int] = {}
+    for place, node in enumerate(snapshot.nodes):
+        if node.parent >= 0:
+            latest[node.parent, node.record.parent_task, node.record.item] = place
+    found: dict[tuple[int, str], list[int]] = {}
+    for (parent, task, _), place in latest.items():
+        found.setdefault((parent, task), []).append(place)
+    return found
+
+
+def _resolve(
+    snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], place: int, name: str
+) -> list[tuple[int, TaskLook]]:
+    runs = _runs(snapshot, place, name)
+    if runs:
+        errored = [task for task in runs if task.status is TaskStatus.ERRORED]
+        if not errored:
+            raise _Wrong(f"{name}: is {runs[-1].status} in {describe(snapshot.nodes[place])}, not errored")
+        return [(place, task) for task in errored]
+    for head, rest in _splits(name):
+        if found := _matching(snapshot, children, place, head):
+            return _resolve_below(snapshot, children, found, head, rest)
+        if _runs(snapshot, place, head) or _runs(snapshot, place, _without_item(head)):
+            raise _Wrong(f"{head}: has no child execution in {describe(snapshot.nodes[place])}, so {rest} is not there")
+    there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
+    raise _Wrong(f"{name}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
+
+
+def _resolve_below(
+    snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], found: list[int], head: str, rest: str
+) -> list[tuple[int, TaskLook]]:
+    hits: list[tuple[int, TaskLook]] = []
+    problems: list[str] = []
+    for child in found:
+        node = snapshot.nodes[child]
+        if node.record.status is not Status.ERRORED:
+            problems.append(f"{head}: its {describe(node)} is {node.record.status}, not errored")
+            continue
+        try:
+            hits += _resolve(snapshot, children, child, rest)
+        except _Wrong as problem:
+            problems.append(f"{head}.{problem}")
+    if not hits:
+        raise _Wrong("; ".join(problems))
+    return hits
+
+
+def _runs(snapshot: Snapshot, place: int, name: str) -> list[TaskLook]:
+    return [task for task in snapshot.nodes[place].tasks if task.name == name]
+
+
+def _splits(name: str) -> Iterable[tuple[str, str]]:
+    """Every way to split a dotted name in two, the longest head first."""
+    for at in range(len(name) - 1, 0, -1):
+        if name[at] == "." and at + 1 < len(name):
+            yield name[:at], name[at + 1 :]
+
+
+def _matching(snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], place: int, head: str) -> list[int]:
+    runs = _runs(snapshot, place, head)
+    item = None
+    if not runs and (match := _INDEXED.match(head)):
+        runs, item = _runs(snapshot, place, match["task"]), int(match["item"])
+    found = [child for task in runs for child in children.get((place, task.id), ())]
+    return found if item is None else [child for child in found if snapshot.nodes[child].record.item == item]
+
+
+def _without_item(head: str) -> str:
+    match = _INDEXED.match(head)
+    return match["task"] if match else head
+
+
+def _reject_unless_ancestors_errored(snapshot: Snapshot, place: int, verb: str) -> None:
+    for above in ancestors(snapshot, place):
+        node = snapshot.nodes[above]
+        require(node, verb)
+        if node.record.status is not Status.ERRORED:
+            went_on = " (it handled the error and went on)" if node.record.status in TERMINAL else ""
+            raise Rejected(
+                f"{describe(snapshot.nodes[place])} cannot be re-opened: {describe(node)} above it is "
+                f"{node.record.status}{went_on}, and it would have to be errored (X8).",
+                rule="X8",
+                reason="ancestor_not_errored",
+                execution=snapshot.nodes[place].record.id,
+            )
+
+
+def _reject_nested(snapshot: Snapshot, chosen: Sequence[Chosen]) -> None:
+    named = {(choice.place, choice.task.id): choice.name for choice in chosen}
+    wrong = []
+    for choice in chosen:
+        node = snapshot.nodes[choice.place]
+        while node.parent >= 0:
+            outer = named.get((node.parent, node.record.parent_task))
+            if outer is not None:
+                wrong.append(f"{choice.name}: lies inside {outer}, which is named as well; name one of them")
+            node = snapshot.nodes[node.parent]
+    if wrong:
+        raise _rejected("", "X4", "nested_tasks", list(dict.fromkeys(wrong)))
+
+
+def _reopened(snapshot: Snapshot, places: Iterable[int], facts: Facts, verb: Verb) -> tuple[int, ...]:
+    found = set()
+    for place in places:
+        found |= {place, *ancestors(snapshot, place)}
+        _reject_unsupported(snapshot, place, facts, verb)
+    return tuple(sorted(found))
+
+
+def _reject_unsupported(snapshot: Snapshot, place: int, facts: Facts, verb: Verb) -> None:
+    node = snapshot.nodes[place]
+    backend = node.record.ref.backend
+    if verb not in facts[backend].verbs:
+        raise Unsupported(f"{verb} of {describe(node)} is unsupported: the engine of {backend} cannot do it.")
+    while node.parent >= 0:
+        above = snapshot.nodes[node.parent]
+        if not node.record.native or Cascade.RERUN_UP not in facts[node.record.ref.backend].cascades:
+            raise Unsupported(
+                f"{verb} inside {describe(node)} is unsupported: nothing can re-open {describe(above)} above it (X7)."
+            )
+        node = above
+
+
+def _rejected(execution: str, rule: str, reason: str, wrong: list[str]) -> Rejected:
+    return Rejected(f"nothing was done ({rule}): " + "; ".join(wrong), rule=rule, reason=reason, execution=execution)

@@ -1,0 +1,229 @@
+"""The checks of pause, resume and cancel, and what each makes the bridge want (P, R, C).
+
+A check either raises `Rejected`, having changed nothing, or gives an `Effect`: plain data that `apply` puts on a
+snapshot, for a dry run as for the real thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from flowbridge.capabilities import Cascade, ResumeUp
+from flowbridge.errors import Rejected
+from flowbridge.law.fold import Facts
+from flowbridge.law.tables import ALLOWED, ALREADY, TERMINAL, possible
+from flowbridge.model import EngineState, Node, Snapshot, Status, TaskRerun, TaskStatus, Want
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an accepted verb changes, by places in the snapshot it was checked on.
+
+    `wants` is what is wanted from now on; `reopened` are the executions that get a new record (X2), ancestors
+    first; `rerun` and `skip` are the tasks to hand to the engines, by the execution they belong to.
+    """
+
+    wants: Mapping[int, Want] = field(default_factory=dict)
+    reopened: tuple[int, ...] = ()
+    rerun: Mapping[int, tuple[TaskRerun, ...]] = field(default_factory=dict)
+    skip: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:
+    """The snapshot with an effect's wants on its records. A resume notes the revision it was recorded at."""
+    nodes = list(snapshot.nodes)
+    for place, want in effect.wants.items():
+        node = nodes[place]
+        paused = want is Want.RUN and node.state is EngineState.PAUSED
+        record = replace(
+            node.record,
+            want=want,
+            held_by=actor if want is Want.HOLD else "",
+            resumed_at=node.revision if paused else None,
+        )
+        nodes[place] = replace(node, record=record)
+    return Snapshot(tuple(nodes))
+
+
+def check_pause(snapshot: Snapshot, place: int) -> Effect:
+    """P1, P2, P3: a running execution; then the whole tree is held."""
+    node = snapshot.nodes[place]
+    require(node, "pause")
+    alone = [below for below in descendants(snapshot, place) if _resumed_alone(snapshot, below)]
+    if node.record.status is Status.PAUSED and alone:
+        branch = snapshot.nodes[alone[0]]
+        raise Rejected(
+            f"{describe(node)} is paused, and {describe(branch)} under it was resumed on its own: "
+            f"pause that branch, and the whole tree is paused with it (P1).",
+            rule="P1",
+            reason="branch_resumed",
+            execution=node.record.id,
+        )
+    reject_unless_allowed(node, "pause")
+    wants = {
+        below: Want.HOLD
+        for below, other in enumerate(snapshot.nodes)
+        if other.record.want is Want.RUN and not _over(other)
+    }
+    return Effect(wants=wants)
+
+
+def check_resume(snapshot: Snapshot, place: int, facts: Facts, accept: frozenset[str]) -> Effect:
+    """R1, R2, R4: a paused execution; then it and every held descendant run."""
+    node = snapshot.nodes[place]
+    require(node, "resume")
+    reject_unless_allowed(node, "resume")
+    _reject_while_ancestor_pausing(snapshot, place, facts)
+    if "R4" not in accept:
+        _reject_resume_up(snapshot, place, facts)
+    wants = {
+        below: Want.RUN
+        for below in (place, *descendants(snapshot, place))
+        if snapshot.nodes[below].record.want is Want.HOLD and not _over(snapshot.nodes[below])
+    }
+    return Effect(wants=wants)
+
+
+def check_cancel(snapshot: Snapshot, place: int) -> Effect:
+    """C1, C3: anything that has not ended, here or below; then it and every descendant is canceled."""
+    node = snapshot.nodes[place]
+    require(node, "cancel")
+    wants = {
+        below: Want.CANCEL
+        for below in (place, *descendants(snapshot, place))
+        if not _over(snapshot.nodes[below]) and snapshot.nodes[below].record.want is not Want.CANCEL
+    }
+    if node.record.status in TERMINAL and not wants:
+        reject_unless_allowed(node, "cancel")
+    return Effect(wants=wants)
+
+
+def require(node: Node, verb: str) -> None:
+    """Reject what no verb but a re-run from the beginning may touch: a superseded record (X2), a gone one (S7)."""
+    record = node.record
+    if record.superseded_by:
+        raise Rejected(
+            f"{describe(node)} was superseded by {record.superseded_by} when it was re-run: name that one (X2).",
+            rule="X2",
+            reason="superseded",
+            execution=record.id,
+        )
+    if record.gone:
+        raise Rejected(
+            f"{describe(node)} is gone: its engine no longer has it. It can only be re-run from the beginning (S7).",
+            rule="S7",
+            reason="gone",
+            execution=record.id,
+        )
+    if not node.reachable and verb not in ("pause", "cancel"):
+        raise Rejected(
+            f"{verb} of {describe(node)} needs its engine, and {record.ref.backend} does not answer (O2).",
+            rule="O2",
+            reason="unreachable",
+            execution=record.id,
+        )
+
+
+def reject_unless_allowed(node: Node, verb: str) -> None:
+    """Reject a verb that the table does not list for the execution's status."""
+    rule, statuses = ALLOWED[verb]
+    status = node.record.status
+    if status in statuses:
+        return
+    already = status in ALREADY.get(verb, ())
+    allowed = ", ".join(sorted(statuses))
+    advice = ", ".join(possible(status)) or "none"
+    raise Rejected(
+        f"{describe(node)} is {'already ' if already else ''}{status}; {verb} needs it to be {allowed} ({rule}). "
+        f"Possible now: {advice}.",
+        rule=rule,
+        reason="already" if already else f"is_{status}",
+        execution=node.record.id,
+    )
+
+
+def describe(node: Node) -> str:
+    """An execution in a sentence: its id, and its workflow where that is known."""
+    name = f" ({node.record.workflow})" if node.record.workflow else ""
+    return f"execution {node.record.id}{name}"
+
+
+def descendants(snapshot: Snapshot, place: int) -> list[int]:
+    """Places of all descendants of a node, parents before their children."""
+    inside = {place}
+    found = []
+    for below in range(place + 1, len(snapshot.nodes)):
+        if snapshot.nodes[below].parent in inside:
+            inside.add(below)
+            found.append(below)
+    return found
+
+
+def ancestors(snapshot: Snapshot, place: int) -> Iterator[int]:
+    """Places of the ancestors of a node, the parent first."""
+    above = snapshot.nodes[place].parent
+    while above >= 0:
+        yield above
+        above = snapshot.nodes[above].parent
+
+
+def _over(node: Node) -> bool:
+    return node.record.status in TERMINAL or node.record.gone
+
+
+def _resumed_alone(snapshot: Snapshot, place: int) -> bool:
+    node = snapshot.nodes[place]
+    if node.record.want is not Want.RUN or _over(node) or node.parent < 0:
+        return False
+    return snapshot.nodes[node.parent].record.want is Want.HOLD
+
+
+def _reject_while_ancestor_pausing(snapshot: Snapshot, place: int, facts: Facts) -> None:
+    node = snapshot.nodes[place]
+    for above in _native_ancestors(snapshot, place):
+        ancestor = snapshot.nodes[above]
+        cascades = facts[ancestor.record.ref.backend].cascades
+        if ancestor.record.status is Status.PAUSING and Cascade.PAUSE_DOWN in cascades:
+            raise Rejected(
+                f"{describe(node)} cannot be resumed while {describe(ancestor)} above it is still pausing: its engine "
+                f"would pause it again. Wait until that one is paused (R1).",
+                rule="R1",
+                reason="ancestor_pausing",
+                execution=node.record.id,
+            )
+
+
+def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
+    node = snapshot.nodes[place]
+    mode = facts[node.record.ref.backend].resume_up
+    if mode is ResumeUp.NEVER or not node.record.native or node.parent < 0:
+        return
+    parent = snapshot.nodes[node.parent]
+    if parent.state is not EngineState.PAUSED:
+        return
+    if mode is ResumeUp.LAST_PAUSED and _another_paused(snapshot, place):
+        return
+    raise Rejected(
+        f"resuming {describe(node)} would resume {describe(parent)} above it as well: its engine does that when no "
+        f"other task there is paused. A resume never goes up (R4). Resume the parent, or set subworkflows: linked for "
+        f"this instance, or go ahead with --accept R4.",
+        rule="R4",
+        reason="resume_goes_up",
+        execution=node.record.id,
+        accept="R4",
+    )
+
+
+def _another_paused(snapshot: Snapshot, place: int) -> bool:
+    """Whether a task beside this branch keeps the parent paused, by the engine's own word for its tasks."""
+    node = snapshot.nodes[place]
+    parent = snapshot.nodes[node.parent]
+    return any(task.id != node.record.parent_task and task.status is TaskStatus.PAUSED for task in parent.tasks)
+
+
+def _native_ancestors(snapshot: Snapshot, place: int) -> Iterator[int]:
+    node = snapshot.nodes[place]
+    while node.parent >= 0 and node.record.native:
+        yield node.parent
+        node = snapshot.nodes[node.parent]
