@@ -92,6 +92,16 @@ class Backend(ABC):
         self.name = name
         self.options = dict(options)
 
+    @classmethod
+    def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:
+        """The options of an instance that stands without any configuration, or None where one is needed.
+
+        `environ` is the process's environment: an ecosystem's own variables may be enough. The instance is then
+        named after the type.
+        """
+        del environ
+        return None
+
     @property
     @abstractmethod
     def capabilities(self) -> Capabilities:

@@ -1,0 +1,503 @@
+"""The facade: every verb and every look, for the command line and for Python users alike."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from flowbridge import config as configuration
+from flowbridge.backend import Backend, Definition
+from flowbridge.errors import EngineError, InvalidInput, NotFound, Rejected, Timeout, Unavailable
+from flowbridge.instances import Instances
+from flowbridge.law import selection
+from flowbridge.law.decide import Plan
+from flowbridge.law.fold import birth_want
+from flowbridge.law.tables import TERMINAL
+from flowbridge.law.verbs import Effect, check_cancel, check_pause, check_resume
+from flowbridge.ledger.executions import Filter
+from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.operations import Entry, Operation
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import EngineState, ExecutionRead, Record, Ref, Snapshot, Status, Verb
+from flowbridge.operate import Ask, Check, Operator, Outcome
+from flowbridge.plugins import Hooks
+from flowbridge.runners import Host, Launcher, ProcessLauncher
+from flowbridge.sync import Pass, Sync
+
+_SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
+_FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One execution with its tree, freshly seen.
+
+    `place` is the execution's place in `snapshot`. `silent` maps instances that did not answer to what they said;
+    their executions are shown as last seen, at `Record.looked`. `open` lists operations that are not finished.
+    """
+
+    snapshot: Snapshot
+    place: int
+    silent: Mapping[str, str] = field(default_factory=dict)
+    open: tuple[Operation, ...] = ()
+
+    @property
+    def record(self) -> Record:
+        """The execution's record."""
+        return self.snapshot.nodes[self.place].record
+
+
+@dataclass(frozen=True, slots=True)
+class RerunRequest:
+    """What a re-run is to do. No tasks: from the beginning (X1), with `input` overriding single values."""
+
+    tasks: tuple[str, ...] = ()
+    no_reset: tuple[str, ...] = ()
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Bridge:
+    """All executions of one ledger, on all configured engines.
+
+    Use it in one thread, as a context manager or with `close`. `backends` adds instances that are not in the
+    configuration; `launch` replaces the detached process that drives local runs.
+
+    Raises `InvalidInput` and `LedgerError` when it is built.
+    """
+
+    def __init__(
+        self,
+        config: configuration.Config | None = None,
+        *,
+        backends: Iterable[Backend] = (),
+        launch: Launcher | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.config = config or configuration.load()
+        self.ledger = Ledger(self.config.ledger, durable=durable)
+        self.instances = Instances(self.config, os.environ, extra=backends)
+        self.instances.attach(Host(self.ledger.database, launch or self._launcher()))
+        self._hooks: Hooks | None = None
+        self._sync = Sync(self.ledger, self.instances)
+        self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
+
+    def __enter__(self) -> Bridge:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the ledger and the engines' connections. Local runs go on in their runners."""
+        self.instances.close()
+        self.ledger.close()
+
+    @property
+    def hooks(self) -> Hooks:
+        """The hook plugins, loaded when they are first needed."""
+        if self._hooks is None:
+            self._hooks = Hooks(self.config.required_plugins)
+        return self._hooks
+
+    # Starting
+
+    def validate(self, definition: Definition, backend: str | None = None) -> tuple[str, ...]:
+        """The workflows of a definition, the one to start by default first. Raises `InvalidInput` where it is wrong."""
+        return self.instances.get(backend or self.default_backend()).validate(definition).workflows
+
+    def run(
+        self,
+        target: Definition | str,
+        input: Mapping[str, Any] | None = None,
+        *,
+        backend: str | None = None,
+        workflow: str | None = None,
+        env: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> Record:
+        """Start a workflow: of a definition, or one that the engine knows by name. Gives its record, just started.
+
+        Raises `InvalidInput` for a definition, a workflow or an input that is wrong: nothing was started. Raises
+        `Unavailable` where the engine did not answer; `recover` with the id in the message then finishes the start,
+        and never starts it twice (O3).
+        """
+        name = backend or self.default_backend()
+        engine = self.instances.get(name)
+        definition = target if isinstance(target, Definition) else self.hooks.resolve(target)
+        chosen = workflow or (target if isinstance(target, str) else "")
+        if definition is not None:
+            known = engine.validate(definition).workflows
+            if workflow is not None and workflow not in known:
+                raise InvalidInput(f"{definition.source} has no workflow {workflow!r}; it has: {', '.join(known)}")
+            chosen = workflow or known[0]
+            engine.deploy(definition)
+        request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
+        if definition is not None:
+            request |= {"definition": definition.text, "source": definition.source}
+        return self._start(name, request, reason)
+
+    def _start(self, backend: str, request: Mapping[str, Any], reason: str, rerun_of: str = "") -> Record:
+        id = str(uuid.uuid4())
+        record = Record(
+            id=id,
+            tree=id,
+            ref=Ref(backend, id),
+            workflow=request["workflow"],
+            seen=EngineState.ABSENT,
+            rerun_of=rerun_of,
+            actor=self.config.actor,
+            created=time.time(),
+        )
+        with self.ledger.transaction():
+            self.ledger.executions.put([record])
+            self.ledger.executions.put_request(id, request)
+        ask = Ask(Verb.START, self.config.actor, reason, options={"workflow": request["workflow"]})
+        try:
+            outcome = self._operator.operate(id, ask, _no_effect)
+        except (EngineError, Rejected, InvalidInput):
+            self.ledger.executions.forget(id)
+            raise
+        if outcome.exit_code == Unavailable.exit_code:
+            why = "; ".join(outcome.not_done.values())
+            raise Unavailable(f"{why}; whether it was started is not known: `flowbridge recover {id}` finishes it")
+        if outcome.not_done:
+            self.ledger.executions.forget(id)
+            raise InvalidInput("; ".join(outcome.not_done.values()))
+        return self.ledger.executions.get(id)
+
+    def default_backend(self) -> str:
+        """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
+        if self.config.default_backend:
+            return self.config.default_backend
+        names = self.instances.names()
+        local = [name for name in names if isinstance(self.instances.get(name), LocalBackend)]
+        if len(local) == 1:
+            return local[0]
+        raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}")
+
+    # Verbs
+
+    def pause(self, id: str, **how: Any) -> Outcome:
+        """Pause an execution and with it its whole tree (P). `how`: see `operate`."""
+        return self.operate(Verb.PAUSE, id, **how)
+
+    def resume(self, id: str, **how: Any) -> Outcome:
+        """Resume a paused execution and what is held below it (R). `how`: see `operate`."""
+        return self.operate(Verb.RESUME, id, **how)
+
+    def cancel(self, id: str, **how: Any) -> Outcome:
+        """Cancel an execution and everything below it (C). `how`: see `operate`."""
+        return self.operate(Verb.CANCEL, id, **how)
+
+    def skip(self, id: str, tasks: Sequence[str], **how: Any) -> Outcome:
+        """Skip errored tasks of an errored execution (K). `how`: see `operate`."""
+        return self.operate(Verb.SKIP, id, request=RerunRequest(tasks=tuple(tasks)), **how)
+
+    def rerun(self, id: str, request: RerunRequest | None = None, **how: Any) -> Outcome:
+        """Re-run an execution, from the beginning or from tasks (X). `how`: see `operate`.
+
+        `Outcome.execution` is the id to go on with: a re-run always gives a new one.
+        """
+        return self.operate(Verb.RERUN, id, request=request, **how)
+
+    def operate(
+        self,
+        verb: Verb,
+        id: str,
+        *,
+        request: RerunRequest | None = None,
+        accept: Iterable[str] = (),
+        reason: str = "",
+        timeout: float = 30.0,
+        expect: frozenset[tuple[str, str]] | None = None,
+    ) -> Outcome:
+        """Carry out a verb on one execution.
+
+        `accept` names rules whose refusal is to be overridden (O8); `reason` is kept in the history; `timeout` is
+        how long to wait, in seconds, for the tree to be free and for the engines to show the outcome; `expect` is the
+        fingerprint of a plan that was confirmed (O9).
+
+        Raises `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed. What an engine did not do, or did
+        not answer, stands in the outcome.
+        """
+        record = self.find(id)
+        asked = request or RerunRequest()
+        options = {"tasks": list(asked.tasks), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
+        ask = Ask(verb, self.config.actor, reason, timeout, expect, options)
+        outcome = self._operator.operate(record.id, ask, self._check(verb, asked, frozenset(accept)))
+        if verb is Verb.RERUN and not asked.tasks:
+            fresh = self._rerun_whole(record, asked, reason)
+            outcome = replace(outcome, execution=fresh.id, status=fresh.status)
+        self._tell()
+        return outcome
+
+    def plan(self, verb: Verb, id: str, *, request: RerunRequest | None = None, accept: Iterable[str] = ()) -> Plan:
+        """What a verb would do (O1). Nothing is written or sent; raises what the verb would raise."""
+        check = self._check(verb, request or RerunRequest(), frozenset(accept))
+        return self._operator.plan(self.find(id).id, check)
+
+    def _check(self, verb: Verb, request: RerunRequest, accept: frozenset[str]) -> Check:
+        def check(snapshot: Snapshot, place: int) -> Effect:
+            facts = self._sync.facts(snapshot)
+            if verb is Verb.PAUSE:
+                return check_pause(snapshot, place)
+            if verb is Verb.RESUME:
+                return check_resume(snapshot, place, facts, accept)
+            if verb is Verb.CANCEL:
+                return check_cancel(snapshot, place)
+            if verb is Verb.RERUN and not request.tasks:
+                _reject_without_tasks(request)
+                return selection.check_rerun_whole(snapshot, place)
+            return self._check_tasks(verb, request, accept, snapshot, place)
+
+        return check
+
+    def _check_tasks(
+        self, verb: Verb, request: RerunRequest, accept: frozenset[str], snapshot: Snapshot, place: int
+    ) -> Effect:
+        facts = self._sync.facts(snapshot)
+        if request.input:
+            raise Rejected("a re-run from tasks keeps their original input (X4)", rule="X2", reason="input_override")
+        chosen = selection.select(snapshot, place, request.tasks, verb)
+        if verb is Verb.SKIP:
+            return selection.skip_effect(snapshot, chosen, facts)
+        partial = selection.partial(chosen, request.no_reset, request.tasks)
+        items = {(choice.place, choice.task.id): self._items(snapshot, choice) for choice in partial}
+        selection.check_partial(snapshot, partial, items, facts, accept)
+        return selection.rerun_effect(snapshot, chosen, request.no_reset, facts)
+
+    def _items(self, snapshot: Snapshot, choice: selection.Chosen) -> Any:
+        ref = snapshot.nodes[choice.place].record.ref
+        read = self.instances.get(ref.backend).read(ref.id, [choice.task.id])
+        return next((task.items for task in read.tasks if task.id == choice.task.id), None)
+
+    def _rerun_whole(self, record: Record, request: RerunRequest, reason: str) -> Record:
+        started = self.ledger.executions.request(record.id) or self._reconstructed(record)
+        started["input"] = {**started.get("input", {}), **request.input}
+        return self._start(record.ref.backend, started, reason, rerun_of=record.id)
+
+    def _reconstructed(self, record: Record) -> dict[str, Any]:
+        """What an execution that somebody else started was started with, as its engine tells it."""
+        root = next((one for one in self.ledger.executions.tree(record.tree) if one.parent is None), record)
+        above = self.ledger.executions.request(root.id) or {}
+        read = self.instances.get(record.ref.backend).read(record.ref.id, [])
+        kept: dict[str, Any] = {key: above[key] for key in ("definition", "source", "env") if key in above}
+        return {**kept, "workflow": record.workflow, "input": dict(read.input)}
+
+    # Looking
+
+    def find(self, text: str) -> Record:
+        """A record by id, unique prefix, `last`, or `INSTANCE:ENGINE-ID`, which is adopted where it is new."""
+        if ":" in text:
+            instance, _, engine_id = text.partition(":")
+            return self.adopt(Ref(instance, engine_id))
+        return self.ledger.executions.find(text, self.config.actor)
+
+    def get(self, id: str) -> Look:
+        """One execution with its tree, freshly seen. An engine that does not answer is named, not an error."""
+        record = self.find(id)
+        if record.superseded_by:
+            raise Rejected(
+                f"execution {record.id} was superseded by {record.superseded_by} when it was re-run (X2)",
+                rule="X2",
+                reason="superseded",
+                execution=record.id,
+            )
+        return self._looked(self._operator.tend(record.tree, set()), record.id)
+
+    def list(self, filter: Filter, *, look: bool = True) -> Sequence[Record]:
+        """Records by a filter, newest first. Those that have not ended are looked at first, unless `look` is false."""
+        if look:
+            open_ones = replace(filter, status=tuple(status for status in Status if status not in TERMINAL))
+            trees = dict.fromkeys(record.tree for record in self.ledger.executions.list(open_ones) if not record.gone)
+            for tree in trees:
+                self._operator.tend(tree, set())
+        return self.ledger.executions.list(filter)
+
+    def read(self, id: str) -> ExecutionRead:
+        """Input, output and results of an execution, from its engine."""
+        record = self.find(id)
+        return self.instances.get(record.ref.backend).read(record.ref.id)
+
+    def watch(self, id: str) -> Iterator[Look]:
+        """Look after look at a tree, one whenever something changed, for ever. Stop when you have seen enough.
+
+        While it runs it also does what follows from holds and cancels (P6).
+        """
+        record = self.find(id)
+        sent: set[tuple[str, str]] = set()
+        last: object = None
+        wait = _FIRST_POLL
+        while True:
+            look = self._looked(self._operator.tend(record.tree, sent), record.id)
+            self._tell()
+            shown = _shape(look)
+            if shown != last:
+                last, wait = shown, _FIRST_POLL
+                yield look
+            else:
+                wait = min(wait * 1.5, _LONGEST_POLL)
+            time.sleep(wait)
+
+    def wait(self, id: str, *, timeout: float | None = None, until: frozenset[Status] = _SETTLED) -> Look:
+        """Watch until the execution is in one of `until`. Raises `Timeout`, and nothing is lost by it."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        record = self.find(id)
+        sent: set[tuple[str, str]] = set()
+        wait = _FIRST_POLL
+        while True:
+            look = self._looked(self._operator.tend(record.tree, sent), record.id)
+            if look.record.status in until or look.record.gone:
+                self._tell()
+                return look
+            if deadline is not None and time.monotonic() >= deadline:
+                raise Timeout(f"execution {record.id} is still {look.record.status} after {timeout:g} s")
+            time.sleep(wait)
+            wait = min(wait * 1.5, _LONGEST_POLL)
+
+    def history(self, id: str | None = None) -> Sequence[Entry]:
+        """Who did what, when and why, and what the engines did by themselves: of one tree, or of all (O6)."""
+        return self.ledger.operations.history(self.find(id).tree if id else None)
+
+    # Keeping
+
+    def adopt(self, ref: Ref) -> Record:
+        """The record of an execution that somebody else started; its whole native tree is taken in.
+
+        Raises `NotFound` where the engine has no such execution.
+        """
+        known = self.ledger.executions.current(ref)
+        if known is not None:
+            return known
+        looks = next(iter(self.instances.get(ref.backend).observe([ref.id]).values()), ())
+        if not looks:
+            raise NotFound(f"{ref.backend} has no execution {ref.id}")
+        root = looks[0]
+        record = Record(
+            id=str(uuid.uuid4()),
+            tree=str(uuid.uuid4()),
+            ref=root.ref,
+            workflow=root.workflow,
+            want=birth_want(None),
+            actor=self.config.actor,
+            created=time.time(),
+        )
+        self.ledger.executions.put([record])
+        self._operator.tend(record.tree, set())
+        return self.ledger.executions.current(ref) or record
+
+    def recover(self, id: str | None = None, *, assume: str = "failed", timeout: float = 30.0) -> Sequence[Look]:
+        """Finish what a crash left open: operations, and local runs whose runner died (O3, S6).
+
+        `assume` says what to take for a leaf whose end nobody saw: "failed", or "rerun" to run it again. Without an id
+        every tree with something open is recovered. Gives a look at each tree that was touched.
+        """
+        trees = [self.find(id).tree] if id else self._unfinished()
+        looks = []
+        for tree in trees:
+            self._operator.finish(tree, self.config.actor, timeout)
+            found = self._operator.tend(tree, set())
+            if self._recover_runs(found, assume):
+                found = self._operator.tend(tree, set())
+            looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
+        self._tell()
+        return looks
+
+    def _unfinished(self) -> Sequence[str]:
+        filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
+        abandoned = [record.tree for record in self.list(filter) if record.status is Status.ABANDONED]
+        return list(dict.fromkeys([*self.ledger.operations.open_trees(), *abandoned]))
+
+    def _recover_runs(self, found: Pass, assume: str) -> bool:
+        touched = False
+        for node in found.snapshot.nodes:
+            root = node.parent < 0 or not node.record.native
+            below = any(other.state is EngineState.ABANDONED for other in found.snapshot.nodes)
+            engine = self.instances.get(node.record.ref.backend)
+            if root and below and isinstance(engine, LocalBackend):
+                self.ledger.operations.note(
+                    node.record.tree, node.record.id, "recover", self.config.actor, time.time(), {"assume": assume}
+                )
+                engine.recover(node.record.ref.id, assume)
+                touched = True
+        return touched
+
+    def prune(self, before: float) -> int:
+        """Forget trees that ended and were started before a time (seconds since the epoch); gives how many."""
+        filter = Filter(status=tuple(TERMINAL), before=before, limit=-1)
+        roots = self.ledger.executions.list(filter)
+        for record in roots:
+            with self.ledger.transaction():
+                self.ledger.executions.forget(record.tree)
+        return len(roots)
+
+    def _looked(self, found: Pass, id: str) -> Look:
+        tree = found.snapshot.nodes[0].record.tree
+        return Look(found.snapshot, _place(found.snapshot, id), found.silent, tuple(self.ledger.operations.open(tree)))
+
+    def _tell(self) -> None:
+        """Tell observers what changed since they were last told; each is told at least once."""
+        if not self.hooks.observed:
+            return
+        seen = self.ledger.operations.cursor("hooks")
+        for entry in self.ledger.operations.history(after=seen):
+            if "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
+                record = self.ledger.executions.get(entry.execution)
+                self.hooks.tell(
+                    "flowbridge_status_changed",
+                    execution=record,
+                    old=entry.doc["old"],
+                    new=entry.doc["new"],
+                    number=entry.seq,
+                )
+            self.ledger.operations.move_cursor("hooks", entry.seq)
+
+    def _launcher(self) -> Launcher:
+        log = Path(self.config.ledger).with_name("runners.log")
+        environment = {"FLOWBRIDGE_LEDGER": str(self.config.ledger)}
+        if self.config.source:
+            environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
+        return ProcessLauncher(self.ledger.leases, environment, log)
+
+
+def _no_effect(snapshot: Snapshot, place: int) -> Effect:
+    """The check of a start: the record says already that it is wanted to run."""
+    del snapshot, place
+    return Effect()
+
+
+def _reject_without_tasks(request: RerunRequest) -> None:
+    if request.no_reset:
+        raise Rejected(
+            f"--no-reset names {', '.join(request.no_reset)}, and --tasks names nothing (X6)",
+            rule="X6",
+            reason="wrong_no_reset",
+        )
+
+
+def _place(snapshot: Snapshot, id: str) -> int:
+    """The place of a record, or of the one that took over from it while it was being looked at."""
+    for place, node in enumerate(snapshot.nodes):
+        if id in (node.record.id, node.record.rerun_of):
+            return place
+    raise NotFound(f"execution {id} is no longer in its tree")
+
+
+def _shape(look: Look) -> object:
+    return [
+        (
+            node.record.id,
+            node.record.status,
+            node.reachable,
+            [(task.id, task.status, task.active, task.starts) for task in node.tasks],
+        )
+        for node in look.snapshot.nodes
+    ]

@@ -1,0 +1,187 @@
+"""Acting on a plan until the engines show it: send, look, decide again (O2, O4).
+
+Every step is sent once for each operation. A resume is sent again only by a later operation, after a look has shown
+that the engine never took it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flowbridge.backend import Backend, Definition, StartRequest
+from flowbridge.errors import EngineError, EngineRefused, NotFound, Unavailable
+from flowbridge.instances import Instances
+from flowbridge.law.decide import Action, Step, decide
+from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.operations import Operation
+from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
+from flowbridge.sync import Pass, Sync
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an operation came. `open` tells that it goes on later; `not_done` says what is missing, and why."""
+
+    found: Pass
+    not_done: dict[str, str] = field(default_factory=dict)
+    exit_code: int = 0
+    open: bool = False
+    sent: set[tuple[str, Action]] = field(default_factory=set)
+    refused: dict[str, EngineError] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
+
+
+class Carrier:
+    """Carries out what is wanted on one tree. The caller holds the tree's lease."""
+
+    def __init__(self, ledger: Ledger, instances: Instances, sync: Sync) -> None:
+        self._ledger = ledger
+        self._instances = instances
+        self._sync = sync
+
+    def carry(self, operation: Operation, snapshot: Snapshot, found: Pass, deadline: float) -> Progress:
+        """Act until nothing is left to do, an engine refuses, or `deadline` (monotonic seconds) passes.
+
+        `snapshot` is the tree with what is now wanted; `found` the look it came from.
+        """
+        progress = Progress(found=replace(found, settled=found.settled._replace(snapshot=snapshot)))
+        wait = _FIRST_WAIT
+        while steps := self._open_steps(operation, progress):
+            fresh = [step for step in steps if (step.record, step.action) not in progress.sent]
+            for step in fresh:
+                self._send(step, progress)
+            if not fresh:
+                if time.monotonic() >= deadline:
+                    break
+                time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
+                wait = min(wait * 2, _LONGEST_WAIT)
+            progress.found = self._sync.look(operation.tree)
+            self._sync.write(progress.found, operation.actor)
+        self._conclude(operation, progress)
+        return progress
+
+    def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
+        """Send the pauses and cancels that a look calls for, each once: children born under a hold (P6).
+
+        An engine that does not answer or refuses is left for the next pass.
+        """
+        plan = decide(found.snapshot, self._sync.facts(found.snapshot))
+        for step in plan.steps:
+            if step.action in (Action.PAUSE, Action.CANCEL) and (step.record, str(step.action)) not in sent:
+                sent.add((step.record, str(step.action)))
+                with suppress(EngineError):
+                    self._act(self._instances.get(step.ref.backend), step)
+
+    def _open_steps(self, operation: Operation, progress: Progress) -> list[Step]:
+        snapshot = progress.found.snapshot
+        plan = decide(snapshot, self._sync.facts(snapshot))
+        steps = [*_once(operation, snapshot), *plan.steps]
+        stopped = {*progress.refused, *progress.silent}
+        return [step for step in steps if step.record not in stopped]
+
+    def _send(self, step: Step, progress: Progress) -> None:
+        progress.sent.add((step.record, step.action))
+        try:
+            backend = self._instances.get(step.ref.backend)
+            self._act(backend, step)
+        except NotFound:
+            if step.action is Action.START:
+                raise
+        except Unavailable as error:
+            # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
+            if step.action not in (Action.RESUME, Action.RERUN, Action.SKIP) or error.unsent:
+                progress.silent[step.record] = error.message
+        except EngineRefused as error:
+            progress.refused[step.record] = error
+
+    def _act(self, backend: Backend, step: Step) -> None:
+        id = step.ref.id
+        if step.action is Action.PAUSE:
+            backend.pause(id)
+        elif step.action is Action.CANCEL:
+            backend.cancel(id)
+        elif step.action is Action.RESUME:
+            backend.resume(id, step.revision)
+        elif step.action is Action.RERUN:
+            backend.rerun(id, step.tasks)
+        elif step.action is Action.SKIP:
+            backend.skip(id, [task.task for task in step.tasks])
+        elif step.action is Action.START:
+            self._start(backend, step)
+
+    def _start(self, backend: Backend, step: Step) -> None:
+        request = self._ledger.executions.request(step.record)
+        if request is None:
+            raise EngineRefused(f"{step.ref}: what it was to be started with is not in the ledger")
+        backend.start(start_request(step.ref.id, request))
+        record = self._ledger.executions.get(step.record)
+        self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
+
+    def _conclude(self, operation: Operation, progress: Progress) -> None:
+        for record, error in progress.refused.items():
+            progress.not_done[record] = error.message
+            progress.exit_code = max(progress.exit_code, error.exit_code)
+        if progress.refused:
+            self._give_up(operation, progress)
+        for node in progress.found.snapshot.nodes:
+            if not node.reachable and _wanted_differs(node):
+                progress.silent[node.record.id] = progress.found.silent.get(node.record.ref.backend, "does not answer")
+        for step in self._open_steps(operation, progress):
+            progress.not_done[step.record] = f"{step.action} was accepted by {step.ref.backend}, but is not seen yet"
+            progress.exit_code, progress.open = max(progress.exit_code, EngineRefused.exit_code), True
+        for record, message in progress.silent.items():
+            progress.not_done[record] = message
+            progress.exit_code, progress.open = max(progress.exit_code, Unavailable.exit_code), True
+
+    def _give_up(self, operation: Operation, progress: Progress) -> None:
+        """What an engine refused is wanted no longer: the record goes back to what was wanted before."""
+        before: Mapping[str, str] = operation.options.get("before", {})
+        nodes = [node for node in progress.found.snapshot.nodes if node.record.id in progress.refused]
+        self._ledger.executions.put(
+            replace(node.record, want=Want(before[node.record.id])) for node in nodes if node.record.id in before
+        )
+
+
+def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
+    """A start as it was written down."""
+    definition = request.get("definition")
+    return StartRequest(
+        id=id,
+        workflow=request["workflow"],
+        input=request.get("input", {}),
+        env=request.get("env", {}),
+        definition=Definition(definition, request.get("source", "definition")) if definition is not None else None,
+    )
+
+
+def _once(operation: Operation, snapshot: Snapshot) -> list[Step]:
+    """The steps of an operation that happen once and that the look does not show yet."""
+    nodes = {node.record.id: node for node in snapshot.nodes}
+    steps = []
+    for step in operation.steps:
+        node = nodes.get(step["record"])
+        if node is not None and not _shown(step, node):
+            tasks = tuple(TaskRerun(*task) for task in step["tasks"])
+            steps.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
+    return steps
+
+
+def _shown(step: Mapping[str, Any], node: Node) -> bool:
+    mark = step["mark"]
+    tasks = [task for task in node.tasks if task.id in mark]
+    return all(_task_shown(step["action"], task, mark[task.id]) for task in tasks)
+
+
+def _task_shown(action: str, task: TaskLook, mark: int) -> bool:
+    return task.status is TaskStatus.SKIPPED if action == Action.SKIP else task.starts > mark
+
+
+def _wanted_differs(node: Node) -> bool:
+    asked = {Want.HOLD: EngineState.PAUSED, Want.CANCEL: EngineState.CANCELED}.get(node.record.want)
+    return asked is not None and node.state in (EngineState.REQUESTED, EngineState.RUNNING) and node.state is not asked

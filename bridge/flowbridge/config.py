@@ -1,0 +1,119 @@
+"""The configuration: a YAML file at the platform's place, and `FLOWBRIDGE_*` variables above it.
+
+::
+
+    ledger: /srv/flowbridge/ledger.db      # FLOWBRIDGE_LEDGER
+    default_backend: prod                  # FLOWBRIDGE_BACKEND
+    required_plugins: [freeze]
+    backends:
+      prod:
+        type: mistral
+        url: https://mistral.example.org:8989/v2
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowbridge.errors import InvalidInput
+
+_KEYS = {"ledger": str, "default_backend": str, "required_plugins": list, "backends": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Where the ledger is, which instances there are, and who acts. `source` is the file, None where there is none."""
+
+    ledger: Path
+    backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    default_backend: str = ""
+    required_plugins: tuple[str, ...] = ()
+    actor: str = ""
+    source: Path | None = None
+
+
+def load(environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration of this process. Raises `InvalidInput` with file and line where the file is wrong."""
+    env = os.environ if environ is None else environ
+    path = Path(env["FLOWBRIDGE_CONFIG"]) if env.get("FLOWBRIDGE_CONFIG") else default_path()
+    data: Mapping[str, Any] = {}
+    if env.get("FLOWBRIDGE_CONFIG") or path.exists():
+        data = _read(path)
+    ledger = env.get("FLOWBRIDGE_LEDGER") or data.get("ledger")
+    return Config(
+        ledger=Path(ledger).expanduser() if ledger else default_ledger(),
+        backends=data.get("backends") or {},
+        default_backend=env.get("FLOWBRIDGE_BACKEND") or data.get("default_backend") or "",
+        required_plugins=tuple(data.get("required_plugins") or ()),
+        actor=env.get("FLOWBRIDGE_ACTOR") or _user(),
+        source=path if data else None,
+    )
+
+
+def default_path() -> Path:
+    """Where the configuration file is looked for."""
+    import platformdirs  # noqa: PLC0415  not needed where the place is given
+
+    return Path(platformdirs.user_config_dir("flowbridge")) / "config.yaml"
+
+
+def default_ledger() -> Path:
+    """Where the ledger is kept where nothing else is said."""
+    import platformdirs  # noqa: PLC0415  not needed where the place is given
+
+    return Path(platformdirs.user_data_dir("flowbridge")) / "ledger.db"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    from flowbridge.yamltext import load as load_yaml  # noqa: PLC0415  only where there is a file
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"configuration file cannot be read: {error}", source=str(path)) from error
+    located = load_yaml(text, str(path))
+    data = located.data
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise InvalidInput("the configuration must be a mapping", source=str(path), line=1)
+    for key, value in data.items():
+        _check(located, path, key, value)
+    return data
+
+
+def _check(located: Any, path: Path, key: str, value: Any) -> None:
+    line, column = located.position((key,))
+    source = str(path)
+    if key not in _KEYS:
+        raise InvalidInput(
+            f"unknown key {key!r}; allowed are: {', '.join(_KEYS)}", source=source, line=line, column=column
+        )
+    if value is not None and not isinstance(value, _KEYS[key]):
+        raise InvalidInput(
+            f"{key} must be a {_KEYS[key].__name__}, not {type(value).__name__}",
+            source=source,
+            line=line,
+            column=column,
+        )
+    if key == "backends" and value:
+        _check_backends(located, path, value)
+
+
+def _check_backends(located: Any, path: Path, backends: Mapping[str, Any]) -> None:
+    for name, options in backends.items():
+        line, column = located.position(("backends", name))
+        if not isinstance(options, dict) or not isinstance(options.get("type"), str):
+            raise InvalidInput(f"backend {name!r} needs a `type`", source=str(path), line=line, column=column)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

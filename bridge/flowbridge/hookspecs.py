@@ -1,0 +1,39 @@
+"""Every hook, in the order in which an operation meets them. Names read: prefix, moment, subject."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from flowbridge.backend import Definition
+    from flowbridge.law.decide import Plan
+    from flowbridge.ledger.operations import Operation
+    from flowbridge.model import Record
+
+hookspec = pluggy.HookspecMarker("flowbridge")
+hookimpl = pluggy.HookimplMarker("flowbridge")
+
+
+@hookspec
+def flowbridge_before_operation(operation: Operation, plan: Plan) -> str | None:
+    """Before anything is written or sent: give a reason to veto the operation, or None to let it pass.
+
+    A hook that raises is a veto. Not asked for what follows from an operation that was accepted already.
+    """
+
+
+@hookspec
+def flowbridge_after_operation(operation: Operation) -> None:
+    """After an operation has ended; `operation.state` and `operation.outcome` say how."""
+
+
+@hookspec
+def flowbridge_status_changed(execution: Record, old: str, new: str, number: int) -> None:
+    """After a status changed. Told at least once; `number` is the same when it is told again."""
+
+
+@hookspec(firstresult=True)
+def flowbridge_resolve(ref: str) -> Definition | None:
+    """Find a workflow definition by the name that a user gave (a catalog), or None."""

@@ -1,0 +1,78 @@
+"""The backend instances of a configuration, built when they are first used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from flowbridge.backend import Backend, Capabilities
+from flowbridge.config import Config
+from flowbridge.errors import InvalidInput
+from flowbridge.localbackend import LocalBackend, LocalHost
+from flowbridge.plugins import BACKENDS, found, load_backend
+
+_NOTHING = Capabilities(verbs=frozenset())
+
+
+class Instances:
+    """Backends by name: those of the configuration, and one of each type that needs no configuration."""
+
+    def __init__(self, config: Config, environ: Mapping[str, str], *, extra: Iterable[Backend] = ()) -> None:
+        self._config = config
+        self._environ = environ
+        self._host: LocalHost | None = None
+        self._built = {backend.name: backend for backend in extra}
+
+    def attach(self, host: LocalHost) -> None:
+        """Give local backends the bridge's side."""
+        self._host = host
+        for backend in self._built.values():
+            self._prepare(backend)
+
+    def get(self, name: str) -> Backend:
+        """One backend. Raises `InvalidInput` where there is none of that name, listing those there are."""
+        if name not in self._built:
+            backend = self._build(name)
+            self._prepare(backend)
+            self._built[name] = backend
+        return self._built[name]
+
+    def names(self) -> list[str]:
+        """Every instance there is. Imports the types that may stand without configuration."""
+        implicit = [point.name for point in found(BACKENDS) if self._implicit(point.name) is not None]
+        return sorted({*self._config.backends, *self._built, *implicit})
+
+    def facts(self, names: Iterable[str]) -> dict[str, Capabilities]:
+        """Each instance's capabilities. One that does not load has none: nothing can be done on it."""
+        known = {}
+        for name in set(names):
+            try:
+                known[name] = self.get(name).capabilities
+            except InvalidInput:
+                known[name] = _NOTHING
+        return known
+
+    def close(self) -> None:
+        """Give back what the backends hold."""
+        for backend in self._built.values():
+            backend.close()
+
+    def _build(self, name: str) -> Backend:
+        if name in self._config.backends:
+            options = dict(self._config.backends[name])
+            return load_backend(str(options.pop("type")))(name, options)
+        implicit = self._implicit(name)
+        if implicit is None:
+            raise InvalidInput(f"there is no backend {name!r}; known are: {', '.join(self.names()) or 'none'}")
+        return load_backend(name)(name, implicit)
+
+    def _implicit(self, type: str) -> Mapping[str, object] | None:
+        if type not in {point.name for point in found(BACKENDS)}:
+            return None
+        try:
+            return load_backend(type).implicit(self._environ)
+        except InvalidInput:
+            return None
+
+    def _prepare(self, backend: Backend) -> None:
+        if isinstance(backend, LocalBackend) and self._host is not None:
+            backend.attach(self._host)

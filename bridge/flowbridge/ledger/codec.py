@@ -1,0 +1,70 @@
+"""The model as JSON and back, for the ledger only. Fields at their default are left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from flowbridge.model import (
+    EngineState,
+    Record,
+    Ref,
+    Status,
+    TaskLook,
+    TaskStatus,
+    WaitingChild,
+    Want,
+)
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON, keys in their order."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def plain(thing: Any) -> dict[str, Any]:
+    """A flat dataclass as a dictionary, without what is at its default."""
+    found = {}
+    for field in fields(thing):
+        value = getattr(thing, field.name)
+        if not _is_default(field, value):
+            found[field.name] = value
+    return found
+
+
+def _is_default(field: Field[Any], value: Any) -> bool:
+    return field.default is not MISSING and bool(value == field.default)
+
+
+def record_to(record: Record) -> str:
+    """A record as JSON text."""
+    return dumps(plain(record))
+
+
+def record_from(text: str) -> Record:
+    """A record from JSON text."""
+    doc = json.loads(text)
+    doc["ref"] = Ref(*doc["ref"])
+    if "parent" in doc:
+        doc["parent"] = Ref(*doc["parent"])
+    for name, kind in (("want", Want), ("status", Status), ("seen", EngineState)):
+        if name in doc:
+            doc[name] = kind(doc[name])
+    return Record(**doc)
+
+
+def tasks_to(tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...] = ()) -> str:
+    """The tasks of a look as JSON text."""
+    return dumps({"tasks": [plain(task) for task in tasks], "waiting": [plain(child) for child in waiting]})
+
+
+def tasks_from(text: str) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:
+    """The tasks of a look from JSON text."""
+    doc = json.loads(text)
+    tasks = []
+    for task in doc["tasks"]:
+        task["status"] = TaskStatus(task["status"])
+        task["running"] = tuple(task.get("running", ()))
+        tasks.append(TaskLook(**task))
+    return tuple(tasks), tuple(WaitingChild(**child) for child in doc["waiting"])

@@ -1,0 +1,186 @@
+"""Records of executions, what was last seen of them, and what they were started with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowbridge.errors import InvalidInput, NotFound
+from flowbridge.ledger.codec import dumps, record_from, record_to, tasks_from, tasks_to
+from flowbridge.ledger.database import Database
+from flowbridge.model import Node, Record, Ref, TaskLook, WaitingChild
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which executions to list. Empty fields select nothing away; `roots` false lists children too.
+
+    `before` and `after` are seconds since the epoch, for the time of creation.
+    """
+
+    status: tuple[str, ...] = ()
+    backend: str | None = None
+    workflow: str | None = None
+    actor: str | None = None
+    roots: bool = True
+    before: float | None = None
+    after: float | None = None
+    limit: int = 50
+    offset: int = 0
+
+
+class Executions:
+    """The records. Every method runs inside the caller's transaction where there is one."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Write records, new or changed."""
+        self._db.run_many(
+            "INSERT INTO executions VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET "
+            "is_current=excluded.is_current, status=excluded.status, workflow=excluded.workflow, doc=excluded.doc, "
+            "engine_id=excluded.engine_id, root=excluded.root",
+            [_row(record) for record in records],
+        )
+
+    def get(self, id: str) -> Record:
+        """One record by its full id. Raises `NotFound`."""
+        row = self._db.one("SELECT doc FROM executions WHERE id = ?", (id,))
+        if row is None:
+            raise NotFound(f"no execution {id} in the ledger; `flowbridge execution list` shows what there is")
+        return record_from(row[0])
+
+    def find(self, text: str, actor: str) -> Record:
+        """One record by id, by a unique prefix of it, or `last`: the newest root that `actor` started.
+
+        Raises `NotFound`, or `InvalidInput` where several ids begin so.
+        """
+        if text == "last":
+            row = self._db.one(
+                "SELECT doc FROM executions WHERE root = 1 AND actor = ? ORDER BY created DESC, rowid DESC LIMIT 1",
+                (actor,),
+            )
+            if row is None:
+                raise NotFound(f"{actor} has started nothing yet, so there is no last execution")
+            return record_from(row[0])
+        escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        rows = self._db.all("SELECT id, doc FROM executions WHERE id LIKE ? ESCAPE '\\' LIMIT 4", (escaped + "%",))
+        exact = [doc for id, doc in rows if id == text]
+        if not rows or not text:
+            raise NotFound(f"no execution {text!r} in the ledger; `flowbridge execution list` shows what there is")
+        if len(rows) > 1 and not exact:
+            ids = ", ".join(id for id, _ in rows[:3])
+            raise InvalidInput(
+                f"execution {text!r} is ambiguous: {ids}{' ...' if len(rows) > 3 else ''}; give more of the id"
+            )
+        return record_from(exact[0] if exact else rows[0][1])
+
+    def current(self, ref: Ref) -> Record | None:
+        """The current record of an engine execution, or None."""
+        row = self._db.one(
+            "SELECT doc FROM executions WHERE backend = ? AND engine_id = ? AND is_current = 1", (ref.backend, ref.id)
+        )
+        return record_from(row[0]) if row else None
+
+    def tree(self, tree: str) -> list[Record]:
+        """The current records of a tree, in the order in which they were found."""
+        rows = self._db.all(
+            "SELECT doc FROM executions WHERE tree = ? AND is_current = 1 ORDER BY created, rowid", (tree,)
+        )
+        return [record_from(row[0]) for row in rows]
+
+    def list(self, filter: Filter) -> list[Record]:
+        """Records by a filter, newest first."""
+        sql, values = _where(filter)
+        rows = self._db.all(
+            f"SELECT doc FROM executions WHERE {sql} ORDER BY created DESC, rowid DESC LIMIT ? OFFSET ?",  # noqa: S608
+            (*values, filter.limit, filter.offset),
+        )
+        return [record_from(row[0]) for row in rows]
+
+    def put_looks(self, nodes: Iterable[Node]) -> None:
+        """Keep the tasks that a look showed, for when an engine does not answer."""
+        self._db.run_many(
+            "INSERT INTO looks VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
+            [(node.record.id, tasks_to(node.tasks, node.waiting)) for node in nodes],
+        )
+
+    def looks(self, ids: Sequence[str]) -> dict[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]:
+        """What was last seen of the tasks of these records."""
+        found = {}
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ",".join("?" * len(part))
+            for id, doc in self._db.all(f"SELECT id, doc FROM looks WHERE id IN ({marks})", part):  # noqa: S608
+                found[id] = tasks_from(doc)
+        return found
+
+    def put_frozen(self, id: str, view: Mapping[str, Any]) -> None:
+        """Keep a superseded record's tree as it stood (X2)."""
+        self._db.run("INSERT OR REPLACE INTO frozen VALUES (?, ?)", (id, dumps(view)))
+
+    def frozen(self, id: str) -> dict[str, Any] | None:
+        """A superseded record's tree as it stood, or None."""
+        row = self._db.one("SELECT doc FROM frozen WHERE id = ?", (id,))
+        found: dict[str, Any] | None = json.loads(row[0]) if row else None
+        return found
+
+    def put_request(self, id: str, request: Mapping[str, Any]) -> None:
+        """Keep what an execution was started with (X1)."""
+        self._db.run("INSERT OR REPLACE INTO requests VALUES (?, ?)", (id, dumps(request)))
+
+    def request(self, id: str) -> dict[str, Any] | None:
+        """What an execution was started with, or None where somebody else started it."""
+        row = self._db.one("SELECT doc FROM requests WHERE id = ?", (id,))
+        found: dict[str, Any] | None = json.loads(row[0]) if row else None
+        return found
+
+    def forget(self, tree: str) -> None:
+        """Remove a tree's records and what belongs to them; its history stays."""
+        for table in ("looks", "frozen", "requests"):
+            self._db.run(f"DELETE FROM {table} WHERE id IN (SELECT id FROM executions WHERE tree = ?)", (tree,))  # noqa: S608
+        self._db.run(
+            "DELETE FROM rows WHERE root IN (SELECT backend || ':' || engine_id FROM executions WHERE tree = ?)",
+            (tree,),
+        )
+        self._db.run("DELETE FROM executions WHERE tree = ?", (tree,))
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    return (
+        record.id,
+        record.tree,
+        record.ref.backend,
+        record.ref.id,
+        int(record.parent is None),
+        int(not record.superseded_by),
+        str(record.status),
+        record.workflow,
+        record.actor,
+        record.created,
+        record_to(record),
+    )
+
+
+def _where(filter: Filter) -> tuple[str, list[Any]]:
+    parts = ["is_current = 1"]
+    values: list[Any] = []
+    for sql, value in (
+        ("backend = ?", filter.backend),
+        ("workflow = ?", filter.workflow),
+        ("actor = ?", filter.actor),
+        ("created < ?", filter.before),
+        ("created > ?", filter.after),
+    ):
+        if value is not None:
+            parts.append(sql)
+            values.append(value)
+    if filter.roots:
+        parts.append("root = 1")
+    if filter.status:
+        parts.append(f"status IN ({','.join('?' * len(filter.status))})")
+        values += filter.status
+    return " AND ".join(parts), values

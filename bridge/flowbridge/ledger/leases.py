@@ -1,0 +1,131 @@
+"""Leases: who may act on a tree, who drives a local run (O5, S6).
+
+A lease ends when it is released, when its time runs out, or when its holder is a process of this host that no
+longer lives. The last one makes a killed runner known at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowbridge.errors import Timeout
+from flowbridge.ledger.database import Database
+
+_POLL_SECONDS = 0.05
+TTL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that was taken. `token` proves it."""
+
+    name: str
+    token: str
+
+
+class Leases:
+    """The leases of one ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def take(self, name: str, holder: str) -> Lease | None:
+        """Take a lease that is free, or gives None. `holder` says in words who holds it and why."""
+        with self._db.transaction():
+            if self.holder(name) is not None:
+                return None
+            token = uuid.uuid4().hex
+            pid = os.getpid()
+            self._db.run(
+                "INSERT OR REPLACE INTO leases VALUES (?,?,?,?,?,?,?)",
+                (name, token, holder, _host(), pid, _started(pid), time.time() + TTL_SECONDS),
+            )
+        return Lease(name, token)
+
+    def holder(self, name: str) -> str | None:
+        """Who holds a lease now, in words, or None where it is free."""
+        row = self._db.one("SELECT holder, host, pid, started, expires FROM leases WHERE name = ?", (name,))
+        if row is None:
+            return None
+        holder, host, pid, started, expires = row
+        if host == _host():
+            return str(holder) if _lives(pid, started) else None
+        return str(holder) if expires > time.time() else None
+
+    def renew(self, lease: Lease) -> bool:
+        """Hold a lease for longer. False where it was lost."""
+        changed = self._db.run(
+            "UPDATE leases SET expires = ? WHERE name = ? AND token = ?",
+            (time.time() + TTL_SECONDS, lease.name, lease.token),
+        )
+        return changed == 1
+
+    def hand_over(self, lease: Lease, pid: int, holder: str) -> bool:
+        """Make a process of this host the holder. False where the lease was lost."""
+        changed = self._db.run(
+            "UPDATE leases SET holder = ?, host = ?, pid = ?, started = ?, expires = ? WHERE name = ? AND token = ?",
+            (holder, _host(), pid, _started(pid), time.time() + TTL_SECONDS, lease.name, lease.token),
+        )
+        return changed == 1
+
+    def give(self, lease: Lease) -> None:
+        """Give a lease back. One that was lost is left alone."""
+        self._db.run("DELETE FROM leases WHERE name = ? AND token = ?", (lease.name, lease.token))
+
+    @contextmanager
+    def held(self, name: str, holder: str, *, what: str, timeout: float) -> Iterator[Lease]:
+        """Hold a lease for a while; waits for its holder up to `timeout` seconds.
+
+        Raises `Timeout`, which says who holds it; `what` names the thing for that message.
+        """
+        deadline = time.monotonic() + timeout
+        while (lease := self.take(name, holder)) is None:
+            if time.monotonic() >= deadline:
+                raise Timeout(
+                    f"{what} is in use by {self.holder(name) or 'another command'}; nothing was done. "
+                    f"Wait for it, or try again with a longer --timeout (O5)."
+                )
+            time.sleep(_POLL_SECONDS)
+        try:
+            yield lease
+        finally:
+            self.give(lease)
+
+
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _started(pid: int) -> str:
+    """When a process began, as the system counts it: a pid that was given out anew is another process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _lives(pid: int, started: str) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    if _is_zombie(pid):
+        return False
+    now = _started(pid)
+    return not (started and now) or started == now
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,140 @@
+"""Operations and the history: who did what, when, why, and what came of it (O3, O6)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from flowbridge.ledger.codec import dumps, plain
+from flowbridge.ledger.database import Database
+
+
+class State(StrEnum):
+    """How an operation stands."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    REPLACED = "replaced"  # a cancel took over what was left of it (O5)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb on one execution, written down before the first call to an engine.
+
+    `steps` are the calls that happen once (re-run, skip), each with the mark of what was seen before; everything
+    else is derived from what is wanted. `outcome` is a sentence.
+    """
+
+    id: str
+    tree: str
+    verb: str
+    target: str
+    actor: str
+    at: float
+    state: State = State.OPEN
+    reason: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Mapping[str, Any], ...] = ()
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the history. `seq` numbers all of them, for ever."""
+
+    seq: int
+    at: float
+    tree: str
+    execution: str
+    operation: str
+    actor: str
+    kind: str
+    doc: Mapping[str, Any]
+
+
+class Operations:
+    """Operations and history. Every method runs inside the caller's transaction where there is one."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def put(self, operation: Operation) -> None:
+        """Write an operation, new or changed."""
+        self._db.run(
+            "INSERT INTO operations VALUES (?,?,?,?,?) "
+            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, doc = excluded.doc",
+            (operation.id, operation.tree, str(operation.state), operation.at, dumps(plain(operation))),
+        )
+
+    def open(self, tree: str) -> list[Operation]:
+        """The unfinished operations of a tree, oldest first."""
+        rows = self._db.all("SELECT doc FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,))
+        return [_operation(row[0]) for row in rows]
+
+    def open_trees(self) -> list[str]:
+        """Every tree that has an unfinished operation."""
+        return [row[0] for row in self._db.all("SELECT DISTINCT tree FROM operations WHERE state = 'open'")]
+
+    def end(self, operation: Operation, state: State, outcome: str, at: float) -> Operation:
+        """Close an operation and say so in the history."""
+        ended = replace(operation, state=state, outcome=outcome)
+        with self._db.transaction():
+            self.put(ended)
+            self.note(
+                ended.tree, ended.target, "outcome", ended.actor, at, {"state": state, "outcome": outcome}, ended.id
+            )
+        return ended
+
+    def note(
+        self,
+        tree: str,
+        execution: str,
+        kind: str,
+        actor: str,
+        at: float,
+        doc: Mapping[str, Any],
+        operation: str = "",
+    ) -> None:
+        """Append one line to the history."""
+        self.note_many([(at, tree, execution, operation, actor, kind, dumps(doc))])
+
+    def note_many(self, lines: Iterable[tuple[float, str, str, str, str, str, str]]) -> None:
+        """Append lines: at, tree, execution, operation, actor, kind, JSON text."""
+        self._db.run_many(
+            "INSERT INTO events (at, tree, execution, operation, actor, kind, doc) VALUES (?,?,?,?,?,?,?)", lines
+        )
+
+    def history(self, tree: str | None = None, *, after: int = 0, limit: int = -1) -> list[Entry]:
+        """The history of a tree, or of all, oldest first."""
+        rows = self._db.all(
+            "SELECT seq, at, tree, execution, operation, actor, kind, doc FROM events "
+            "WHERE seq > ? AND (? IS NULL OR tree = ?) ORDER BY seq LIMIT ?",
+            (after, tree, tree, limit),
+        )
+        return [_entry(row) for row in rows]
+
+    def cursor(self, name: str) -> int:
+        """How far a reader of the history has come."""
+        row = self._db.one("SELECT seq FROM cursors WHERE name = ?", (name,))
+        return int(row[0]) if row else 0
+
+    def move_cursor(self, name: str, seq: int) -> None:
+        """Note how far a reader of the history has come."""
+        self._db.run("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, seq))
+
+
+def _operation(text: str) -> Operation:
+    doc = json.loads(text)
+    doc["state"] = State(doc.get("state", State.OPEN))
+    doc["steps"] = tuple(doc.get("steps", ()))
+    return Operation(**doc)
+
+
+def _entry(row: Any) -> Entry:
+    seq, at, tree, execution, operation, actor, kind, doc = row
+    return Entry(seq, at, tree, execution, operation, actor, kind, json.loads(doc))

@@ -1,0 +1,147 @@
+"""Finding and loading plugins, one by one and guarded: a broken one is named and never takes a command down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from flowbridge import hookspecs
+from flowbridge.backend import Backend
+from flowbridge.errors import InvalidInput
+
+BACKENDS = "flowbridge.backends"
+HOOKS = "flowbridge.hooks"
+COMMANDS = "flowbridge.commands"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One entry point. `problem` is empty where it is sound, or not yet loaded."""
+
+    group: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+    problem: str = ""
+
+
+def found(group: str) -> list[EntryPoint]:
+    """The entry points of a group, by name; nothing is imported."""
+    return sorted(entry_points(group=group), key=lambda point: point.name)
+
+
+def describe(point: EntryPoint, problem: str = "") -> Plugin:
+    """An entry point as data."""
+    dist = point.dist
+    name, version = (dist.name, dist.version) if dist else ("", "")
+    return Plugin(point.group, point.name, point.value, name, version, problem)
+
+
+def load_backend(type: str) -> type[Backend]:
+    """The class of a backend type. Raises `InvalidInput` where there is none, or where it does not load."""
+    points = {point.name: point for point in found(BACKENDS)}
+    if type not in points:
+        known = ", ".join(points) or "none"
+        raise InvalidInput(f"there is no backend type {type!r}; installed are: {known}")
+    loaded, problem = _load(points[type])
+    if problem or not (isinstance(loaded, _Type) and issubclass(loaded, Backend)):
+        raise InvalidInput(f"backend type {type!r} ({points[type].value}) does not load: {problem or 'not a Backend'}")
+    return loaded
+
+
+_Type = type
+
+
+class Hooks:
+    """The hook plugins of this process. `broken` lists those that did not load, with the reason."""
+
+    def __init__(self, required: Iterable[str] = (), points: Iterable[EntryPoint] | None = None) -> None:
+        self._manager = pluggy.PluginManager("flowbridge")
+        self._manager.add_hookspecs(hookspecs)
+        self.broken: list[Plugin] = []
+        self.problems: list[str] = []
+        self._required = frozenset(required)
+        for point in found(HOOKS) if points is None else points:
+            self._take_in(point)
+
+    def register(self, plugin: object, name: str) -> None:
+        """Register a plugin object. One that pluggy rejects is unregistered again; `ValueError` says why."""
+        try:
+            self._manager.register(plugin, name)
+            self._manager.check_pending()
+        except Exception as error:
+            # pluggy leaves a plugin registered that it has just rejected.
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            raise ValueError(_one_line(error)) from error
+
+    def veto(self, operation: Any, plan: Any) -> str | None:
+        """The reason of the first veto, or None. A required plugin that is missing or broken is a veto."""
+        missing = self._required - {name for name, _ in self._manager.list_name_plugin()}
+        if missing:
+            return f"required plugin {sorted(missing)[0]} is not loaded"
+        for name, implementation in self._implementations("flowbridge_before_operation"):
+            try:
+                reason = implementation(operation=operation, plan=plan)
+            except Exception as error:  # noqa: BLE001  a veto hook that raises is a veto
+                return f"plugin {name} failed: {_one_line(error)}"
+            if reason:
+                return f"{reason} (plugin {name})"
+        return None
+
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Tell observers. One that raises is named in `problems` and the others are still told."""
+        for name, implementation in self._implementations(hook):
+            try:
+                implementation(**arguments)
+            except Exception as error:  # noqa: BLE001  an observer never takes a command down
+                self.problems.append(f"plugin {name}: {hook} failed: {_one_line(error)}")
+
+    def resolve(self, ref: str) -> Any:
+        """What the first plugin that knows `ref` gives, or None."""
+        return self._manager.hook.flowbridge_resolve(ref=ref)
+
+    @property
+    def observed(self) -> bool:
+        """Whether any plugin wants to know of status changes."""
+        return bool(self._implementations("flowbridge_status_changed"))
+
+    def _implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
+        caller = getattr(self._manager.hook, hook)
+        return [(implementation.plugin_name, _bound(implementation)) for implementation in caller.get_hookimpls()]
+
+    def _take_in(self, point: EntryPoint) -> None:
+        plugin, problem = _load(point)
+        if not problem:
+            try:
+                self.register(plugin, point.name)
+            except ValueError as error:
+                problem = str(error)
+        if problem:
+            self.broken.append(describe(point, problem))
+
+
+def _bound(implementation: Any) -> Callable[..., Any]:
+    """Call one implementation with the arguments it names, as pluggy would."""
+
+    def call(**arguments: Any) -> Any:
+        return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+    return call
+
+
+def _load(point: EntryPoint) -> tuple[Any, str]:
+    try:
+        return point.load(), ""
+    except Exception as error:  # noqa: BLE001  whatever a foreign module raises while it is imported
+        return None, _one_line(error)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,198 @@
+"""Driving local runs: the bridge's side of a local engine, and the runner's loop (S6).
+
+A run is driven by whoever holds its lease. The loop carries out commands from the inbox, lets the session work,
+writes what changed, and ends when the run is settled and its inbox is empty: both are judged in one transaction,
+so no command is lost in between.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from flowbridge.errors import EngineRefused, FlowbridgeError, NotFound, Unavailable
+from flowbridge.ledger.database import Database
+from flowbridge.ledger.executions import Executions
+from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases
+from flowbridge.ledger.rows import Rows
+from flowbridge.local import Command, Session
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import Ref
+
+_IDLE_SECONDS = 0.05
+_ANSWER_SECONDS = 30.0
+
+
+class Launcher(Protocol):
+    """Starts a runner for a run whose lease was already taken for it."""
+
+    def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        """Start it. Returns at once."""
+
+
+class Host:
+    """A `LocalHost` over one ledger."""
+
+    def __init__(self, database: Database, launch: Launcher) -> None:
+        self._db = database
+        self._rows = Rows(database)
+        self._leases = Leases(database)
+        self._executions = Executions(database)
+        self._launch = launch
+
+    def rows(self, root: Ref) -> dict[str, str]:
+        """Every row of a run."""
+        return self._rows.load(str(root))
+
+    def root_of(self, ref: Ref) -> Ref:
+        """The root of an execution's native tree, by the ledger's links."""
+        while (record := self._executions.current(ref)) and record.native and record.parent:
+            ref = record.parent
+        return ref
+
+    def driven(self, root: Ref) -> bool:
+        """Whether a living process holds the run."""
+        return self._leases.holder(_lease_name(root)) is not None
+
+    def pending(self, root: Ref) -> bool:
+        """Whether a command waits for the run."""
+        return bool(self._rows.pending(str(root)))
+
+    def submit(self, backend: LocalBackend, root: Ref, command: Command) -> None:
+        """Have a command carried out, by the run's runner or here.
+
+        Raises `EngineRefused` or `NotFound` as the session said, `Unavailable` where no answer came in time: the
+        command is then taken back.
+        """
+        self._rows.send(str(root), command, time.time())
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while (outcome := self._rows.outcome(command.id)) is None:
+            lease = self._leases.take(_lease_name(root), f"{command.name} of {root}")
+            if lease is not None:
+                self._carry_out(backend, root, lease)
+            elif time.monotonic() > deadline and self._rows.withdraw(command.id):
+                raise Unavailable(f"the runner of {root} did not answer within {_ANSWER_SECONDS:.0f} s")
+            else:
+                time.sleep(_IDLE_SECONDS / 5)
+        _raise(outcome)
+
+    def _carry_out(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        """Carry out what waits, then hand the run to a runner if there is work left."""
+        session = backend.open_session(self._rows.load(str(root)), lambda changes: self._rows.write(str(root), changes))
+        try:
+            drain(self._db, self._rows, session, root)
+            # A leaf whose end nobody saw waits for `recover`: no runner can go on before that (S6).
+            idle = session.settled or any(look.unknown for look in session.look())
+        except BaseException:
+            self._leases.give(lease)
+            raise
+        finally:
+            session.close()
+        if idle:
+            self._leases.give(lease)
+        else:
+            self._launch(backend, root, lease)
+
+
+def drain(database: Database, rows: Rows, session: Session, root: Ref) -> None:
+    """Carry out every waiting command: what it changed and its answer are written in one transaction."""
+    for command in rows.pending(str(root)):
+        outcome: dict[str, str] = {}
+        try:
+            session.apply(command)
+        except (EngineRefused, NotFound) as error:
+            outcome = {"error": type(error).__name__, "message": error.message}
+        with database.transaction():
+            rows.write(str(root), session.changes())
+            rows.answer(command.id, outcome or "done")
+
+
+def drive(database: Database, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+    """The runner's loop: returns when the run is settled and its lease is given back, or when the lease was lost."""
+    rows = Rows(database)
+    leases = Leases(database)
+    session = backend.open_session(rows.load(str(root)), lambda changes: rows.write(str(root), changes))
+    pulse = _Pulse(database, leases, lease)
+    try:
+        while pulse.beat():
+            drain(database, rows, session, root)
+            session.advance(until=pulse.due)
+            if session.settled and _give_if_idle(database, rows, leases, lease, root):
+                return
+            session.wait(_IDLE_SECONDS)
+    finally:
+        session.close()
+
+
+class _Pulse:
+    """Renews the lease in time and notices that another process has written."""
+
+    def __init__(self, database: Database, leases: Leases, lease: Lease) -> None:
+        self._database, self._leases, self._lease = database, leases, lease
+        self._stamp = -1
+        self._next = 0.0
+
+    def beat(self) -> bool:
+        """Renew when it is time. False where the lease was lost: then another process drives the run."""
+        self._stamp = self._database.stamp()
+        now = time.monotonic()
+        if now < self._next:
+            return True
+        self._next = now + TTL_SECONDS / 3
+        return self._leases.renew(self._lease)
+
+    def due(self) -> bool:
+        """Whether the loop should come back: another process wrote, or the lease wants renewing."""
+        return self._database.stamp() != self._stamp or time.monotonic() >= self._next
+
+
+def _give_if_idle(database: Database, rows: Rows, leases: Leases, lease: Lease, root: Ref) -> bool:
+    with database.transaction():
+        if rows.pending(str(root)):
+            return False
+        leases.give(lease)
+        return True
+
+
+class ProcessLauncher:
+    """Starts a detached runner process. `environment` leads it to the same ledger and configuration."""
+
+    def __init__(self, leases: Leases, environment: Mapping[str, str], log: Path) -> None:
+        self._leases = leases
+        self._environment = environment
+        self._log = log
+
+    def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        """Start the process and make it the lease's holder; its output goes to the runner log."""
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "flowbridge.runner", backend.name, root.id, lease.token],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._environment},
+                start_new_session=True,
+            )
+        self._leases.hand_over(lease, process.pid, f"the runner of {root} (process {process.pid})")
+        # The runner outlives this process on purpose, so nobody here waits for it.
+        process.returncode = 0
+
+
+def _lease_name(root: Ref) -> str:
+    return f"run:{root}"
+
+
+def lease_for(root: Ref, token: str) -> Lease:
+    """The lease of a run that another process took for us."""
+    return Lease(_lease_name(root), token)
+
+
+def _raise(outcome: object) -> None:
+    if isinstance(outcome, dict):
+        kind: type[FlowbridgeError] = NotFound if outcome["error"] == "NotFound" else EngineRefused
+        raise kind(str(outcome["message"]))

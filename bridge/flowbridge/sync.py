@@ -1,0 +1,197 @@
+"""One pass over one tree: look at every engine, judge by the law, write it down.
+
+The pass is level-triggered: whoever runs it, and however often, the result is the same. Acting is `operate`'s part.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from flowbridge.backend import Capabilities
+from flowbridge.errors import InvalidInput, NotFound, Unavailable
+from flowbridge.instances import Instances
+from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
+from flowbridge.ledger.codec import dumps
+from flowbridge.ledger.ledger import Ledger
+from flowbridge.model import EngineState, ExecutionLook, Node, Record, Ref, Snapshot, TaskLook, WaitingChild
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass found. `silent` maps each instance that did not answer to what it said."""
+
+    settled: Settled
+    silent: Mapping[str, str]
+    at: float
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The tree, its records brought up to the look."""
+        return self.settled.snapshot
+
+
+class Sync:
+    """Passes over the trees of one ledger."""
+
+    def __init__(self, ledger: Ledger, instances: Instances) -> None:
+        self._ledger = ledger
+        self._instances = instances
+
+    def facts(self, snapshot: Snapshot) -> dict[str, Capabilities]:
+        """The capabilities of every instance in a tree."""
+        return self._instances.facts(node.record.ref.backend for node in snapshot.nodes)
+
+    def look(self, tree: str) -> Pass:
+        """Look at a whole tree and judge it; writes nothing.
+
+        An engine that does not answer leaves its executions as they were last seen.
+        """
+        records = self._ledger.executions.tree(tree)
+        if not records:
+            raise NotFound(f"no tree {tree} in the ledger")
+        looks, silent = self._observe(records)
+        at = time.time()
+        snapshot = self._join(records, looks, silent, at)
+        return Pass(settle(snapshot, self.facts(snapshot)), silent, at)
+
+    def write(self, found: Pass, actor: str = ENGINE) -> None:
+        """Write a pass down: records, the tasks last seen, and what happened, in one transaction."""
+        known = {record.id: record for record in self._ledger.executions.tree(_tree(found.snapshot))}
+        nodes = found.snapshot.nodes
+        changed = [node.record for node in nodes if known.get(node.record.id) != node.record]
+        with self._ledger.transaction():
+            self._ledger.executions.put(changed)
+            self._ledger.executions.put_looks(node for node in nodes if node.reachable and not node.record.gone)
+            self._note(found, actor)
+
+    def _note(self, found: Pass, actor: str) -> None:
+        if not found.settled.events:
+            return
+        tree = _tree(found.snapshot)
+        self._ledger.operations.note_many(
+            (found.at, tree, event.record, "", _author(event, actor), str(event.kind), _event_doc(event))
+            for event in found.settled.events
+        )
+
+    def _observe(self, records: Iterable[Record]) -> tuple[dict[Ref, ExecutionLook], dict[str, str]]:
+        wanted: dict[str, list[str]] = {}
+        for record in records:
+            if (record.parent is None or not record.native) and record.seen is not EngineState.ABSENT:
+                wanted.setdefault(record.ref.backend, []).append(record.ref.id)
+        looks: dict[Ref, ExecutionLook] = {}
+        silent: dict[str, str] = {}
+        for name, ids in wanted.items():
+            try:
+                for tree in self._instances.get(name).observe(ids).values():
+                    looks.update((look.ref, look) for look in tree)
+            except (Unavailable, InvalidInput) as error:
+                silent[name] = error.message
+        return looks, silent
+
+    def _join(
+        self, records: list[Record], looks: Mapping[Ref, ExecutionLook], silent: Mapping[str, str], at: float
+    ) -> Snapshot:
+        known = {record.ref: record for record in records}
+        kept = self._ledger.executions.looks(
+            [record.id for record in records if record.ref.backend in silent or record.ref not in looks]
+        )
+        for ref, look in looks.items():
+            if ref not in known:
+                known[ref] = _born(look, known, at)
+        return Snapshot(tuple(_in_order(known, looks, silent, kept, at)))
+
+
+_Kept = Mapping[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]
+
+
+def _in_order(
+    known: Mapping[Ref, Record],
+    looks: Mapping[Ref, ExecutionLook],
+    silent: Mapping[str, str],
+    kept: _Kept,
+    at: float,
+) -> Iterable[Node]:
+    """Nodes with parents before children, siblings in the order in which they were found."""
+    below: dict[Ref | None, deque[Record]] = {}
+    for record in known.values():
+        below.setdefault(record.parent, deque()).append(record)
+    waiting = deque((record, -1) for record in below.get(None, ()))
+    place = 0
+    while waiting:
+        record, parent = waiting.popleft()
+        look = looks.get(record.ref)
+        silence = record.ref.backend in silent
+        yield _seen(record, parent, look, at) if look else _unseen(record, parent, kept, silent=silence)
+        waiting.extend((child, place) for child in below.get(record.ref, ()))
+        place += 1
+
+
+def _seen(record: Record, parent: int, look: ExecutionLook, at: float) -> Node:
+    return Node(
+        record=_looked(record, look, at),
+        parent=parent,
+        state=look.state,
+        revision=look.revision,
+        raw=look.raw,
+        tasks=look.tasks,
+        waiting=look.waiting,
+        error=look.error,
+        unknown=look.unknown,
+    )
+
+
+def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
+    tasks, waiting = kept.get(record.id, ((), ()))
+    state = record.seen if silent or record.seen is EngineState.ABSENT else EngineState.GONE
+    return Node(
+        record=record,
+        parent=parent,
+        state=state,
+        revision=record.revision,
+        raw=record.raw,
+        tasks=tasks,
+        waiting=waiting,
+        error=record.error,
+        reachable=not silent,
+    )
+
+
+def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
+    """A record with the time of the look, and the names that only the engine knows."""
+    return replace(record, looked=at, workflow=look.workflow or record.workflow, gone=False)
+
+
+def _born(look: ExecutionLook, known: Mapping[Ref, Record], at: float) -> Record:
+    """The record of an execution that was not known: it is wanted as its parent is (P6)."""
+    parent = Ref(look.ref.backend, look.parent.id) if look.parent else None
+    above = known.get(parent) if parent else None
+    if look.parent is None or above is None:
+        raise InvalidInput(f"{look.ref} hangs under {parent}, which its engine did not show")
+    return Record(
+        id=str(uuid.uuid4()),
+        tree=above.tree,
+        ref=look.ref,
+        workflow=look.workflow,
+        parent=parent,
+        parent_task=look.parent.task,
+        item=look.parent.item,
+        want=birth_want(above),
+        actor=above.actor,
+        created=at,
+    )
+
+
+def _tree(snapshot: Snapshot) -> str:
+    return snapshot.nodes[0].record.tree
+
+
+def _author(event: Event, actor: str) -> str:
+    return actor if event.kind is Kind.STATUS else ENGINE
+
+
+def _event_doc(event: Event) -> str:
+    return dumps({"old": event.old, "new": event.new})

@@ -1,0 +1,96 @@
+"""Executions and trees as plain data: what `-o json` prints. The shapes are documented and only grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowbridge.law.tables import possible
+from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
+
+
+def execution_view(record: Record) -> dict[str, Any]:
+    """One record."""
+    return {
+        "id": record.id,
+        "status": str(record.status),
+        "workflow": record.workflow,
+        "backend": record.ref.backend,
+        "engine_id": record.ref.id,
+        "engine_state": record.raw,
+        "held": record.want is Want.HOLD,
+        "held_by": record.held_by,
+        "gone": record.gone,
+        "parent": str(record.parent) if record.parent else None,
+        "item": record.item,
+        "rerun_of": record.rerun_of or None,
+        "superseded_by": record.superseded_by or None,
+        "error": record.error or None,
+        "actor": record.actor,
+        "created": record.created,
+        "looked": record.looked,
+        "possible": list(possible(record.status)) if not record.superseded_by else [],
+    }
+
+
+def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:
+    """An execution with its tasks and, under each task, its children."""
+    children = snapshot.children()
+    built: dict[int, dict[str, Any]] = {}
+    for at in range(len(snapshot.nodes) - 1, place - 1, -1):
+        below = [(child, built.pop(child)) for child in children[at] if child in built]
+        built[at] = _node_view(snapshot.nodes[at], snapshot, below)
+    return built[place]
+
+
+def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    view = execution_view(node.record)
+    view["reachable"] = node.reachable
+    view["unknown"] = list(node.unknown)
+    by_task: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for child, child_view in below:
+        by_task.setdefault(snapshot.nodes[child].record.parent_task, []).append((child, child_view))
+    view["tasks"] = [_task_view(task, by_task.get(task.id, []), snapshot, node) for task in node.tasks]
+    return view
+
+
+def _task_view(
+    task: TaskLook, below: list[tuple[int, dict[str, Any]]], snapshot: Snapshot, node: Node
+) -> dict[str, Any]:
+    statuses = [snapshot.nodes[child].record.status for child, _ in below]
+    return {
+        "id": task.id,
+        "name": task.name,
+        "status": str(task_status(task, statuses, node.record.want)),
+        "engine_state": task.raw,
+        "active": task.active or any(status in _ACTIVE for status in statuses),
+        "items": task.items,
+        "running": list(task.running),
+        "error": task.error or None,
+        "children": [view for _, view in below],
+    }
+
+
+_ACTIVE: Mapping[Status, TaskStatus] = {
+    Status.REQUESTED: TaskStatus.RUNNING,
+    Status.RUNNING: TaskStatus.RUNNING,
+    Status.RESUMING: TaskStatus.RUNNING,
+    Status.PAUSING: TaskStatus.PAUSING,
+    Status.CANCELING: TaskStatus.CANCELING,
+}
+
+_ENDED = frozenset({TaskStatus.CANCELED, TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.SKIPPED})
+
+
+def task_status(task: TaskLook, children: list[Status], want: Want) -> TaskStatus:
+    """A task's status, judged by its actions and children, not by the engine's word alone (S2, S3)."""
+    for child in children:
+        if child in _ACTIVE:
+            return _ACTIVE[child]
+    if not task.active:
+        return task.status
+    if task.status is TaskStatus.PAUSED and want is Want.HOLD:
+        return TaskStatus.PAUSING
+    if task.status is TaskStatus.CANCELED:
+        return TaskStatus.CANCELING
+    return TaskStatus.RUNNING if task.status in _ENDED or task.status is TaskStatus.PAUSED else task.status
