@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from flowbridge.backend import Backend as Backend
     from flowbridge.backend import Definition as Definition
     from flowbridge.bridge import Bridge as Bridge
-    from flowbridge.bridge import Look as Look
-    from flowbridge.bridge import RerunRequest as RerunRequest
     from flowbridge.capabilities import Capabilities as Capabilities
+    from flowbridge.checks import RerunRequest as RerunRequest
     from flowbridge.config import Config as Config
     from flowbridge.errors import FlowbridgeError as FlowbridgeError
     from flowbridge.hookspecs import hookimpl as hookimpl
     from flowbridge.ledger.executions import Filter as Filter
     from flowbridge.local import Session as Session
     from flowbridge.localbackend import LocalBackend as LocalBackend
+    from flowbridge.looks import Look as Look
     from flowbridge.model import Status as Status
     from flowbridge.model import Verb as Verb
     from flowbridge.operate import Outcome as Outcome
@@ -36,9 +36,9 @@ _HOME = {
     "Filter": "ledger.executions",
     "FlowbridgeError": "errors",
     "LocalBackend": "localbackend",
-    "Look": "bridge",
+    "Look": "looks",
     "Outcome": "operate",
-    "RerunRequest": "bridge",
+    "RerunRequest": "checks",
     "Session": "local",
     "Status": "model",
     "Verb": "model",

@@ -6,60 +6,33 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition
-from flowbridge.errors import EngineError, InvalidInput, NotFound, Rejected, Timeout, Unavailable
+from flowbridge.checks import Checks, RerunRequest
+from flowbridge.errors import InvalidInput, NotFound, Rejected, Timeout
 from flowbridge.instances import Instances
-from flowbridge.law import selection
 from flowbridge.law.decide import Plan
 from flowbridge.law.fold import birth_want
 from flowbridge.law.tables import TERMINAL
-from flowbridge.law.verbs import Effect, check_cancel, check_pause, check_resume
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.ledger.operations import Entry, Operation
+from flowbridge.ledger.operations import Entry
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import EngineState, ExecutionRead, Record, Ref, Snapshot, Status, Verb
-from flowbridge.operate import Ask, Check, Operator, Outcome
+from flowbridge.looks import Look, place_of, shape
+from flowbridge.model import EngineState, ExecutionRead, Record, Ref, Status, Verb
+from flowbridge.operate import Ask, Operator, Outcome
 from flowbridge.plugins import Hooks
 from flowbridge.runners import Host, Launcher, ProcessLauncher
+from flowbridge.starting import Starter
 from flowbridge.sync import Pass, Sync
 
 _SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One execution with its tree, freshly seen.
-
-    `place` is the execution's place in `snapshot`. `silent` maps instances that did not answer to what they said;
-    their executions are shown as last seen, at `Record.looked`. `open` lists operations that are not finished.
-    """
-
-    snapshot: Snapshot
-    place: int
-    silent: Mapping[str, str] = field(default_factory=dict)
-    open: tuple[Operation, ...] = ()
-
-    @property
-    def record(self) -> Record:
-        """The execution's record."""
-        return self.snapshot.nodes[self.place].record
-
-
-@dataclass(frozen=True, slots=True)
-class RerunRequest:
-    """What a re-run is to do. No tasks: from the beginning (X1), with `input` overriding single values."""
-
-    tasks: tuple[str, ...] = ()
-    no_reset: tuple[str, ...] = ()
-    input: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Bridge:
@@ -86,6 +59,8 @@ class Bridge:
         self._hooks: Hooks | None = None
         self._sync = Sync(self.ledger, self.instances)
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
+        self._checks = Checks(self.instances, self._sync)
+        self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
 
     def __enter__(self) -> Bridge:
         return self
@@ -142,36 +117,7 @@ class Bridge:
         request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
         if definition is not None:
             request |= {"definition": definition.text, "source": definition.source}
-        return self._start(name, request, reason)
-
-    def _start(self, backend: str, request: Mapping[str, Any], reason: str, rerun_of: str = "") -> Record:
-        id = str(uuid.uuid4())
-        record = Record(
-            id=id,
-            tree=id,
-            ref=Ref(backend, id),
-            workflow=request["workflow"],
-            seen=EngineState.ABSENT,
-            rerun_of=rerun_of,
-            actor=self.config.actor,
-            created=time.time(),
-        )
-        with self.ledger.transaction():
-            self.ledger.executions.put([record])
-            self.ledger.executions.put_request(id, request)
-        ask = Ask(Verb.START, self.config.actor, reason, options={"workflow": request["workflow"]})
-        try:
-            outcome = self._operator.operate(id, ask, _no_effect)
-        except (EngineError, Rejected, InvalidInput):
-            self.ledger.executions.forget(id)
-            raise
-        if outcome.exit_code == Unavailable.exit_code:
-            why = "; ".join(outcome.not_done.values())
-            raise Unavailable(f"{why}; whether it was started is not known: `flowbridge recover {id}` finishes it")
-        if outcome.not_done:
-            self.ledger.executions.forget(id)
-            raise InvalidInput("; ".join(outcome.not_done.values()))
-        return self.ledger.executions.get(id)
+        return self._starter.start(name, request, reason)
 
     def default_backend(self) -> str:
         """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
@@ -232,65 +178,17 @@ class Bridge:
         asked = request or RerunRequest()
         options = {"tasks": list(asked.tasks), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
         ask = Ask(verb, self.config.actor, reason, timeout, expect, options)
-        outcome = self._operator.operate(record.id, ask, self._check(verb, asked, frozenset(accept)))
+        outcome = self._operator.operate(record.id, ask, self._checks.of(verb, asked, frozenset(accept)))
         if verb is Verb.RERUN and not asked.tasks:
-            fresh = self._rerun_whole(record, asked, reason)
+            fresh = self._starter.again(record, asked, reason)
             outcome = replace(outcome, execution=fresh.id, status=fresh.status)
         self._tell()
         return outcome
 
     def plan(self, verb: Verb, id: str, *, request: RerunRequest | None = None, accept: Iterable[str] = ()) -> Plan:
         """What a verb would do (O1). Nothing is written or sent; raises what the verb would raise."""
-        check = self._check(verb, request or RerunRequest(), frozenset(accept))
+        check = self._checks.of(verb, request or RerunRequest(), frozenset(accept))
         return self._operator.plan(self.find(id).id, check)
-
-    def _check(self, verb: Verb, request: RerunRequest, accept: frozenset[str]) -> Check:
-        def check(snapshot: Snapshot, place: int) -> Effect:
-            facts = self._sync.facts(snapshot)
-            if verb is Verb.PAUSE:
-                return check_pause(snapshot, place)
-            if verb is Verb.RESUME:
-                return check_resume(snapshot, place, facts, accept)
-            if verb is Verb.CANCEL:
-                return check_cancel(snapshot, place)
-            if verb is Verb.RERUN and not request.tasks:
-                _reject_without_tasks(request)
-                return selection.check_rerun_whole(snapshot, place)
-            return self._check_tasks(verb, request, accept, snapshot, place)
-
-        return check
-
-    def _check_tasks(
-        self, verb: Verb, request: RerunRequest, accept: frozenset[str], snapshot: Snapshot, place: int
-    ) -> Effect:
-        facts = self._sync.facts(snapshot)
-        if request.input:
-            raise Rejected("a re-run from tasks keeps their original input (X4)", rule="X2", reason="input_override")
-        chosen = selection.select(snapshot, place, request.tasks, verb)
-        if verb is Verb.SKIP:
-            return selection.skip_effect(snapshot, chosen, facts)
-        partial = selection.partial(chosen, request.no_reset, request.tasks)
-        items = {(choice.place, choice.task.id): self._items(snapshot, choice) for choice in partial}
-        selection.check_partial(snapshot, partial, items, facts, accept)
-        return selection.rerun_effect(snapshot, chosen, request.no_reset, facts)
-
-    def _items(self, snapshot: Snapshot, choice: selection.Chosen) -> Any:
-        ref = snapshot.nodes[choice.place].record.ref
-        read = self.instances.get(ref.backend).read(ref.id, [choice.task.id])
-        return next((task.items for task in read.tasks if task.id == choice.task.id), None)
-
-    def _rerun_whole(self, record: Record, request: RerunRequest, reason: str) -> Record:
-        started = self.ledger.executions.request(record.id) or self._reconstructed(record)
-        started["input"] = {**started.get("input", {}), **request.input}
-        return self._start(record.ref.backend, started, reason, rerun_of=record.id)
-
-    def _reconstructed(self, record: Record) -> dict[str, Any]:
-        """What an execution that somebody else started was started with, as its engine tells it."""
-        root = next((one for one in self.ledger.executions.tree(record.tree) if one.parent is None), record)
-        above = self.ledger.executions.request(root.id) or {}
-        read = self.instances.get(record.ref.backend).read(record.ref.id, [])
-        kept: dict[str, Any] = {key: above[key] for key in ("definition", "source", "env") if key in above}
-        return {**kept, "workflow": record.workflow, "input": dict(read.input)}
 
     # Looking
 
@@ -339,7 +237,7 @@ class Bridge:
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             self._tell()
-            shown = _shape(look)
+            shown = shape(look)
             if shown != last:
                 last, wait = shown, _FIRST_POLL
                 yield look
@@ -441,7 +339,9 @@ class Bridge:
 
     def _looked(self, found: Pass, id: str) -> Look:
         tree = found.snapshot.nodes[0].record.tree
-        return Look(found.snapshot, _place(found.snapshot, id), found.silent, tuple(self.ledger.operations.open(tree)))
+        return Look(
+            found.snapshot, place_of(found.snapshot, id), found.silent, tuple(self.ledger.operations.open(tree))
+        )
 
     def _tell(self) -> None:
         """Tell observers what changed since they were last told; each is told at least once."""
@@ -466,38 +366,3 @@ class Bridge:
         if self.config.source:
             environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
         return ProcessLauncher(self.ledger.leases, environment, log)
-
-
-def _no_effect(snapshot: Snapshot, place: int) -> Effect:
-    """The check of a start: the record says already that it is wanted to run."""
-    del snapshot, place
-    return Effect()
-
-
-def _reject_without_tasks(request: RerunRequest) -> None:
-    if request.no_reset:
-        raise Rejected(
-            f"--no-reset names {', '.join(request.no_reset)}, and --tasks names nothing (X6)",
-            rule="X6",
-            reason="wrong_no_reset",
-        )
-
-
-def _place(snapshot: Snapshot, id: str) -> int:
-    """The place of a record, or of the one that took over from it while it was being looked at."""
-    for place, node in enumerate(snapshot.nodes):
-        if id in (node.record.id, node.record.rerun_of):
-            return place
-    raise NotFound(f"execution {id} is no longer in its tree")
-
-
-def _shape(look: Look) -> object:
-    return [
-        (
-            node.record.id,
-            node.record.status,
-            node.reachable,
-            [(task.id, task.status, task.active, task.starts) for task in node.tasks],
-        )
-        for node in look.snapshot.nodes
-    ]

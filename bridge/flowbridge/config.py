@@ -7,8 +7,8 @@
     required_plugins: [freeze]
     backends:
       prod:
-        type: mistral
-        url: https://mistral.example.org:8989/v2
+        type: TYPE                         # as `flowbridge plugins` lists them; the rest is the type's own
+        url: https://engine.example.org/v2
 """
 
 from __future__ import annotations

@@ -1,0 +1,78 @@
+"""From a verb as the user asks for it to the law's check for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowbridge.errors import Rejected
+from flowbridge.instances import Instances
+from flowbridge.law import selection
+from flowbridge.law.verbs import Effect, check_cancel, check_pause, check_resume
+from flowbridge.model import Snapshot, Verb
+from flowbridge.operate import Check
+from flowbridge.sync import Sync
+
+
+@dataclass(frozen=True, slots=True)
+class RerunRequest:
+    """What a re-run is to do. No tasks: from the beginning (X1), with `input` overriding single values."""
+
+    tasks: tuple[str, ...] = ()
+    no_reset: tuple[str, ...] = ()
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Checks:
+    """Gives the law's check for a verb, with what it needs from the engines: facts, and the places of items."""
+
+    def __init__(self, instances: Instances, sync: Sync) -> None:
+        self._instances = instances
+        self._sync = sync
+
+    def of(self, verb: Verb, request: RerunRequest, accept: frozenset[str]) -> Check:
+        """The check to plan or carry out a verb with. It raises `Rejected` or `Unsupported`."""
+
+        def check(snapshot: Snapshot, place: int) -> Effect:
+            facts = self._sync.facts(snapshot)
+            if verb is Verb.PAUSE:
+                return check_pause(snapshot, place)
+            if verb is Verb.RESUME:
+                return check_resume(snapshot, place, facts, accept)
+            if verb is Verb.CANCEL:
+                return check_cancel(snapshot, place)
+            if verb is Verb.RERUN and not request.tasks:
+                _reject_without_tasks(request)
+                return selection.check_rerun_whole(snapshot, place)
+            return self._tasks(verb, request, accept, snapshot, place)
+
+        return check
+
+    def _tasks(
+        self, verb: Verb, request: RerunRequest, accept: frozenset[str], snapshot: Snapshot, place: int
+    ) -> Effect:
+        facts = self._sync.facts(snapshot)
+        if request.input:
+            raise Rejected("a re-run from tasks keeps their original input (X4)", rule="X2", reason="input_override")
+        chosen = selection.select(snapshot, place, request.tasks, verb)
+        if verb is Verb.SKIP:
+            return selection.skip_effect(snapshot, chosen, facts)
+        partial = selection.partial(chosen, request.no_reset, request.tasks)
+        items = {(choice.place, choice.task.id): self._items(snapshot, choice) for choice in partial}
+        selection.check_partial(snapshot, partial, items, facts, accept)
+        return selection.rerun_effect(snapshot, chosen, request.no_reset, facts)
+
+    def _items(self, snapshot: Snapshot, choice: selection.Chosen) -> Any:
+        ref = snapshot.nodes[choice.place].record.ref
+        read = self._instances.get(ref.backend).read(ref.id, [choice.task.id])
+        return next((task.items for task in read.tasks if task.id == choice.task.id), None)
+
+
+def _reject_without_tasks(request: RerunRequest) -> None:
+    if request.no_reset:
+        raise Rejected(
+            f"--no-reset names {', '.join(request.no_reset)}, and --tasks names nothing (X6)",
+            rule="X6",
+            reason="wrong_no_reset",
+        )

@@ -1,0 +1,50 @@
+"""What a look at one execution gives to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flowbridge.errors import NotFound
+from flowbridge.ledger.operations import Operation
+from flowbridge.model import Record, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One execution with its tree, freshly seen.
+
+    `place` is the execution's place in `snapshot`. `silent` maps instances that did not answer to what they said;
+    their executions are shown as last seen, at `Record.looked`. `open` lists operations that are not finished.
+    """
+
+    snapshot: Snapshot
+    place: int
+    silent: Mapping[str, str] = field(default_factory=dict)
+    open: tuple[Operation, ...] = ()
+
+    @property
+    def record(self) -> Record:
+        """The execution's record."""
+        return self.snapshot.nodes[self.place].record
+
+
+def place_of(snapshot: Snapshot, id: str) -> int:
+    """The place of a record, or of the one that took over from it while it was being looked at."""
+    for place, node in enumerate(snapshot.nodes):
+        if id in (node.record.id, node.record.rerun_of):
+            return place
+    raise NotFound(f"execution {id} is no longer in its tree")
+
+
+def shape(look: Look) -> object:
+    """What a watcher compares to know that something changed."""
+    return [
+        (
+            node.record.id,
+            node.record.status,
+            node.reachable,
+            [(task.id, task.status, task.active, task.starts) for task in node.tasks],
+        )
+        for node in look.snapshot.nodes
+    ]
