@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowbridge.backend import Backend, Definition, StartRequest
-from flowbridge.errors import EngineError, EngineRefused, NotFound, Unavailable
+from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Step, decide
 from flowbridge.ledger.ledger import Ledger
@@ -33,7 +33,7 @@ class Progress:
     exit_code: int = 0
     open: bool = False
     sent: set[tuple[str, Action]] = field(default_factory=set)
-    refused: dict[str, EngineError] = field(default_factory=dict)
+    refused: dict[str, FlowbridgeError] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
 
 
@@ -90,14 +90,15 @@ class Carrier:
         try:
             backend = self._instances.get(step.ref.backend)
             self._act(backend, step)
-        except NotFound:
+        except NotFound as error:
+            # What is gone is told by the next look; a start that finds no workflow is told here.
             if step.action is Action.START:
-                raise
+                progress.refused[step.record] = error
         except Unavailable as error:
             # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
             if step.action not in (Action.RESUME, Action.RERUN, Action.SKIP) or error.unsent:
                 progress.silent[step.record] = error.message
-        except EngineRefused as error:
+        except (EngineRefused, InvalidInput) as error:
             progress.refused[step.record] = error
 
     def _act(self, backend: Backend, step: Step) -> None:

@@ -55,7 +55,7 @@ class Session(ABC):
     def apply(self, command: Command) -> None:
         """Carry out a verb on the state, flushing nothing by itself. The same command id twice does nothing.
 
-        Raises `EngineRefused` or `NotFound` and has then changed nothing.
+        Raises `EngineRefused`, `InvalidInput` or `NotFound` and has then changed nothing.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,9 +21,10 @@ from flowbridge.law.decide import Action, Line, Plan, decide
 from flowbridge.law.fold import settle
 from flowbridge.law.tables import TERMINAL
 from flowbridge.law.verbs import Effect, apply, require
+from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
-from flowbridge.model import Node, Snapshot, Status, Verb, Want
+from flowbridge.model import Node, Record, Snapshot, Status, Verb, Want
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.views import tree_view
@@ -87,13 +89,11 @@ class Operator:
     def operate(self, execution: str, ask: Ask, check: Check) -> Outcome:
         """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use."""
         tree = self._ledger.executions.get(execution).tree
-        with self._ledger.leases.held(
-            f"tree:{tree}", f"{ask.verb} by {ask.actor}", what=f"the tree of {execution}", timeout=ask.timeout
-        ):
+        with self._tree(tree, ask):
             self._finish_open(tree, ask)
             found, place = self._look(execution)
             self._sync.write(found)
-            operation = _operation(found.snapshot.nodes[place], ask)
+            operation = _operation(found.snapshot.nodes[place].record, ask)
             try:
                 effect = self._checked(found, place, ask, check)
                 plan = self._planned(found.snapshot, effect)
@@ -103,6 +103,26 @@ class Operator:
                 raise
             snapshot, operation = self._begin(found, operation, effect, ask)
             progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout)
+            return self._finished(operation, progress, plan)
+
+    def start(self, record: Record, request: Mapping[str, Any], ask: Ask) -> Outcome:
+        """Start a new execution: its record, what it starts with and the operation are written in one transaction.
+
+        Raises `Rejected` where a plugin vetoes; then nothing was written but that.
+        """
+        plan = Plan((), (Line(record.id, record.ref, record.workflow, record.status, Action.START, "bridge", ""),))
+        operation = _operation(record, ask)
+        if reason := self._hooks().veto(operation, plan):
+            error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
+            self._reject(operation, error)
+            raise error
+        with self._tree(record.tree, ask):
+            with self._ledger.transaction():
+                self._ledger.executions.put([record])
+                self._ledger.executions.put_request(record.id, request)
+                self._write_down(operation)
+            found = self._sync.look(record.tree)
+            progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout)
             return self._finished(operation, progress, plan)
 
     def tend(self, tree: str, sent: set[tuple[str, str]]) -> Pass:
@@ -124,8 +144,25 @@ class Operator:
     def finish(self, tree: str, actor: str, timeout: float) -> list[Operation]:
         """Finish what operations left open on a tree (O3); gives those operations as they now stand."""
         ask = Ask(Verb.RECOVER, actor, timeout=timeout)
-        with self._ledger.leases.held(f"tree:{tree}", f"recover by {actor}", what=f"tree {tree}", timeout=timeout):
+        with self._tree(tree, ask):
             return self._finish_open(tree, ask)
+
+    def _tree(self, tree: str, ask: Ask) -> AbstractContextManager[Lease]:
+        """One operation at a time for each tree (O5)."""
+        holder = f"{ask.verb} by {ask.actor}"
+        return self._ledger.leases.held(f"tree:{tree}", holder, what=f"the tree {tree}", timeout=ask.timeout)
+
+    def _write_down(self, operation: Operation) -> None:
+        self._ledger.operations.put(operation)
+        self._ledger.operations.note(
+            operation.tree,
+            operation.target,
+            "operation",
+            operation.actor,
+            operation.at,
+            _asked(operation),
+            operation.id,
+        )
 
     def _look(self, execution: str) -> tuple[Pass, int]:
         record = self._ledger.executions.get(execution)
@@ -183,10 +220,7 @@ class Operator:
             self._ledger.executions.put(
                 node.record for node in snapshot.nodes if old.get(node.record.id) != node.record
             )
-            self._ledger.operations.put(operation)
-            self._ledger.operations.note(
-                operation.tree, operation.target, "operation", ask.actor, operation.at, _asked(operation), operation.id
-            )
+            self._write_down(operation)
         return snapshot, operation
 
     def _reopened(self, snapshot: Snapshot, effect: Effect) -> Snapshot:
@@ -230,16 +264,7 @@ class Operator:
     def _reject(self, operation: Operation, error: FlowbridgeError) -> None:
         state = State.REJECTED if isinstance(error, CallerError) else State.FAILED
         with self._ledger.transaction():
-            self._ledger.operations.put(operation)
-            self._ledger.operations.note(
-                operation.tree,
-                operation.target,
-                "operation",
-                operation.actor,
-                operation.at,
-                _asked(operation),
-                operation.id,
-            )
+            self._write_down(operation)
             ended = self._ledger.operations.end(operation, state, error.message, time.time())
         self._hooks().tell("flowbridge_after_operation", operation=ended)
 
@@ -248,7 +273,11 @@ class Operator:
             return operation
         state = State.FAILED if progress.not_done else State.DONE
         outcome = "; ".join(f"{id}: {why}" for id, why in progress.not_done.items()) or "done"
-        ended = self._ledger.operations.end(operation, state, outcome, time.time())
+        with self._ledger.transaction():
+            ended = self._ledger.operations.end(operation, state, outcome, time.time())
+            if operation.verb == Verb.START and state is State.FAILED:
+                # Its engine refused it, so there never was such an execution.
+                self._ledger.executions.forget(operation.tree)
         self._hooks().tell("flowbridge_after_operation", operation=ended)
         return ended
 
@@ -287,12 +316,12 @@ def _running(node: Node, name: str, actions: tuple[str, ...]) -> str:
     return f"{node.record.workflow or node.record.id}.{name}{detail}"
 
 
-def _operation(node: Node, ask: Ask) -> Operation:
+def _operation(record: Record, ask: Ask) -> Operation:
     return Operation(
         id=str(uuid.uuid4()),
-        tree=node.record.tree,
+        tree=record.tree,
         verb=str(ask.verb),
-        target=node.record.id,
+        target=record.id,
         actor=ask.actor,
         at=time.time(),
         reason=ask.reason,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from flowbridge.errors import EngineRefused, FlowbridgeError, NotFound, Unavailable
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases
@@ -105,7 +105,7 @@ def drain(database: Database, rows: Rows, session: Session, root: Ref) -> None:
         outcome: dict[str, str] = {}
         try:
             session.apply(command)
-        except (EngineRefused, NotFound) as error:
+        except (EngineRefused, InvalidInput, NotFound) as error:
             outcome = {"error": type(error).__name__, "message": error.message}
         with database.transaction():
             rows.write(str(root), session.changes())
@@ -192,7 +192,11 @@ def lease_for(root: Ref, token: str) -> Lease:
     return Lease(_lease_name(root), token)
 
 
+_ANSWERS: Mapping[str, type[FlowbridgeError]] = {
+    kind.__name__: kind for kind in (EngineRefused, InvalidInput, NotFound)
+}
+
+
 def _raise(outcome: object) -> None:
     if isinstance(outcome, dict):
-        kind: type[FlowbridgeError] = NotFound if outcome["error"] == "NotFound" else EngineRefused
-        raise kind(str(outcome["message"]))
+        raise _ANSWERS[outcome["error"]](str(outcome["message"]))

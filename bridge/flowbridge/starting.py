@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import EngineError, InvalidInput, Rejected, Unavailable
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
-from flowbridge.law.verbs import Effect
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.model import EngineState, Record, Ref, Snapshot, Verb
+from flowbridge.model import EngineState, Record, Ref, Verb
 from flowbridge.operate import Ask, Operator
+
+_REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind in (InvalidInput, NotFound)}
 
 
 class Starter:
@@ -26,6 +27,7 @@ class Starter:
         self._actor = actor
 
     def start(self, backend: str, request: Mapping[str, Any], reason: str, rerun_of: str = "") -> Record:
+        """Start what a request says; gives the new record. A start that its engine refused leaves no record."""
         id = str(uuid.uuid4())
         record = Record(
             id=id,
@@ -37,24 +39,17 @@ class Starter:
             actor=self._actor,
             created=time.time(),
         )
-        with self._ledger.transaction():
-            self._ledger.executions.put([record])
-            self._ledger.executions.put_request(id, request)
         ask = Ask(Verb.START, self._actor, reason, options={"workflow": request["workflow"]})
-        try:
-            outcome = self._operator.operate(id, ask, _no_effect)
-        except (EngineError, Rejected, InvalidInput):
-            self._ledger.executions.forget(id)
-            raise
+        outcome = self._operator.start(record, request, ask)
         if outcome.exit_code == Unavailable.exit_code:
             why = "; ".join(outcome.not_done.values())
             raise Unavailable(f"{why}; whether it was started is not known: `flowbridge recover {id}` finishes it")
         if outcome.not_done:
-            self._ledger.executions.forget(id)
-            raise InvalidInput("; ".join(outcome.not_done.values()))
+            raise _REFUSALS.get(outcome.exit_code, EngineRefused)("; ".join(outcome.not_done.values()))
         return self._ledger.executions.get(id)
 
     def again(self, record: Record, request: RerunRequest, reason: str) -> Record:
+        """Start a run again from the beginning, with the same workflow and input but for what is overridden (X1)."""
         started = self._ledger.executions.request(record.id) or self._reconstructed(record)
         started["input"] = {**started.get("input", {}), **request.input}
         return self.start(record.ref.backend, started, reason, rerun_of=record.id)
@@ -66,9 +61,3 @@ class Starter:
         read = self._instances.get(record.ref.backend).read(record.ref.id, [])
         kept: dict[str, Any] = {key: above[key] for key in ("definition", "source", "env") if key in above}
         return {**kept, "workflow": record.workflow, "input": dict(read.input)}
-
-
-def _no_effect(snapshot: Snapshot, place: int) -> Effect:
-    """The check of a start: the record says already that it is wanted to run."""
-    del snapshot, place
-    return Effect()
