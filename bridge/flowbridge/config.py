@@ -18,11 +18,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowbridge.errors import InvalidInput
 
-_KEYS = {"ledger": str, "default_backend": str, "required_plugins": list, "backends": dict}
+if TYPE_CHECKING:
+    from flowbridge.yamltext import Located
+
+_KEYS: Mapping[str, type] = {"ledger": str, "default_backend": str, "required_plugins": list, "backends": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +80,23 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"configuration file cannot be read: {error}", source=str(path)) from error
     located = load_yaml(text, str(path))
-    data = located.data
-    if data is None:
-        return {}
+    data = located.data if located.data is not None else {}
     if not isinstance(data, dict):
-        raise InvalidInput("the configuration must be a mapping", source=str(path), line=1)
+        raise located.wrong((), "the configuration must be a mapping")
     for key, value in data.items():
-        _check(located, path, key, value)
+        _check(located, key, value)
     return data
 
 
-def _check(located: Any, path: Path, key: str, value: Any) -> None:
-    line, column = located.position((key,))
-    source = str(path)
+def _check(located: Located, key: str, value: Any) -> None:
     if key not in _KEYS:
-        raise InvalidInput(
-            f"unknown key {key!r}; allowed are: {', '.join(_KEYS)}", source=source, line=line, column=column
-        )
+        raise located.wrong((key,), f"unknown key {key!r}; allowed are: {', '.join(_KEYS)}")
     if value is not None and not isinstance(value, _KEYS[key]):
-        raise InvalidInput(
-            f"{key} must be a {_KEYS[key].__name__}, not {type(value).__name__}",
-            source=source,
-            line=line,
-            column=column,
-        )
-    if key == "backends" and value:
-        _check_backends(located, path, value)
-
-
-def _check_backends(located: Any, path: Path, backends: Mapping[str, Any]) -> None:
-    for name, options in backends.items():
-        line, column = located.position(("backends", name))
-        if not isinstance(options, dict) or not isinstance(options.get("type"), str):
-            raise InvalidInput(f"backend {name!r} needs a `type`", source=str(path), line=line, column=column)
+        raise located.wrong((key,), f"{key} must be a {_KEYS[key].__name__}, not {type(value).__name__}")
+    if key == "backends":
+        for name, options in (value or {}).items():
+            if not isinstance(options, dict) or not isinstance(options.get("type"), str):
+                raise located.wrong((key, name), f"backend {name!r} needs a `type`")
 
 
 def _user() -> str:

@@ -1,0 +1,119 @@
+"""The reference engine as a backend: a local engine whose state lives in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+
+from flowbridge._version import __version__
+from flowbridge.backend import Definition, Deployed, Health, Listed
+from flowbridge.capabilities import Capabilities, Cascade
+from flowbridge.errors import InvalidInput
+from flowbridge.local import Flush
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import Verb
+from flowbridge_memory.actions import ActionRegistry
+from flowbridge_memory.books import Library
+from flowbridge_memory.clock import Clock
+from flowbridge_memory.session import MemorySession, open_session
+
+_OPTIONS = ("actions", "cascades", "workers")
+
+
+class MemoryBackend(LocalBackend):
+    """The reference engine.
+
+    Options, all of them optional: `actions` maps action names to Python callables as `module:function`; `workers` is
+    how many actions with effects run at once (8); `cascades` lists what the engine does by itself (all of it). `clock`
+    is for tests.
+
+    Raises `InvalidInput` for an option that is unknown or wrong.
+    """
+
+    type: ClassVar[str] = "memory"
+
+    def __init__(self, name: str, options: Mapping[str, Any], *, clock: Clock | None = None) -> None:
+        super().__init__(name, options)
+        unknown = sorted(set(options) - set(_OPTIONS))
+        if unknown:
+            raise InvalidInput(f"backend {name}: unknown option {unknown[0]!r}; allowed are: {', '.join(_OPTIONS)}")
+        self.actions = ActionRegistry()
+        for action, place in (options.get("actions") or {}).items():
+            self.actions.register(action, _callable(name, action, place))
+        self._cascades = _cascades(name, options.get("cascades")) | {Cascade.RERUN_UP}
+        self._workers = int(options.get("workers", 8))
+        self._clock = clock
+
+    @classmethod
+    def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:
+        """The engine needs nothing to be there."""
+        del environ
+        return {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Every verb, and the cascades that were chosen; nothing that breaks the law."""
+        return Capabilities(
+            verbs=frozenset(Verb),
+            cascades=self._cascades,
+            hosts_children=True,
+        )
+
+    def validate(self, definition: Definition) -> Deployed:
+        """Check a definition and every action and sub-workflow that it names."""
+        library = Library(self.actions, _nothing)
+        book = library.add(definition)
+        names = library.names(book)
+        for name in names:
+            library.check(book, name)
+        return Deployed(names)
+
+    def deploy(self, definition: Definition) -> Deployed:
+        """The same as `validate`: a definition travels with each execution."""
+        return self.validate(definition)
+
+    def open_session(self, rows: Mapping[str, str], flush: Flush) -> MemorySession:
+        return open_session(
+            self.name,
+            rows,
+            flush,
+            actions=self.actions,
+            clock=self._clock,
+            cascades=self._cascades,
+            workers=self._workers,
+        )
+
+    def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
+        """Nothing: every execution of this engine is in the ledger already."""
+        del limit, state
+        return ()
+
+    def check(self) -> Health:
+        return Health(__version__, "runs in this process")
+
+
+def _nothing(name: str) -> None:
+    """No workflow is known but those of the definition itself."""
+    del name
+
+
+def _callable(backend: str, action: str, place: object) -> Callable[..., Any]:
+    module, _, name = str(place).partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidInput(f"backend {backend}: action {action!r} is not at {place!r}: {error}") from error
+    if not callable(found):
+        raise InvalidInput(f"backend {backend}: action {action!r}: {place!r} cannot be called")
+    return found  # type: ignore[no-any-return]  # callable() proves no more than that
+
+
+def _cascades(backend: str, chosen: Any) -> frozenset[Cascade]:
+    if chosen is None:
+        return frozenset(Cascade)
+    try:
+        return frozenset(Cascade(name) for name in chosen)
+    except ValueError as error:
+        allowed = ", ".join(Cascade)
+        raise InvalidInput(f"backend {backend}: cascades: {error}; allowed are: {allowed}") from error
