@@ -1,0 +1,112 @@
+"""The actions a task can run: those of the language, and Python callables registered by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from inspect import Parameter, signature
+from typing import Any
+
+from flowbridge_memory.http import request
+from flowbridge_memory.workers import ActionFailed
+
+
+class Kind(Enum):
+    """How an action is run."""
+
+    INLINE = "inline"  # at once, in the engine's thread; no effect outside
+    POOL = "pool"  # in a thread of its own
+    WAIT = "wait"  # runs until a `report` command ends it
+    LINK = "link"  # the same, and names an execution elsewhere that it waits for
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action. `pure` tells that running it a second time does no harm (it may be repeated after a crash).
+
+    `delay` names the input that says how many seconds to wait first; the engine's timers do the waiting.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    kind: Kind = Kind.POOL
+    pure: bool = False
+    delay: str = ""
+
+    def misfit(self, input: Mapping[str, Any]) -> str:
+        """What is wrong with an input, in words; "" where it fits."""
+        parameters = _parameters(self.call)
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            surplus: list[str] = []
+        else:
+            surplus = [name for name in input if name not in parameters]
+        missing = [name for name, parameter in parameters.items() if name not in input and _needed(parameter)]
+        if not surplus and not missing:
+            return ""
+        parts = [f"{word} {', '.join(names)}" for word, names in (("missing", missing), ("unknown", surplus)) if names]
+        allowed = ", ".join(parameters) or "none"
+        return f"Invalid input for action '{self.name}': {'; '.join(parts)}. It takes: {allowed}."
+
+
+class ActionRegistry:
+    """Actions by name. A new registry has the language's own; `register` adds Python callables."""
+
+    def __init__(self) -> None:
+        self._actions = {action.name: action for action in BUILTIN}
+
+    def register(self, name: str, call: Callable[..., Any], *, pure: bool = False) -> None:
+        """Make `call(**input)` available as action `name`. It runs in a thread; its result must be JSON data.
+
+        `pure` tells that it may be run again after a crash that hid its outcome.
+        """
+        self._actions[name] = Action(name, call, Kind.POOL, pure)
+
+    def get(self, name: str) -> Action | None:
+        """The action of that name, or None."""
+        return self._actions.get(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._actions)
+
+
+@cache
+def _parameters(call: Callable[..., Any]) -> Mapping[str, Parameter]:
+    return signature(call).parameters
+
+
+def _needed(parameter: Parameter) -> bool:
+    named = parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return named and parameter.default is Parameter.empty
+
+
+def _noop() -> None:
+    return None
+
+
+def _echo(output: Any, delay: float = 0) -> Any:  # noqa: ARG001  (the engine does the waiting)
+    return output
+
+
+def _fail(error_data: Any = None) -> None:
+    raise ActionFailed(error_data if error_data is not None else "The 'std.fail' action fails.")
+
+
+def _sleep(seconds: float = 1) -> None:  # noqa: ARG001  (the engine does the waiting)
+    return None
+
+
+def _link(target: str, input: Mapping[str, Any] | None = None) -> None:  # noqa: ARG001  (ended by a report)
+    return None
+
+
+BUILTIN = (
+    Action("std.noop", _noop, Kind.INLINE, pure=True),
+    Action("std.echo", _echo, Kind.INLINE, pure=True, delay="delay"),
+    Action("std.fail", _fail, Kind.INLINE, pure=True),
+    Action("std.sleep", _sleep, Kind.INLINE, pure=True, delay="seconds"),
+    Action("std.async_noop", _noop, Kind.WAIT, pure=True),
+    Action("std.http", request),
+    Action("flowbridge.run", _link, Kind.LINK, pure=True),
+)

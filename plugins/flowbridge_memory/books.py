@@ -1,0 +1,168 @@
+"""The definitions one tree runs: its own file, and those its sub-workflows were found in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from flowbridge.backend import Definition
+from flowbridge.errors import EngineRefused
+from flowbridge_memory.actions import Action, ActionRegistry
+from flowbridge_memory.definition import REQUIRED, ActionSpec, Book, WorkflowSpec
+from flowbridge_memory.expressions import Compiled
+from flowbridge_memory.expressions import compile as compiled
+from flowbridge_memory.language import parse
+from flowbridge_memory.plan import WorkflowPlan, is_expression
+
+Catalog = Callable[[str], Definition | None]
+
+
+class Wrap(NamedTuple):
+    """One ad-hoc action around another: its defaults, the input it gives on, and what it makes of the result."""
+
+    spec: ActionSpec
+    base_input: Compiled
+    output: Compiled | None
+
+
+class Found(NamedTuple):
+    """An action by name: what really runs, and the ad-hoc actions around it, the outermost first."""
+
+    action: Action
+    wraps: tuple[Wrap, ...]
+
+
+class Library:
+    """Definitions by number, in the order they were needed. `catalog` finds the file of a workflow elsewhere."""
+
+    def __init__(self, actions: ActionRegistry, catalog: Catalog) -> None:
+        self.actions = actions
+        self.definitions: list[Definition] = []
+        self._catalog = catalog
+        self._books: list[Book] = []
+        self._plans: dict[tuple[int, str], WorkflowPlan] = {}
+        self._found: dict[tuple[int, str], Found | None] = {}
+
+    def add(self, definition: Definition) -> int:
+        """Take in a definition and give its number. Raises `InvalidInput` where it cannot be read."""
+        for number, known in enumerate(self.definitions):
+            if known.text == definition.text:
+                return number
+        self._books.append(parse(definition))
+        self.definitions.append(definition)
+        return len(self._books) - 1
+
+    def plan(self, book: int, name: str) -> WorkflowPlan | None:
+        """The workflow of that name in one definition; inside a workbook its short name does. None: not there."""
+        spec = self._spec(book, name)
+        if spec is None:
+            return None
+        key = (book, spec.name)
+        if key not in self._plans:
+            self._plans[key] = WorkflowPlan(spec)
+        return self._plans[key]
+
+    def find(self, book: int, name: str) -> tuple[int, WorkflowPlan] | None:
+        """A workflow as `book` calls it: its own, else one of a definition known here, else one of the catalog."""
+        for number in (book, *range(len(self._books))):
+            plan = self.plan(number, name)
+            if plan is not None:
+                return number, plan
+        definition = self._catalog(name)
+        if definition is None:
+            return None
+        number = self.add(definition)
+        plan = self.plan(number, name) or self._only(number)
+        return None if plan is None else (number, plan)
+
+    def action(self, book: int, name: str) -> Found | None:
+        """An action as `book` calls it: an ad-hoc one of the same workbook, else a registered one."""
+        key = (book, name)
+        if key not in self._found:
+            self._found[key] = self._find_action(book, name)
+        return self._found[key]
+
+    def check(self, book: int, workflow: str) -> None:
+        """Refuse, before anything runs, a workflow that names an action or a sub-workflow that is nowhere.
+
+        Follows sub-workflows. Names that are expressions are only known at run time. Raises `EngineRefused`.
+        """
+        seen: set[tuple[int, str]] = set()
+        open_ = [(book, workflow)]
+        while open_:
+            number, name = open_.pop()
+            plan = self.plan(number, name)
+            if plan is None or (number, plan.name) in seen:
+                continue
+            seen.add((number, plan.name))
+            self._check_actions(number, plan)
+            open_ += self._sub_workflows(number, plan)
+
+    def names(self, book: int) -> tuple[str, ...]:
+        """The workflows of one definition, by full name."""
+        return tuple(self._books[book].workflows)
+
+    def _spec(self, book: int, name: str) -> WorkflowSpec | None:
+        found = self._books[book]
+        if found.workbook:
+            inside = found.workflows.get(f"{found.workbook}.{name}")
+            if inside is not None:
+                return inside
+        return found.workflows.get(name)
+
+    def _only(self, book: int) -> WorkflowPlan | None:
+        names = self.names(book)
+        return self.plan(book, names[0]) if len(names) == 1 else None
+
+    def _check_actions(self, book: int, plan: WorkflowPlan) -> None:
+        for task in plan.tasks.values():
+            name = task.action_name
+            if name is not None and task.workflow is None and self.action(book, name) is None:
+                known = ", ".join(sorted(self.actions))
+                raise EngineRefused(
+                    f"{self._place(book, task.spec.line)}: task '{task.name}' of workflow '{plan.name}' runs action "
+                    f"'{name}', which is not known here. Known actions: {known}."
+                )
+
+    def _sub_workflows(self, book: int, plan: WorkflowPlan) -> Iterator[tuple[int, str]]:
+        for task in plan.tasks.values():
+            name = task.spec.workflow
+            if not isinstance(name, str) or not name or is_expression(name):
+                continue
+            found = self.find(book, name)
+            if found is None:
+                raise EngineRefused(
+                    f"{self._place(book, task.spec.line)}: task '{task.name}' of workflow '{plan.name}' runs workflow "
+                    f"'{name}', which is neither in this file nor in the catalog."
+                )
+            yield found[0], found[1].name
+
+    def _place(self, book: int, line: int) -> str:
+        return f"{self.definitions[book].source}:{line}"
+
+    def _find_action(self, book: int, name: str) -> Found | None:
+        wraps: list[Wrap] = []
+        actions = self._books[book].actions
+        seen: set[str] = set()
+        while (spec := self._ad_hoc(actions, book, name)) is not None and spec.name not in seen:
+            seen.add(spec.name)
+            wraps.append(Wrap(spec, compiled(dict(spec.base_input)), compiled(spec.output) if spec.output else None))
+            name = spec.base
+        action = self.actions.get(name)
+        return None if action is None else Found(action, tuple(wraps))
+
+    def _ad_hoc(self, actions: Mapping[str, ActionSpec], book: int, name: str) -> ActionSpec | None:
+        workbook = self._books[book].workbook
+        return actions.get(f"{workbook}.{name}") or actions.get(name)
+
+
+def with_defaults(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """An input with the defaults of what it leaves out. Required values must be there."""
+    return {
+        name: given.get(name, default) for name, default in spec.items() if default is not REQUIRED or name in given
+    }
+
+
+def missing(spec: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The required names that an input leaves out."""
+    return [name for name, default in spec.items() if default is REQUIRED and name not in given]

@@ -1,0 +1,138 @@
+"""Expressions in values: `<% YAQL %>` and `{{ Jinja }}`, at any depth of any data.
+
+`compile` prepares a value once; a value without expressions costs nothing to evaluate. A text that is one expression
+keeps that expression's type; a text around expressions becomes text. Both languages run with bounds and see nothing
+but the scope. YAQL and Jinja are imported when the first expression of their kind is met.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from flowbridge_memory.evaluation import ExpressionError, Scope
+
+__all__ = ["Compiled", "ExpressionError", "Scope", "check", "compile", "condition", "has_expression"]
+
+_YAQL = re.compile(r"<%.*?%>", re.DOTALL)
+_JINJA_VALUE = re.compile(r"{{(.*?)}}", re.DOTALL)
+_JINJA = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
+
+#: An expression's text as a function of the scope.
+_Evaluate = Callable[[Scope], Any]
+
+
+class Compiled:
+    """A value, ready to be evaluated. `constant` tells that no expression is in it."""
+
+    __slots__ = ("_evaluate", "_value", "constant")
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._evaluate = _prepared(value)
+        self.constant = self._evaluate is None
+
+    def evaluate(self, scope: Scope) -> Any:
+        """The value in a scope. Raises `ExpressionError`."""
+        return self._value if self._evaluate is None else self._evaluate(scope)
+
+
+def compile(value: Any) -> Compiled:
+    """Prepare a value. Raises `ExpressionError` where an expression in it cannot be read."""
+    return Compiled(value)
+
+
+def check(value: Any) -> None:
+    """Raise `ExpressionError` where an expression anywhere in a value cannot be read."""
+    _prepared(value)
+
+
+def has_expression(text: str) -> bool:
+    """Whether a text holds an expression."""
+    return bool(_YAQL.search(text) or _JINJA.search(text))
+
+
+def condition(text: str) -> str:
+    """A condition as an expression: a bare text is taken as YAQL."""
+    return text if has_expression(text) else f"<% {text} %>"
+
+
+def _prepared(value: Any) -> _Evaluate | None:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    if isinstance(value, list | tuple):
+        return _list(value)
+    return None
+
+
+def _mapping(value: Mapping[str, Any]) -> _Evaluate | None:
+    parts = [(_text(key), key, _prepared(item), item) for key, item in value.items()]
+    if all(key is None and item is None for key, _, item, _ in parts):
+        return None
+
+    def evaluate(scope: Scope) -> dict[str, Any]:
+        return {
+            (plain if key is None else key(scope)): (constant if item is None else item(scope))
+            for key, plain, item, constant in parts
+        }
+
+    return evaluate
+
+
+def _list(value: list[Any] | tuple[Any, ...]) -> _Evaluate | None:
+    parts = [(_prepared(item), item) for item in value]
+    if all(item is None for item, _ in parts):
+        return None
+
+    def evaluate(scope: Scope) -> list[Any]:
+        return [constant if item is None else item(scope) for item, constant in parts]
+
+    return evaluate
+
+
+@lru_cache(maxsize=4096)
+def _text(text: str) -> _Evaluate | None:
+    if "<%" in text and _YAQL.search(text):
+        return _mixed(text, _YAQL, _yaql)
+    if "{" in text and _JINJA.search(text):
+        return _jinja_text(text)
+    return None
+
+
+def _mixed(text: str, pattern: re.Pattern[str], prepare: Callable[[str], _Evaluate]) -> _Evaluate:
+    pieces: list[tuple[str, _Evaluate | None]] = []
+    end = 0
+    for match in pattern.finditer(text):
+        pieces += [(text[end : match.start()], None), ("", prepare(match.group()))]
+        end = match.end()
+    pieces = [piece for piece in (*pieces, (text[end:], None)) if piece != ("", None)]
+    if len(pieces) == 1 and (only := pieces[0][1]) is not None:
+        return only
+
+    def evaluate(scope: Scope) -> str:
+        return "".join(plain if inner is None else _shown(inner(scope)) for plain, inner in pieces)
+
+    return evaluate
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _yaql(text: str) -> _Evaluate:
+    from flowbridge_memory import yaqlang  # noqa: PLC0415  YAQL is only imported where it is used
+
+    return yaqlang.prepare(text[2:-2].strip())
+
+
+def _jinja_text(text: str) -> _Evaluate:
+    from flowbridge_memory import jinjalang  # noqa: PLC0415  Jinja is only imported where it is used
+
+    whole = _JINJA_VALUE.fullmatch(text.strip())
+    if whole and "}}" not in whole.group(1):
+        return jinjalang.expression(whole.group(1).strip())
+    return jinjalang.template(text)

@@ -1,0 +1,148 @@
+"""What the engine shows: looks at a tree, and reads of one execution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from flowbridge.errors import NotFound
+from flowbridge.model import (
+    EngineState,
+    ExecutionLook,
+    ExecutionRead,
+    ItemRead,
+    ParentLink,
+    Ref,
+    TaskLook,
+    TaskRead,
+    TaskStatus,
+    WaitingChild,
+)
+from flowbridge_memory.scopes import result_of
+from flowbridge_memory.state import ENDED, RUN_ENDED, Call, Run, State, Task
+from flowbridge_memory.world import World
+
+STATUS = {
+    State.WAITING: TaskStatus.WAITING,
+    State.IDLE: TaskStatus.WAITING,
+    State.DELAYED: TaskStatus.RUNNING,
+    State.RUNNING: TaskStatus.RUNNING,
+    State.SUCCEEDED: TaskStatus.SUCCEEDED,
+    State.ERRORED: TaskStatus.ERRORED,
+    State.CANCELED: TaskStatus.CANCELED,
+    State.SKIPPED: TaskStatus.SKIPPED,
+}
+LINK = "flowbridge.run"
+
+
+def look(world: World, instance: str) -> tuple[ExecutionLook, ...]:
+    """The whole tree, the root first, parents before children. What did not change is not looked at again."""
+    lost: dict[int, list[Call]] = {}
+    for call in world.lost:
+        lost.setdefault(call.task.run.number, []).append(call)
+    waiting: dict[int, list[Call]] = {}
+    for call in world.waiting.values():
+        if call.action == LINK:
+            waiting.setdefault(call.task.run.number, []).append(call)
+    return tuple(_look_run(instance, run, waiting.get(run.number, ()), lost.get(run.number, ())) for run in world.runs)
+
+
+def read(run: Run, tasks: Sequence[str] | None) -> ExecutionRead:
+    """Input, output and the results of these tasks, or of all. Raises `NotFound` for a task that is not there."""
+    chosen = run.tasks if tasks is None else [_task(run, id) for id in tasks]
+    output = run.output if run.state in RUN_ENDED else None
+    return ExecutionRead(dict(run.input), output, tuple(_read_task(task) for task in chosen))
+
+
+def _look_run(instance: str, run: Run, waiting: Iterable[Call], lost: Iterable[Call]) -> ExecutionLook:
+    unknown = tuple(call.task.plan.name + _place(call) for call in lost)
+    if run.look is None or run.look.unknown != unknown:
+        run.look = ExecutionLook(
+            ref=Ref(instance, run.id),
+            state=run.state,
+            raw=run.state.value,
+            revision=str(run.revision),
+            workflow=run.plan.name,
+            parent=_link(run),
+            tasks=tuple([task.look or _look_task(task) for task in run.tasks]),
+            waiting=tuple(_waiting(call) for call in waiting),
+            error=run.error,
+            created=run.created,
+            ended=run.ended,
+            unknown=unknown,
+        )
+    return run.look
+
+
+def _look_task(task: Task) -> TaskLook:
+    state = task.state
+    calls = [call for call in task.calls or () if call is not None] if state not in ENDED else []
+    running = [call for call in calls if call.state is State.RUNNING and call.child is None]
+    active = state is State.DELAYED or bool(running)
+    found = TaskLook(
+        id=task.id,
+        name=task.plan.name,
+        status=_status(task, calls, active=active),
+        raw=state.value,
+        active=active,
+        starts=task.starts,
+        items=task.width if task.plan.items is not None else None,
+        serial=task.limit == 1,
+        running=_words(task, running),
+        error=task.error,
+    )
+    # A task above children shows what they do; nobody says so when they are paused.
+    if not any(call.child for call in calls):
+        task.look = found
+    return found
+
+
+def _status(task: Task, calls: Iterable[Call], *, active: bool) -> TaskStatus:
+    children = [call.child for call in calls if call.child is not None and call.state is State.RUNNING]
+    if not active and children and all(child.state is EngineState.PAUSED for child in children):
+        return TaskStatus.PAUSED
+    return STATUS[task.state]
+
+
+def _words(task: Task, running: list[Call]) -> tuple[str, ...]:
+    if task.state is State.DELAYED:
+        return (f"{task.plan.name}: delayed",)
+    return tuple(f"{task.plan.name}{_place(call)}: {call.action}" for call in running)
+
+
+def _place(call: Call) -> str:
+    return "" if call.index is None else f"[{call.index}]"
+
+
+def _link(run: Run) -> ParentLink | None:
+    if run.parent is None:
+        return None
+    task = run.parent.task
+    return ParentLink(task.run.id, task.id, run.parent.index)
+
+
+def _waiting(call: Call) -> WaitingChild:
+    input = call.input or {}
+    return WaitingChild(call.key, call.task.id, call.index, str(input.get("target", "")), _dict(input.get("input")))
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _task(run: Run, id: str) -> Task:
+    number = id.removeprefix(f"{run.id}.")
+    if not number.isdigit() or not 1 <= int(number) <= len(run.tasks):
+        raise NotFound(f"Execution {run.id} has no task {id}.")
+    return run.tasks[int(number) - 1]
+
+
+def _read_task(task: Task) -> TaskRead:
+    items = None
+    if task.plan.items is not None:
+        calls = task.calls or []
+        items = tuple(
+            ItemRead(place, STATUS[call.state] if call else TaskStatus.WAITING, call.result if call else None)
+            for place, call in enumerate(calls)
+        )
+    return TaskRead(task.id, task.plan.name, STATUS[task.state], result_of(task), dict(task.published or {}), items)

@@ -1,0 +1,110 @@
+"""What an expression can see: variables, the environment, the execution, tasks and their results.
+
+The functions speak the language's own words (`SUCCESS`, `ERROR`), so that a definition means the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from flowbridge.model import EngineState
+from flowbridge_memory.context import view
+from flowbridge_memory.expressions import ExpressionError, Scope
+from flowbridge_memory.state import Run, State, Task
+
+_STATES = {
+    State.WAITING: "WAITING",
+    State.IDLE: "IDLE",
+    State.DELAYED: "DELAYED",
+    State.RUNNING: "RUNNING",
+    State.SUCCEEDED: "SUCCESS",
+    State.ERRORED: "ERROR",
+    State.CANCELED: "CANCELLED",
+    State.SKIPPED: "SKIPPED",
+}
+_RUN_STATES = {
+    EngineState.REQUESTED: "IDLE",
+    EngineState.RUNNING: "RUNNING",
+    EngineState.PAUSED: "PAUSED",
+    EngineState.SUCCEEDED: "SUCCESS",
+    EngineState.ERRORED: "ERROR",
+    EngineState.CANCELED: "CANCELLED",
+}
+
+
+def task_scope(task: Task, *layers: Mapping[str, Any]) -> Scope:
+    """What a task's expressions see: `layers` first, then vars and globals, then the workflow's input."""
+    run = task.run
+    return Scope(view(*layers, run.context, run.input), {**_shared(run), "task": partial(_task, run, task)})
+
+
+def run_scope(run: Run, *layers: Mapping[str, Any]) -> Scope:
+    """What an execution's own expressions (vars, output) see."""
+    return Scope(view(*layers, run.context, run.input), {**_shared(run), "task": partial(_task, run, None)})
+
+
+def data_scope(data: Any) -> Scope:
+    """Nothing but `data`."""
+    return Scope(data)
+
+
+def result_of(task: Task) -> Any:
+    """The result of a task: of its action or child, or of its items in their places."""
+    if task.plan.items is None:
+        return task.result
+    return [None if call is None else call.result for call in task.calls or ()]
+
+
+def _shared(run: Run) -> dict[str, Callable[..., Any]]:
+    return {"env": partial(_env, run), "execution": partial(_execution, run), "global": partial(_global, run)}
+
+
+def _env(run: Run) -> Mapping[str, Any]:
+    return run.env
+
+
+def _global(run: Run, name: str) -> Any:
+    return run.context.get(name)
+
+
+def _execution(run: Run) -> Mapping[str, Any]:
+    root = run
+    while root.parent is not None:
+        root = root.parent.task.run
+    return {
+        "id": run.id,
+        "name": run.plan.name,
+        "state": _RUN_STATES[run.state],
+        "input": dict(run.input),
+        "params": {"env": dict(run.env)},
+        "created_at": _time(run.created),
+        "updated_at": _time(run.ended or run.created),
+        "root_execution_id": None if root is run else root.id,
+    }
+
+
+def _task(run: Run, current: Task | None, name: str | None = None) -> Mapping[str, Any] | None:
+    if name is None and current is None:
+        raise ExpressionError("task() needs a name here: no task is current")
+    task = current if current is not None and name in (None, current.plan.name) else run.latest.get(name or "")
+    if task is None:
+        return None
+    return {
+        "id": task.id,
+        "name": task.plan.name,
+        "state": _STATES[task.state],
+        "state_info": task.error or None,
+        "result": result_of(task),
+        "published": dict(task.published or {}),
+        "type": "WORKFLOW" if task.plan.workflow is not None else "ACTION",
+        "workflow_execution_id": run.id,
+        "created_at": _time(task.created),
+        "updated_at": _time(task.ended or task.created),
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

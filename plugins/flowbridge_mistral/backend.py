@@ -1,0 +1,234 @@
+"""The backend for OpenStack Mistral: calls and words, no rule of the law."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from flowbridge.backend import (
+    Backend,
+    Capabilities,
+    Cascade,
+    Definition,
+    Deployed,
+    Health,
+    JoinUnderPause,
+    Listed,
+    PartialRerun,
+    ResumeUp,
+    StartRequest,
+    TaskRerun,
+)
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
+from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
+from flowbridge_mistral import definitions, reading, words
+from flowbridge_mistral.client import Access, Json, MistralClient
+from flowbridge_mistral.failures import Conflict, Ended, NotErrored
+from flowbridge_mistral.observe import Observer, seconds
+
+OPTIONS = ("url", "timeout", "ca_file", "token")
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 30.0
+
+#: What was measured on a Mistral 23: it cascades natively, and breaks R4, X6 and P5 where these words say so.
+CAPABILITIES = Capabilities(
+    verbs=frozenset(Verb) - {Verb.RECOVER},
+    cascades=frozenset(Cascade),
+    resume_up=ResumeUp.LAST_PAUSED,
+    partial_rerun=PartialRerun.LAST_FAILED,
+    join_under_pause=JoinUnderPause.MAY_SLIP,
+    delayed_starts_under_pause=True,
+    hosts_children=True,
+)
+
+
+class MistralBackend(Backend):
+    """One Mistral, reached over its v2 HTTP API.
+
+    Options: `url` of the API (by default `OS_MISTRAL_URL`; `/v2` is added where it is missing), `timeout` in seconds
+    for an answer (30), `ca_file` with the certificate authorities to trust instead of the system's, `token` to send
+    as `X-Auth-Token`. Raises `InvalidInput` for an option that cannot be.
+    """
+
+    type: ClassVar[str] = "mistral"
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        super().__init__(name, options)
+        self._client = MistralClient(name, _access(name, options))
+        self._observer = Observer(self._client, name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The same for every Mistral."""
+        return CAPABILITIES
+
+    def validate(self, definition: Definition) -> Deployed:
+        """Checked here as YAML, then by the engine itself. Raises `InvalidInput` with the engine's words."""
+        text = definitions.parse(definition)
+        self._validate(text)
+        return text.deployed
+
+    def deploy(self, definition: Definition) -> Deployed:
+        """Created, or updated where a workflow of that name is there.
+
+        The engine validates before it stores, and takes seconds for that with a long definition: it is not asked to
+        do so twice. Raises `InvalidInput` with the engine's words where it refuses the text.
+        """
+        text = definitions.parse(definition)
+        try:
+            for part, known in text.parts(self._known(text)):
+                self._store(text.kind, part, known=known)
+        except EngineRefused:
+            self._validate(text)
+            raise
+        return text.deployed
+
+    def start(self, request: StartRequest) -> Ref:
+        """The engine answers a second start of an id with the execution that is there."""
+        if request.definition is not None:
+            self.deploy(request.definition)
+        body: Json = {
+            "id": request.id,
+            "workflow_name": request.workflow,
+            "input": json.dumps(dict(request.input)),
+            "params": json.dumps({"env": dict(request.env)} if request.env else {}),
+        }
+        try:
+            self._client.post("executions", body=body, repeatable=True)
+        except Conflict:
+            # Two starts of one id at the same moment: the other was first. Where it was not, this is NotFound.
+            self._client.get("executions", request.id, fields="id")
+        return Ref(self.name, request.id)
+
+    def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:
+        """Each tree in a fixed number of requests, whatever its size."""
+        return self._observer.trees(ids)
+
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
+        """One or two requests for each task: results are not in the engine's lists."""
+        return reading.read(self._client, id, tasks)
+
+    def pause(self, id: str) -> None:
+        """The engine pauses descendants and ancestors by itself. Raises `EngineRefused` for one that has ended."""
+        self._set_state(id, "PAUSED", repeatable=True)
+
+    def resume(self, id: str, revision: str) -> None:  # noqa: ARG002 - the engine takes no revision; the core has looked
+        """Sent once: a second one within the same second would run through a `pause-before`."""
+        self._set_state(id, "RUNNING", repeatable=False)
+
+    def cancel(self, id: str) -> None:
+        """The engine answers yes for one that has ended, and cancels what still runs below it."""
+        self._set_state(id, "CANCELLED", repeatable=True)
+
+    def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:  # noqa: ARG002 - a task's id says which execution
+        """One request for each task. The engine re-opens the ancestors by itself."""
+        for task in tasks:
+            self._set_task(task.task, {"state": "RUNNING", "reset": task.reset})
+
+    def skip(self, id: str, tasks: Sequence[str]) -> None:  # noqa: ARG002 - a task's id says which execution
+        """One request for each task."""
+        for task in tasks:
+            self._set_task(task, {"state": "SKIPPED"})
+
+    def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
+        """Roots, newest first. `state` is one of our words for an execution, or the engine's own."""
+        query: Json = {
+            "sort_keys": "created_at,id",
+            "sort_dirs": "desc,asc",
+            "nulls": "task_execution_id",
+            "fields": "id,workflow_name,state,created_at",
+        }
+        if state is not None:
+            query["state"] = words.spoken(state)
+        for member in self._client.pages("executions", "executions", limit=limit, **query):
+            ref = Ref(self.name, member["id"])
+            yield Listed(ref, member["workflow_name"], member["state"], seconds(member["created_at"]))
+
+    def check(self) -> Health:
+        """Asks for something that needs credentials. Mistral tells the version of its API, not its own."""
+        self._client.get("executions", limit=1, fields="id")
+        return Health("API v2", f"{self._client.where} answers and accepts the credentials.")
+
+    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:  # noqa: ARG002 - the key is enough
+        """The engine takes an object only: any other result arrives as `{"result": ...}`."""
+        output = result if isinstance(result, dict) else {"result": result}
+        body = {"state": words.REPORT[status], "output": json.dumps(output)}
+        try:
+            self._client.put("action_executions", key, body=body, repeatable=True)
+        except Ended:
+            return
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def _validate(self, text: definitions.Text) -> None:
+        verdict = self._client.text("POST", text.kind, "validate", text=text.definition.text)
+        if not verdict.get("valid"):
+            raise text.invalid(str(verdict.get("error", "the engine refuses it and does not say why")))
+
+    def _known(self, text: definitions.Text) -> frozenset[str]:
+        """Which of a definition's names the engine has: those of its workflows, or that of the workbook."""
+        names = ",".join(text.stored)
+        found = self._client.pages(text.kind, text.kind, name=f"in:{names}", fields="id,name") if names else ()
+        return frozenset(member["name"] for member in found)
+
+    def _store(self, kind: str, text: str, *, known: bool) -> None:
+        """Create or update; the other way round where somebody else did it in between."""
+        first, second = ("PUT", "POST") if known else ("POST", "PUT")
+        try:
+            self._client.text(first, kind, text=text)
+        except (Conflict, NotFound):
+            self._client.text(second, kind, text=text)
+
+    def _set_state(self, id: str, state: str, *, repeatable: bool) -> None:
+        self._client.put("executions", id, body={"state": state}, repeatable=repeatable)
+
+    def _set_task(self, task: str, body: Json) -> None:
+        """A task that is not errored any more was sent before: whether it runs is for the next look to tell (O4)."""
+        try:
+            self._client.put("tasks", task, body=body, repeatable=False)
+        except NotErrored:
+            return
+
+
+def _access(name: str, options: Mapping[str, Any]) -> Access:
+    unknown = sorted(set(options) - set(OPTIONS) - {"type"})
+    if unknown:
+        raise InvalidInput(f"{name}: unknown option {', '.join(unknown)}; a Mistral has {', '.join(OPTIONS)}")
+    timeout = _timeout(name, options.get("timeout", READ_SECONDS))
+    ca_file = options.get("ca_file")
+    if ca_file is not None and not Path(ca_file).is_file():
+        raise InvalidInput(f"{name}: ca_file {ca_file} is not there; name a file with certificates, or leave it out")
+    token = options.get("token")
+    return Access(
+        url=_url(name, options.get("url") or os.environ.get("OS_MISTRAL_URL")),
+        connect_timeout=min(CONNECT_SECONDS, timeout),
+        read_timeout=timeout,
+        ca_file=None if ca_file is None else str(ca_file),
+        token=None if token is None else str(token),
+    )
+
+
+def _url(name: str, given: Any) -> str:
+    if not given:
+        raise InvalidInput(f"{name}: where its Mistral is was not said; set the option url or OS_MISTRAL_URL")
+    url = str(given).rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise InvalidInput(f"{name}: the option url is no http or https address, such as https://mistral:8989/v2")
+    return url if parts.path.endswith("/v2") else f"{url}/v2"
+
+
+def _timeout(name: str, given: Any) -> float:
+    try:
+        timeout = float(given)
+    except (TypeError, ValueError):
+        timeout = 0.0
+    if timeout <= 0:
+        raise InvalidInput(f"{name}: timeout is {given!r}; it is a number of seconds above 0")
+    return timeout

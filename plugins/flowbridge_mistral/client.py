@@ -1,0 +1,190 @@
+"""Mistral's HTTP API as calls: one session, timeouts, bounded retries, pages. No rule of the law is in here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from flowbridge.errors import EngineError, EngineRefused, Unavailable
+from flowbridge_mistral import failures
+
+if TYPE_CHECKING:
+    import requests
+
+Json = dict[str, Any]
+
+TRIES = 4
+FIRST_WAIT = 0.25
+LONGEST_WAIT = 10.0
+PAGE = 1000
+RETRIED = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a Mistral: the address of its v2 API, seconds to wait, and what it asks for.
+
+    `read_timeout` is the longest silence within an answer. `ca_file` replaces the system's certificate authorities;
+    there is no way to switch verification off. `token` is sent as a header and stands in no message.
+    """
+
+    url: str
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
+    ca_file: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+class MistralClient:
+    """Calls to one Mistral. Raises `NotFound`, `Unavailable` and `EngineRefused` and nothing else on purpose.
+
+    `sleep` waits between two tries, in seconds. Nothing is imported and nothing connected before the first call.
+    """
+
+    def __init__(self, name: str, access: Access, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._access = access
+        self._where = f"{name} ({_public(access.url)})"
+        self._sleep = sleep
+        self._session: requests.Session | None = None
+
+    @property
+    def where(self) -> str:
+        """The instance's name and its address, without credentials: for messages."""
+        return self._where
+
+    def get(self, *path: str, **query: Any) -> Json:
+        """One resource. Tried again while the engine is busy."""
+        return self._call("GET", path, repeatable=True, params=query)
+
+    def pages(self, key: str, *path: str, limit: int | None = None, **query: Any) -> Iterator[Json]:
+        """The members of a collection, at most `limit`, page by page as they are asked for."""
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            answer = self.get(*path, **query, limit=size)
+            members = _members(answer, key, self._where)
+            yield from members
+            if "next" not in answer or not members:
+                return
+            # The engine writes list filters wrongly into its next link, so only the marker is taken from it.
+            query["marker"] = members[-1]["id"]
+            left = None if left is None else left - len(members)
+
+    def post(self, *path: str, body: Json, repeatable: bool = False) -> Json:
+        """Create a resource. `repeatable` where a second one with the same body creates nothing."""
+        return self._call("POST", path, repeatable=repeatable, json=body)
+
+    def put(self, *path: str, body: Json, repeatable: bool) -> Json:
+        """Change a resource. `repeatable` false sends it once, whatever comes back."""
+        return self._call("PUT", path, repeatable=repeatable, json=body)
+
+    def text(self, method: str, *path: str, text: str) -> Json:
+        """Send a definition."""
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        return self._call(method, path, repeatable=False, data=text.encode(), headers=headers)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _call(self, method: str, path: tuple[str, ...], *, repeatable: bool, **arguments: Any) -> Json:
+        tries = TRIES if repeatable else 1
+        for number in range(1, tries + 1):
+            try:
+                response = self._send(method, path, arguments)
+            except Unavailable as error:
+                if number == tries:
+                    raise
+                wait = _wait(number, None, error)
+            else:
+                if response.status_code not in RETRIED or number == tries:
+                    return self._answer(response)
+                wait = _wait(number, response.headers.get("Retry-After"), self._failure(response))
+            self._sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+    def _send(self, method: str, path: tuple[str, ...], arguments: Mapping[str, Any]) -> requests.Response:
+        access = self._access
+        session = self._session = self._session or self._open()
+        url = "/".join((access.url, *(quote(part, safe="") for part in path)))
+        try:
+            return session.request(
+                method,
+                url,
+                timeout=(access.connect_timeout, access.read_timeout),
+                # Given with each request: a CA bundle named in the environment would win over the session's.
+                verify=access.ca_file or True,
+                # A redirected PUT would arrive as a GET, and the token would go to a stranger.
+                allow_redirects=False,
+                **arguments,
+            )
+        except OSError as error:  # every error of requests is one
+            raise failures.of_transport(error, self._where) from error
+
+    def _open(self) -> requests.Session:
+        import requests  # noqa: PLC0415 - a tenth of a second that a command without a Mistral need not pay
+
+        session = requests.Session()
+        if self._access.token:
+            session.headers["X-Auth-Token"] = self._access.token
+        return session
+
+    def _answer(self, response: requests.Response) -> Json:
+        if not 200 <= response.status_code < 300:
+            raise self._failure(response)
+        try:
+            body = response.json()
+        except ValueError as error:
+            raise Unavailable(f"{self._where} answered with something that is no JSON, or only a part.") from error
+        if not isinstance(body, dict):
+            raise EngineRefused(f"{self._where} is no Mistral API: a JSON object was expected. Check the option url.")
+        return body
+
+    def _failure(self, response: requests.Response) -> EngineError:
+        error = failures.of_answer(response, self._where)
+        if self._access.token and self._access.token in error.message:
+            return type(error)(error.message.replace(self._access.token, "***"))
+        return error
+
+
+def _wait(number: int, retry_after: str | None, error: EngineError) -> float:
+    """Seconds before the next try. Raises `error` where the engine asks for more patience than we have."""
+    wait = _seconds(retry_after)
+    if wait is None:
+        return float(min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT))
+    if wait > LONGEST_WAIT:
+        raise error
+    return wait
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """`Retry-After` is a number of seconds or a date; what is neither is passed over."""
+    if not retry_after:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _members(answer: Json, key: str, where: str) -> list[Json]:
+    members = answer.get(key)
+    if not isinstance(members, list):
+        raise EngineRefused(f"{where} is no Mistral API: its answer has no list of {key}. Check the option url.")
+    return members
+
+
+def _public(url: str) -> str:
+    """An address without the user and password that may stand in it."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

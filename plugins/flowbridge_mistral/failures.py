@@ -1,0 +1,154 @@
+"""Foreign errors become ours here and nowhere else: what `requests` raises, and what Mistral answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from flowbridge.errors import EngineError, EngineRefused, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    import requests
+
+
+class Conflict(EngineRefused):
+    """There is one of that name or id already."""
+
+
+class Ended(EngineRefused):
+    """The action that a result was meant for has ended already."""
+
+
+class NotErrored(EngineRefused):
+    """The task that was to run again, or to be skipped, is not in ERROR."""
+
+
+class Kind(Enum):
+    """What an error of the HTTP library means for the request that met it."""
+
+    UNSENT = "the request never got there"
+    LOST = "nobody knows whether the request got there"
+    WRONG = "the address or an option is wrong: the same request never succeeds"
+
+
+#: Every exception class of `requests`, by name, so that this module imports without it. The test of this table fails
+#: on one that is missing.
+KINDS: Mapping[str, Kind] = {
+    "RequestException": Kind.LOST,
+    "ConnectionError": Kind.LOST,
+    "ConnectTimeout": Kind.UNSENT,
+    "ReadTimeout": Kind.LOST,
+    "Timeout": Kind.LOST,
+    "ProxyError": Kind.UNSENT,
+    "SSLError": Kind.UNSENT,
+    "HTTPError": Kind.LOST,
+    "ChunkedEncodingError": Kind.LOST,
+    "ContentDecodingError": Kind.LOST,
+    "StreamConsumedError": Kind.LOST,
+    "RetryError": Kind.LOST,
+    "JSONDecodeError": Kind.LOST,
+    "InvalidJSONError": Kind.WRONG,
+    "UnrewindableBodyError": Kind.WRONG,
+    "TooManyRedirects": Kind.WRONG,
+    "URLRequired": Kind.WRONG,
+    "MissingSchema": Kind.WRONG,
+    "InvalidSchema": Kind.WRONG,
+    "InvalidURL": Kind.WRONG,
+    "InvalidProxyURL": Kind.WRONG,
+    "InvalidHeader": Kind.WRONG,
+}
+
+#: Marks in Mistral's own words, where the status code alone misleads. Its engine answers through the API with a 500.
+MARKS: tuple[tuple[str, type[EngineError]], ...] = (
+    ("DBEntityNotFoundError", NotFound),
+    ("DBDuplicateEntry", Conflict),
+    ("is already completed", Ended),
+    ("must be in ERROR for rerun", NotErrored),
+)
+
+BUSY = frozenset({429, 500, 502, 503, 504})
+
+
+def of_transport(error: Exception, where: str) -> EngineError:
+    """Our error for one that the HTTP library raised while it talked to `where`."""
+    kind = next((KINDS[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in KINDS), Kind.LOST)
+    words = f"{type(error).__name__}: {_deepest(error)}"
+    if kind is Kind.WRONG:
+        return EngineRefused(f"{where} cannot be called as it is configured ({words}). Check the option url.")
+    unsent = kind is Kind.UNSENT or _refused(error)
+    return Unavailable(f"{where} does not answer ({words}). Check that it runs and can be reached.", unsent=unsent)
+
+
+def of_answer(response: requests.Response, where: str) -> EngineError:
+    """Our error for an answer that is no success."""
+    words = _words(response)
+    status = response.status_code
+    if words is None:
+        return _of_stranger(response, where)
+    for mark, error in MARKS:
+        if mark in words:
+            return error(f"{where}: {words}")
+    if status == 404:
+        return NotFound(f"{where}: {words}")
+    if status == 409:
+        return Conflict(f"{where}: {words}")
+    if status in (401, 403):
+        return EngineRefused(f"{where} does not accept these credentials ({status}): {words}")
+    if status in BUSY or status > 500:
+        return Unavailable(f"{where} failed ({status}): {words}")
+    return EngineRefused(f"{where} refused ({status}): {words}")
+
+
+def _of_stranger(response: requests.Response, where: str) -> EngineError:
+    """An answer without Mistral's own words: from a proxy, a login page, another server."""
+    status = response.status_code
+    if status in (401, 403):
+        return EngineRefused(f"{where} does not accept these credentials ({status}). Check the option token.")
+    if status in BUSY or status > 500:
+        return Unavailable(f"{where} is not available ({status} {response.reason}).")
+    if 300 <= status < 400:
+        target = response.headers.get("Location", "another address").partition("?")[0]
+        return EngineRefused(f"{where} redirects to {target}, which is not followed. Set the option url to that.")
+    return EngineRefused(f"{where} is no Mistral API ({status} {response.reason}). Check the option url.")
+
+
+def _words(response: requests.Response) -> str | None:
+    """Mistral's own words in an error, without the traceback that its engine may put behind them."""
+    try:
+        body: Any = json.loads(response.content)
+    except ValueError:
+        return None
+    words = body.get("faultstring") if isinstance(body, dict) else None
+    return brief(str(words)) if words else None
+
+
+def brief(words: str) -> str:
+    """An engine's message without the traceback behind it."""
+    return words.partition("\nTraceback (most recent call last)")[0].rstrip(":\n ")
+
+
+def _deepest(error: BaseException) -> str:
+    """The first cause says most: the outer ones repeat the address, credentials in it included."""
+    seen = {id(error)}
+    while (cause := _cause(error)) is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        error = cause
+    return str(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    inner = [part for part in (getattr(error, "reason", None), *error.args) if isinstance(part, BaseException)]
+    return inner[0] if inner else error.__cause__ or error.__context__
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Whether no connection came about at all."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if type(error).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError"):
+            return True
+        seen.add(id(error))
+        error = _cause(error)
+    return False

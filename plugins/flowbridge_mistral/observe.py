@@ -1,0 +1,284 @@
+"""From Mistral's execution report to looks. `Observer` asks; everything below it is a function of what was answered.
+
+One tree costs a fixed number of requests, whatever its size: the root's id, the report (the whole tree, but no index
+of an item and no count of items), then, as far as the tree needs them, the indexes, the counts, and the waiting links.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowbridge.errors import NotFound
+from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
+from flowbridge_mistral import words
+from flowbridge_mistral.client import Json, MistralClient
+from flowbridge_mistral.failures import brief
+
+#: The name of the ad-hoc action, in a workbook or alone, whose executions wait for an execution elsewhere.
+LINK = "flowbridge_link"
+
+ROOTS_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What the report leaves out: item indexes of children, runtime contexts of tasks, links that wait."""
+
+    indexes: Mapping[str, int] = field(default_factory=dict)
+    contexts: Mapping[str, Json] = field(default_factory=dict)
+    links: Mapping[str, tuple[WaitingChild, ...]] = field(default_factory=dict)
+
+
+class Observer:
+    """Looks at whole trees of one Mistral."""
+
+    def __init__(self, client: MistralClient, instance: str) -> None:
+        self._client = client
+        self._instance = instance
+        self._roots: OrderedDict[str, str] = OrderedDict()
+
+    def trees(self, ids: Sequence[str]) -> dict[str, tuple[ExecutionLook, ...]]:
+        """The trees of these executions, by the ids that were given. One that is gone is left out."""
+        found: dict[str, tuple[ExecutionLook, ...]] = {}
+        by_root: dict[str, tuple[ExecutionLook, ...]] = {}
+        for id in dict.fromkeys(ids):
+            try:
+                root = self._root(id)
+                if root not in by_root:
+                    by_root[root] = self._tree(root)
+            except NotFound:
+                continue
+            found[id] = by_root[root]
+        return found
+
+    def _root(self, id: str) -> str:
+        """The root of an execution's tree. It never changes, so it is asked for once."""
+        if id not in self._roots:
+            answer = self._client.get("executions", id, fields="id,root_execution_id")
+            self._roots[id] = answer.get("root_execution_id") or id
+            if len(self._roots) > ROOTS_REMEMBERED:
+                self._roots.popitem(last=False)
+        return self._roots[id]
+
+    def _tree(self, root: str) -> tuple[ExecutionLook, ...]:
+        report = self._client.get("executions", root, "report")["root_workflow_execution"]
+        executions = [entry for entry, _, _ in _walk(report)]
+        tasks = [task for entry in executions for task in _tasks(entry)]
+        extras = Extras(
+            indexes=self._indexes(root) if len(executions) > 1 else {},
+            contexts=self._contexts(executions, {task["id"] for task in tasks}),
+            links=self._links(tasks),
+        )
+        return looks(report, extras, self._instance)
+
+    def _indexes(self, root: str) -> dict[str, int]:
+        members = self._client.pages("executions", "executions", root_execution_id=root, fields="id,params")
+        return {member["id"]: int(_json(member["params"]).get("index", 0)) for member in members}
+
+    def _contexts(self, executions: Sequence[Json], wanted: set[str]) -> dict[str, Json]:
+        """The runtime contexts of these tasks, by task id.
+
+        No filter names the tree, so a tree of several executions is asked for by the names of its workflows from the
+        moment it was created, oldest first, and only until all of its tasks have been seen.
+        """
+        root = executions[0]
+        query: Json = {"fields": "id,runtime_context"}
+        path: tuple[str, ...] = ("executions", root["id"], "tasks")
+        if len(executions) > 1:
+            names = sorted({execution["name"] for execution in executions})
+            query |= {"workflow_name": f"in:{','.join(names)}", "created_at": f"gte:{root['created_at']}"}
+            query |= {"sort_keys": "created_at,id", "sort_dirs": "asc,asc"}
+            path = ("tasks",)
+        found: dict[str, Json] = {}
+        for member in self._client.pages("tasks", *path, **query) if wanted else ():
+            if member["id"] in wanted:
+                found[member["id"]] = _json(member["runtime_context"])
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def _links(self, tasks: Sequence[Json]) -> dict[str, tuple[WaitingChild, ...]]:
+        names = {action["name"] for task in tasks for action in _actions(task) if _is_link(action)}
+        if not names:
+            return {}
+        query: Json = {
+            "state": "RUNNING",
+            "name": f"in:{','.join(sorted(names))}",
+            "fields": "id,task_execution_id,input",
+        }
+        found: dict[str, tuple[WaitingChild, ...]] = {}
+        for member in self._client.pages("action_executions", "action_executions", **query):
+            task = member["task_execution_id"]
+            found[task] = (*found.get(task, ()), _link(member, task))
+        return found
+
+
+def looks(report: Json, extras: Extras, instance: str) -> tuple[ExecutionLook, ...]:
+    """A report as looks: the root first, parents before children, children oldest first."""
+    return tuple(_execution(entry, parent, task, extras, instance) for entry, parent, task in _walk(report))
+
+
+def _walk(report: Json) -> Iterator[tuple[Json, Json | None, Json | None]]:
+    """Every execution of a report with its parent and the task it hangs under. Depth is bounded by memory only."""
+    stack: list[tuple[Json, Json | None, Json | None]] = [(report, None, None)]
+    while stack:
+        entry, parent, task = stack.pop()
+        yield entry, parent, task
+        below = [(child, entry, task) for task in _tasks(entry) for child in _children(task)]
+        stack.extend(reversed(below))
+
+
+def _execution(entry: Json, parent: Json | None, task: Json | None, extras: Extras, instance: str) -> ExecutionLook:
+    raw = entry["state"]
+    tasks = _tasks(entry)
+    return ExecutionLook(
+        ref=Ref(instance, entry["id"]),
+        state=words.translate(words.EXECUTION, raw, f"execution {entry['id']}"),
+        raw=raw,
+        # The time alone is in whole seconds, and a pause-before that is run into adds a task within one.
+        revision=f"{entry['updated_at']}/{len(tasks)}",
+        workflow=entry["name"],
+        parent=None if parent is None or task is None else _parent(entry, parent, task, extras),
+        tasks=tuple(_task(each, extras) for each in tasks),
+        waiting=tuple(link for each in tasks for link in extras.links.get(each["id"], ())),
+        error=_error(entry),
+        created=seconds(entry["created_at"]),
+        ended=seconds(entry["updated_at"]) if raw in words.ENDED else None,
+    )
+
+
+def _parent(entry: Json, parent: Json, task: Json, extras: Extras) -> ParentLink:
+    """Every child has an index at the engine; it is an item's only where the task has items."""
+    has_items = _count(extras.contexts.get(task["id"], {})) is not None
+    return ParentLink(parent["id"], task["id"], extras.indexes.get(entry["id"]) if has_items else None)
+
+
+def _task(task: Json, extras: Extras) -> TaskLook:
+    context = extras.contexts.get(task["id"], {})
+    raw = task["state"]
+    return TaskLook(
+        id=task["id"],
+        name=task["name"],
+        status=words.translate(words.TASK, raw, f"task {task['name']}"),
+        raw=raw,
+        active=_active(task, extras),
+        starts=len(_actions(task)) + len(_children(task)),
+        items=_count(context),
+        serial=context.get("concurrency") == 1,
+        running=_running(task),
+        error=_error(task),
+    )
+
+
+def _active(task: Json, extras: Extras) -> bool:
+    """S2, by actions and by what the engine is about to start; children that are there are looked at themselves."""
+    if task["state"] == "DELAYED" or _start_arriving(task) or any(_at_work(action) for action in _actions(task)):
+        return True
+    return _more_to_come(task, extras) or _pause_arriving(task, extras)
+
+
+def _start_arriving(task: Json) -> bool:
+    """Whether a new task's start is on its way to an engine: it then runs, although its workflow may be paused."""
+    return task["state"] == "IDLE" and "pause-before" not in str(task.get("state_info"))
+
+
+def _more_to_come(task: Json, extras: Extras) -> bool:
+    """Whether a task has something left to begin, and room to begin it.
+
+    An action or a child that was asked for is not in the report at once, and between one item and the next a task
+    with a concurrency limit shows nothing at work for about a second; the next item begins in a paused task too. A
+    task whose parts have all begun does not count, although the engine may call it RUNNING for good.
+    """
+    context = extras.contexts.get(task["id"], {})
+    count = _count(context)
+    if count is None:
+        return task["state"] == "RUNNING" and not _actions(task) and not _children(task)
+    limit = context.get("concurrency") or count
+    unfinished = sum(part["state"] not in words.ENDED for part in (*_actions(task), *_children(task)))
+    return task["state"] in ("RUNNING", "PAUSED") and _begun(task, extras) < count and unfinished < limit
+
+
+def _pause_arriving(task: Json, extras: Extras) -> bool:
+    """Whether a with-items task has yet to hear of the pause of its children.
+
+    It hears about a second later. A child resumed before that is paused again, or takes parent and peers with it, by
+    chance (R1, R4): so the execution counts as pausing until the engine calls the task PAUSED.
+    """
+    has_items = _count(extras.contexts.get(task["id"], {})) is not None
+    return task["state"] == "RUNNING" and has_items and any(child["state"] == "PAUSED" for child in _children(task))
+
+
+def _begun(task: Json, extras: Extras) -> int:
+    """How many items have begun: replaced actions do not count, and of the children of one item only one does."""
+    actions = sum(1 for action in _actions(task) if action.get("accepted") or action["state"] not in words.ENDED)
+    return actions + len({extras.indexes.get(child["id"]) for child in _children(task)})
+
+
+def _running(task: Json) -> tuple[str, ...]:
+    at_work = [action["name"] for action in _actions(task) if _at_work(action)]
+    if task["state"] == "DELAYED":
+        at_work.append(str(task.get("state_info") or "delayed"))
+    return tuple(at_work)
+
+
+def _at_work(action: Json) -> bool:
+    return action["state"] in words.AT_WORK
+
+
+def _count(context: Json) -> int | None:
+    """The number of items, None for a task that has none."""
+    items = context.get("with_items")
+    return int(items["count"]) if isinstance(items, dict) and "count" in items else None
+
+
+def _is_link(action: Json) -> bool:
+    return _at_work(action) and str(action["name"]).rpartition(".")[2] == LINK
+
+
+def _link(member: Json, task: str) -> WaitingChild:
+    given = _json(member["input"])
+    item = given.get("item")
+    return WaitingChild(
+        key=member["id"],
+        task=task,
+        item=item if isinstance(item, int) else None,
+        target=str(given.get("target", "")),
+        input=given.get("input") or {},
+    )
+
+
+def _tasks(entry: Json) -> list[Json]:
+    """An execution's tasks, oldest first: the engine lists them in no order."""
+    return sorted(entry.get("task_executions") or (), key=lambda task: (task["created_at"], task["name"]))
+
+
+def _children(task: Json) -> list[Json]:
+    """A task's children, oldest first; of two born within one second the one that a re-run replaced has ended."""
+    children = task.get("workflow_executions") or ()
+    return sorted(children, key=lambda child: (child["created_at"], child["state"] not in words.ENDED))
+
+
+def _actions(task: Json) -> list[Json]:
+    return task.get("action_executions") or []
+
+
+def _error(entry: Json) -> str:
+    return brief(str(entry.get("state_info") or "")) if entry["state"] == "ERROR" else ""
+
+
+def _json(text: str | None) -> Json:
+    value: Any = json.loads(text) if text else {}
+    return value if isinstance(value, dict) else {}
+
+
+def seconds(moment: str | None) -> float | None:
+    """Seconds since the epoch of one of Mistral's times, which are in UTC and whole seconds."""
+    if not moment:
+        return None
+    return float(calendar.timegm(time.strptime(moment[:19].replace("T", " "), "%Y-%m-%d %H:%M:%S")))

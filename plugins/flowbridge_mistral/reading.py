@@ -1,0 +1,101 @@
+"""Inputs, results, and the items of a with-items task at their places.
+
+Mistral lists the results of a task's items in order, failed ones included, and beside them the item's actions, which
+have a state and an output and no index. Both are joined by the output, as far as that is certain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from flowbridge.model import ExecutionRead, ItemRead, TaskRead, TaskStatus
+from flowbridge_mistral import words
+from flowbridge_mistral.client import Json, MistralClient
+
+
+def read(client: MistralClient, id: str, tasks: Sequence[str] | None) -> ExecutionRead:
+    """One execution's input and output, and what these tasks (engine task ids; None: all) were given and gave."""
+    execution = client.get("executions", id)
+    listed = client.pages("tasks", "executions", id, "tasks", fields="id") if tasks is None else ()
+    ids = [member["id"] for member in listed] if tasks is None else list(dict.fromkeys(tasks))
+    entries = sorted(
+        (client.get("tasks", task) for task in ids), key=lambda entry: (entry["created_at"], entry["name"])
+    )
+    return ExecutionRead(
+        input=_value(execution.get("input")) or {},
+        output=_value(execution.get("output")),
+        tasks=tuple(_task(client, entry) for entry in entries),
+    )
+
+
+def _task(client: MistralClient, entry: Json) -> TaskRead:
+    context = _value(entry.get("runtime_context")) or {}
+    count = (context.get("with_items") or {}).get("count")
+    result = _value(entry.get("result"))
+    if count is None and entry["state"] not in words.ENDED:
+        result = None  # the engine shows an empty list where there is no result yet
+    return TaskRead(
+        id=entry["id"],
+        name=entry["name"],
+        status=words.translate(words.TASK, entry["state"], f"task {entry['name']}"),
+        result=result,
+        published=_value(entry.get("published")) or {},
+        items=None if count is None else _items(client, entry, result, count),
+    )
+
+
+def _items(client: MistralClient, entry: Json, results: Any, count: int) -> tuple[ItemRead, ...] | None:
+    if entry.get("type") == "WORKFLOW":
+        query = {"task_execution_id": entry["id"], "fields": "id,params,state,output,created_at"}
+        return by_index(list(client.pages("executions", "executions", **query)))
+    query = {"task_execution_id": entry["id"], "include_output": "true"}
+    return by_output(list(client.pages("action_executions", "action_executions", **query)), results, count)
+
+
+def by_index(children: Sequence[Json]) -> tuple[ItemRead, ...]:
+    """Items that ran a sub-workflow: the engine keeps each index. The latest child of an item is the live one."""
+    latest: dict[int, Json] = {}
+    for child in sorted(children, key=lambda child: (child["created_at"], child["state"] not in words.ENDED)):
+        latest[int(_value(child["params"])["index"])] = child
+    return tuple(
+        ItemRead(index, _status(child), _value(child["output"]) if child["state"] in words.ENDED else None)
+        for index, child in sorted(latest.items())
+    )
+
+
+def by_output(actions: Sequence[Json], results: Any, count: int) -> tuple[ItemRead, ...] | None:
+    """Items that ran an action, None where their places cannot be told.
+
+    They can be told when all have ended (the list of results is then complete, so a place in it is an index) and no
+    two with the same output ended differently, as they do where the results were not kept. While all of them run, they
+    can be told too: nothing sets them apart.
+    """
+    current = [action for action in actions if action["accepted"] or action["state"] not in words.ENDED]
+    statuses = {_status(action) for action in current}
+    if len(current) == count and len(statuses) == 1 and not results:
+        return tuple(ItemRead(index, next(iter(statuses))) for index in range(count))
+    if not isinstance(results, list) or len(results) != count or len(current) != count:
+        return None
+    known: dict[str, set[TaskStatus]] = {}
+    for action in current:
+        output = _value(action["output"]) or {}
+        known.setdefault(_text(output.get("result")), set()).add(_status(action))
+    places = [known.get(_text(result), set()) for result in results]
+    if any(len(place) != 1 for place in places):
+        return None
+    return tuple(ItemRead(index, place.pop(), results[index]) for index, place in enumerate(map(set, places)))
+
+
+def _status(entry: Json) -> TaskStatus:
+    return words.translate(words.TASK, entry["state"], f"item {entry['id']}")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _value(text: Any) -> Any:
+    """Mistral puts JSON into strings."""
+    return json.loads(text) if isinstance(text, str) and text else text

@@ -1,0 +1,234 @@
+"""What each method sends, and which of them are sent again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import responses
+
+from flowbridge.backend import Cascade, Definition, StartRequest, TaskRerun
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
+from flowbridge.model import TaskStatus, Verb
+from flowbridge_mistral.backend import MistralBackend
+
+URL = "http://mistral.example/v2"
+FILE = Definition("version: '2.0'\nw: {tasks: {t: {action: std.noop}}}\n", "w.yaml")
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> MistralBackend:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    made = MistralBackend("prod", {"url": URL})
+    monkeypatch.setattr(made._client, "_sleep", lambda seconds: None)
+    return made
+
+
+def sent(number: int = 0) -> Any:
+    return json.loads(responses.calls[number].request.body or "null")
+
+
+def fault(words: str) -> dict[str, str]:
+    return {"faultstring": words}
+
+
+Call = Callable[[MistralBackend], object]
+REPEATED: list[tuple[str, Call]] = [
+    ("observe", lambda backend: backend.observe(["x"])),
+    ("read", lambda backend: backend.read("x")),
+    ("list", lambda backend: list(backend.list_executions(limit=1))),
+    ("check", lambda backend: backend.check()),
+    ("start", lambda backend: backend.start(StartRequest("x", "w"))),
+    ("pause", lambda backend: backend.pause("x")),
+    ("cancel", lambda backend: backend.cancel("x")),
+    ("report", lambda backend: backend.report("x", "k", TaskStatus.SUCCEEDED, {})),
+]
+ONCE: list[tuple[str, Call]] = [
+    ("resume", lambda backend: backend.resume("x", "revision")),
+    ("rerun", lambda backend: backend.rerun("x", [TaskRerun("t"), TaskRerun("u")])),
+    ("skip", lambda backend: backend.skip("x", ["t", "u"])),
+]
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("name", "call"), [*REPEATED, *ONCE], ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_busy_engine_is_asked_again_only_where_that_does_nothing_new(
+    backend: MistralBackend, name: str, call: Call
+) -> None:
+    for method in (responses.GET, responses.POST, responses.PUT):
+        responses.add(method, f"{URL}/executions", status=503)
+        responses.add(method, f"{URL}/executions/x", status=503)
+        responses.add(method, f"{URL}/tasks/t", status=503)
+        responses.add(method, f"{URL}/action_executions/k", status=503)
+    with pytest.raises(Unavailable):
+        call(backend)
+    assert (len(responses.calls) > 1) is (name in dict(REPEATED))
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("call", "state"),
+    [
+        (lambda backend: backend.pause("x"), "PAUSED"),
+        (lambda backend: backend.resume("x", ""), "RUNNING"),
+        (lambda backend: backend.cancel("x"), "CANCELLED"),
+    ],
+)
+def test_a_verb_is_one_state(backend: MistralBackend, call: Call, state: str) -> None:
+    responses.put(f"{URL}/executions/x", json={})
+    call(backend)
+    assert (sent(), len(responses.calls)) == ({"state": state}, 1)
+
+
+@responses.activate
+def test_a_start_carries_the_bridges_id_and_json_in_strings(backend: MistralBackend) -> None:
+    responses.post(f"{URL}/executions", status=201, json={})
+    ref = backend.start(StartRequest("id", "w", {"a": 1}, {"e": 2}))
+    assert str(ref) == "prod:id"
+    assert sent() == {"id": "id", "workflow_name": "w", "input": '{"a": 1}', "params": '{"env": {"e": 2}}'}
+
+
+@responses.activate
+def test_a_start_that_another_one_overtook_is_a_start(backend: MistralBackend) -> None:
+    responses.post(f"{URL}/executions", status=500, json=fault("DBDuplicateEntryError: there"))
+    responses.get(f"{URL}/executions/id", json={"id": "id"})
+    assert backend.start(StartRequest("id", "w")).id == "id"
+
+
+@responses.activate
+def test_a_start_that_conflicts_with_something_else_is_no_start(backend: MistralBackend) -> None:
+    responses.post(f"{URL}/executions", status=409, json=fault("there"))
+    responses.get(f"{URL}/executions/id", status=404, json=fault("not found"))
+    with pytest.raises(NotFound):
+        backend.start(StartRequest("id", "w"))
+
+
+@responses.activate
+@pytest.mark.parametrize(("known", "method"), [([], "POST"), ([{"id": "1", "name": "w"}], "PUT")])
+def test_deploy_creates_what_is_new_and_updates_what_is_known(
+    backend: MistralBackend, known: list[dict[str, str]], method: str
+) -> None:
+    responses.get(f"{URL}/workflows", json={"workflows": known})
+    responses.add(method, f"{URL}/workflows", json={})
+    assert backend.deploy(FILE).workflows == ("w",)
+    assert responses.calls[1].request.body == FILE.text.encode()
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("known", "first", "status", "second"),
+    [([], "POST", 409, "PUT"), ([{"id": "1", "name": "w"}], "PUT", 404, "POST")],
+)
+def test_deploy_goes_the_other_way_where_somebody_was_faster(
+    backend: MistralBackend, known: list[dict[str, str]], first: str, status: int, second: str
+) -> None:
+    responses.get(f"{URL}/workflows", json={"workflows": known})
+    responses.add(first, f"{URL}/workflows", status=status, json=fault("changed"))
+    responses.add(second, f"{URL}/workflows", json={})
+    backend.deploy(FILE)
+    assert [call.request.method for call in responses.calls] == ["GET", first, second]
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("verdict", "expected"), [({"valid": False, "error": "bad"}, InvalidInput), ({"valid": True}, EngineRefused)]
+)
+def test_a_refused_deployment_is_invalid_input_where_the_text_is_to_blame(
+    backend: MistralBackend, verdict: dict[str, Any], expected: type[Exception]
+) -> None:
+    responses.get(f"{URL}/workflows", json={"workflows": []})
+    responses.post(f"{URL}/workflows", status=400, json=fault("no"))
+    responses.post(f"{URL}/workflows/validate", json=verdict)
+    with pytest.raises(expected):
+        backend.deploy(FILE)
+
+
+@responses.activate
+def test_a_rerun_is_one_request_for_each_task(backend: MistralBackend) -> None:
+    responses.put(f"{URL}/tasks/t", json={})
+    responses.put(f"{URL}/tasks/u", json={})
+    backend.rerun("x", [TaskRerun("t"), TaskRerun("u", reset=False)])
+    assert (sent(0), sent(1)) == ({"state": "RUNNING", "reset": True}, {"state": "RUNNING", "reset": False})
+
+
+@responses.activate
+def test_a_rerun_goes_on_with_the_tasks_that_an_earlier_one_did_not_reach(backend: MistralBackend) -> None:
+    words = "The current task execution must be in ERROR for rerun. Only updating task to rerun is supported."
+    responses.put(f"{URL}/tasks/t", status=400, json=fault(words))
+    responses.put(f"{URL}/tasks/u", json={})
+    backend.rerun("x", [TaskRerun("t"), TaskRerun("u")])
+    assert len(responses.calls) == 2
+
+
+@responses.activate
+def test_a_skip_is_one_request_for_each_task(backend: MistralBackend) -> None:
+    responses.put(f"{URL}/tasks/t", json={})
+    backend.skip("x", ["t"])
+    assert sent() == {"state": "SKIPPED"}
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("status", "result", "state", "output"),
+    [
+        (TaskStatus.SUCCEEDED, {"a": 1}, "SUCCESS", '{"a": 1}'),
+        (TaskStatus.ERRORED, "boom", "ERROR", '{"result": "boom"}'),
+        (TaskStatus.CANCELED, None, "CANCELLED", '{"result": null}'),
+    ],
+)
+def test_a_report_is_an_object_in_a_string(
+    backend: MistralBackend, status: TaskStatus, result: Any, state: str, output: str
+) -> None:
+    responses.put(f"{URL}/action_executions/k", json={})
+    backend.report("x", "k", status, result)
+    assert sent() == {"state": state, "output": output}
+
+
+def test_what_the_engine_does_by_itself_is_declared() -> None:
+    facts = MistralBackend("prod", {"url": URL}).capabilities
+    assert facts.cascades == frozenset(Cascade)
+    assert facts.verbs == frozenset(Verb) - {Verb.RECOVER}
+    assert (facts.resume_up, facts.partial_rerun, facts.join_under_pause) == ("last_paused", "last_failed", "may_slip")
+    assert facts.delayed_starts_under_pause
+    assert facts.hosts_children
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "OS_MISTRAL_URL"),
+        ({"url": "mistral:8989"}, "no http or https address"),
+        ({"url": "file:///etc"}, "no http or https address"),
+        ({"url": URL, "timeout": "soon"}, "timeout is 'soon'"),
+        ({"url": URL, "timeout": 0}, "above 0"),
+        ({"url": URL, "ca_file": "/nowhere.pem"}, "/nowhere.pem is not there"),
+        ({"url": URL, "insecure": True}, "unknown option insecure; a Mistral has url, timeout, ca_file, token"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named_with_what_can(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str
+) -> None:
+    monkeypatch.delenv("OS_MISTRAL_URL", raising=False)
+    with pytest.raises(InvalidInput, match=words):
+        MistralBackend("prod", options)
+
+
+@pytest.mark.parametrize("given", [URL, f"{URL}/", "http://mistral.example"])
+def test_the_address_may_leave_out_the_version(given: str) -> None:
+    assert MistralBackend("prod", {"url": given})._client.where == f"prod ({URL})"
+
+
+def test_the_address_comes_from_the_environment_of_its_own_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_MISTRAL_URL", "https://other.example/v2")
+    assert "https://other.example/v2" in MistralBackend("prod", {})._client.where
+
+
+def test_a_certificate_file_that_is_there_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.touch()
+    assert MistralBackend("prod", {"url": URL, "ca_file": str(file)})._client._access.ca_file == str(file)
