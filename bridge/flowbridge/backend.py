@@ -120,7 +120,10 @@ class Backend(ABC):
 
     @abstractmethod
     def start(self, request: StartRequest) -> Ref:
-        """Start an execution under the id that the bridge chose; a second call with the same id starts nothing."""
+        """Start an execution under the id that the bridge chose; a second call with the same id starts nothing.
+
+        A request with a definition makes that known to the engine first.
+        """
 
     @abstractmethod
     def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:

@@ -113,7 +113,6 @@ class Bridge:
             if workflow is not None and workflow not in known:
                 raise InvalidInput(f"{definition.source} has no workflow {workflow!r}; it has: {', '.join(known)}")
             chosen = workflow or known[0]
-            engine.deploy(definition)
         request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
         if definition is not None:
             request |= {"definition": definition.text, "source": definition.source}

@@ -209,10 +209,10 @@ def test_X6_re_running_one_failed_child_of_two_leaves_the_task_errored() -> None
     assert engine.states_of_all == ["errored", "succeeded", "errored", "succeeded"]
 
 
-def test_a_hundred_items_that_take_no_time_need_no_deep_stack() -> None:
+def test_thousands_of_items_that_take_no_time_need_no_deep_stack() -> None:
     engine = Engine().start(
         HEAD + "main:\n  input: [a]\n  tasks:\n"
-        "    t: {with-items: x in <% $.a %>, concurrency: 1, action: std.echo, input: {output: <% $.x %>}}\n",
+        "    t: {with-items: x in <% $.a %>, concurrency: 1, action: std.echo, input: {output: 1}}\n",
         a=list(range(3000)),
     ).finish()
-    assert engine.result("t") == list(range(3000))
+    assert engine.result("t") == [1] * 3000

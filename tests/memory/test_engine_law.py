@@ -207,7 +207,7 @@ def test_R3_a_resume_never_goes_up_and_the_result_is_recorded() -> None:
     engine.do("pause")
     left = engine.child("left")
     engine.do("resume", left)
-    engine.end("left/inner") if False else engine.end("inner/gate")
+    engine.end("inner/gate")
     assert engine.look(left).state.value == "succeeded"
     assert engine.state == "paused"
     assert engine.states() == {"left": "succeeded", "right": "paused", "leaf": "running"}

@@ -216,10 +216,22 @@ def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
 
 
 def _another_paused(snapshot: Snapshot, place: int) -> bool:
-    """Whether a task beside this branch keeps the parent paused, by the engine's own word for its tasks."""
+    """Whether something beside this branch keeps the parent paused, by the engine's own word for its tasks.
+
+    That is another task that says paused, or the branch's own task where it says so for another of its items.
+    """
     node = snapshot.nodes[place]
     parent = snapshot.nodes[node.parent]
-    return any(task.id != node.record.parent_task and task.status is TaskStatus.PAUSED for task in parent.tasks)
+    paused = {task.id for task in parent.tasks if task.status is TaskStatus.PAUSED}
+    if paused - {node.record.parent_task}:
+        return True
+    return node.record.parent_task in paused and any(
+        other.parent == node.parent
+        and other.record.parent_task == node.record.parent_task
+        and other.state is EngineState.PAUSED
+        and other is not node
+        for other in snapshot.nodes
+    )
 
 
 def _native_ancestors(snapshot: Snapshot, place: int) -> Iterator[int]:

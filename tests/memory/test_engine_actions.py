@@ -1,0 +1,248 @@
+"""Actions: the language's own, Python callables, ad-hoc ones, links."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from memory.enginekit import ROOT, Engine
+
+HEAD = "version: '2.0'\n"
+
+
+def one(task: str, engine: Engine | None = None) -> Engine:
+    return (engine or Engine()).start(HEAD + f"main:\n  tasks:\n    t: {{{task}}}\n").finish()
+
+
+def test_a_task_without_an_action_does_nothing() -> None:
+    engine = one("publish: {x: 1}")
+    assert engine.state == "succeeded"
+    assert engine.result("t") is None
+
+
+def test_echo_gives_its_output_as_it_is() -> None:
+    assert one("action: std.echo, input: {output: [1, {a: b}]}").result("t") == [1, {"a": "b"}]
+
+
+def test_echo_can_be_delayed() -> None:
+    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: std.echo, input: {output: 1, delay: 5}}\n")
+    assert engine.task("t").active
+    engine.pass_time(5)
+    assert engine.result("t") == 1
+
+
+def test_fail_fails_with_its_data() -> None:
+    engine = one("action: std.fail, input: {error_data: {code: 3}}")
+    assert engine.state == "errored"
+    assert engine.result("t") == {"code": 3}
+
+
+def test_sleep_is_a_timer_that_outlives_the_process() -> None:
+    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: std.sleep, input: {seconds: 30}}\n")
+    engine.pass_time(20)
+    engine.reload()
+    engine.pass_time(9)
+    assert engine.task("t").active
+    assert engine.task("t").running == ("t: std.sleep",)
+    engine.pass_time(1)
+    assert engine.state == "succeeded"
+
+
+def test_async_noop_waits_for_a_report_and_outlives_the_process() -> None:
+    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: std.async_noop}\n")
+    engine.pass_time(1000)
+    engine.reload()
+    assert engine.task("t").active
+    engine.end("t", result={"a": 1})
+    assert engine.result("t") == {"a": 1}
+
+
+def test_a_report_of_an_ended_action_changes_nothing() -> None:
+    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: std.async_noop}\n")
+    key = next(iter(engine.session._world.waiting))
+    engine.do("report", key=key, status="succeeded", result=1)
+    engine.do("report", key=key, status="errored", result=2)
+    assert engine.state == "succeeded"
+    assert engine.result("t") == 1
+
+
+def test_C5_a_report_of_canceled_cancels_the_task() -> None:
+    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: std.async_noop, on-complete: u}\n    u: {action: std.noop}\n")
+    engine.end("t", "canceled")
+    assert engine.states() == {"t": "canceled"}
+    assert engine.state == "canceled"
+
+
+def test_a_python_callable_runs_in_a_thread_of_its_own() -> None:
+    seen: list[str] = []
+
+    def act(word: str, times: int = 1) -> str:
+        seen.append(threading.current_thread().name)
+        return word * times
+
+    engine = one("action: my.act, input: {word: ab, times: 2}", Engine(actions={"my.act": act}))
+    assert engine.result("t") == "abab"
+    assert seen == ["action-1"]
+
+
+def test_what_a_callable_raises_is_the_error_of_its_task() -> None:
+    def act() -> None:
+        raise ValueError("no luck")
+
+    engine = one("action: my.act", Engine(actions={"my.act": act}))
+    assert engine.state == "errored"
+    assert engine.task("t").error == "ValueError: no luck"
+
+
+def test_a_result_that_is_no_data_is_an_error() -> None:
+    engine = one("action: my.act", Engine(actions={"my.act": object}))
+    assert "no JSON data" in engine.task("t").error
+
+
+@pytest.mark.parametrize(("input", "named"), [("{wrod: x}", "missing word; unknown wrod"), ("{}", "missing word")])
+def test_input_that_does_not_fit_is_an_error_that_names_what_is_allowed(input: str, named: str) -> None:
+    engine = one(f"action: my.act, input: {input}", Engine(actions={"my.act": lambda word: word}))
+    assert engine.task("t").error == f"Invalid input for action 'my.act': {named}. It takes: word."
+
+
+def test_no_more_actions_run_at_once_than_there_are_workers() -> None:
+    lock, gate = threading.Lock(), threading.Event()
+    running: list[int] = [0, 0]
+
+    def act() -> None:
+        with lock:
+            running[0] += 1
+            running[1] = max(running)
+            if running[0] == 3:
+                gate.set()
+        assert gate.wait(10)
+        with lock:
+            running[0] -= 1
+
+    engine = one("with-items: 'i in [1, 2, 3, 4, 5, 6]', action: act", Engine(actions={"act": act}, workers=3))
+    assert engine.state == "succeeded"
+    assert running[1] == 3
+
+
+def test_P5_an_action_that_ends_under_a_pause_is_kept() -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def act() -> int:
+        begun.set()
+        assert gate.wait(10)
+        return 5
+
+    engine = Engine(actions={"act": act}).start(
+        HEAD + "main:\n  tasks:\n    t: {action: act, on-success: u}\n    u: {action: std.noop}\n"
+    )
+    assert begun.wait(10)
+    engine.do("pause")
+    assert not engine.session.settled
+    gate.set()
+    engine.finish()
+    assert engine.result("t") == 5
+    assert engine.states() == {"t": "succeeded"}
+    assert engine.session.settled
+
+
+def test_a_timed_out_action_that_ends_late_is_not_looked_at() -> None:
+    gate = threading.Event()
+
+    def act() -> int:
+        assert gate.wait(10)
+        return 5
+
+    engine = Engine(actions={"act": act}).start(HEAD + "main:\n  tasks:\n    t: {action: act, timeout: 5}\n")
+    engine.pass_time(6)
+    assert engine.states() == {"t": "errored"}
+    gate.set()
+    engine.finish()
+    assert engine.states() == {"t": "errored"}
+    assert engine.result("t") is None
+
+
+def test_an_action_named_by_an_expression_is_found_when_it_runs() -> None:
+    engine = Engine().start(
+        HEAD + "main:\n  input: [a]\n  tasks:\n    t: {action: <% $.a %>, input: {output: 1}}\n", a="std.echo"
+    )
+    assert engine.result("t") == 1
+    engine = Engine().start(HEAD + "main:\n  input: [a]\n  tasks:\n    t: {action: <% $.a %>}\n", a="nope")
+    assert "no action 'nope'" in engine.look().error
+
+
+BOOK = HEAD + """
+name: book
+workflows:
+  main:
+    tasks:
+      t: {{action: outer, input: {input}}}
+actions:
+  outer:
+    input: [word, mark: "!"]
+    base: inner
+    base-input: {{word: "<% $.word %><% $.mark %>"}}
+    output: {{outer: <% $ %>}}
+  inner:
+    input: [word]
+    base: std.echo
+    base-input: {{output: "(<% $.word %>)"}}
+""".lstrip("\n")
+
+
+def test_ad_hoc_actions_wrap_one_another() -> None:
+    engine = Engine().start(BOOK.format(input="{word: hi}"), "main").finish()
+    assert engine.result("t") == {"outer": "(hi!)"}
+
+
+def test_an_ad_hoc_action_refuses_input_it_does_not_name() -> None:
+    engine = Engine().start(BOOK.format(input="{other: hi}"), "main").finish()
+    assert "missing word, unknown other" in engine.task("t").error
+
+
+def test_a_link_waits_for_an_execution_elsewhere_and_says_which() -> None:
+    engine = Engine().start(
+        HEAD + "main:\n  tasks:\n    t: {action: flowbridge.run, input: {target: 'b:wf', input: {a: 1}}}\n"
+    )
+    (waiting,) = engine.look().waiting
+    assert (waiting.target, waiting.input, waiting.task) == ("b:wf", {"a": 1}, engine.task("t").id)
+    engine.do("report", ROOT, key=waiting.key, status="succeeded", result=4)
+    assert engine.look().waiting == ()
+    assert engine.result("t") == 4
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"hello": "there"}'
+        self.send_response(200 if self.path == "/good" else 503)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+@pytest.mark.parametrize(("path", "state", "status"), [("good", "succeeded", 200), ("bad", "errored", 503)])
+def test_http_gives_the_answer_as_data(path: str, state: str, status: int) -> None:
+    with HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        engine = one(f"action: std.http, input: {{url: 'http://127.0.0.1:{server.server_port}/{path}', timeout: 10}}")
+        thread.join(10)
+    assert engine.state == state
+    result = engine.result("t")
+    assert result["status"] == status
+    assert result["content"] == {"hello": "there"}
+    assert set(result) == {
+        "content", "status", "headers", "url", "history", "encoding", "reason", "cookies", "elapsed",
+    }  # fmt: skip
+
+
+def test_http_that_cannot_connect_is_an_error_of_the_task() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        port = server.server_port
+    engine = one(f"action: std.http, input: {{url: 'http://127.0.0.1:{port}/', timeout: 2}}")
+    assert "HTTP request failed" in engine.task("t").error

@@ -1,0 +1,587 @@
+"""A toy world for the law: fake engines that answer late, and a bridge that may die between any two steps.
+
+A `World` is an immutable value; `moves` gives every world that may come next. The real law is called for every look
+and every verb. `owed` is the oracle: what each execution has been promised, worked out from the events alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from flowbridge.capabilities import Capabilities, Cascade, ResumeUp
+from flowbridge.errors import Rejected
+from flowbridge.law.decide import Action, decide
+from flowbridge.law.fold import Event, Kind, birth_want, settle
+from flowbridge.law.tables import ENDED, TRANSITIONS
+from flowbridge.law.verbs import Effect, apply, check_cancel, check_pause, check_resume
+from flowbridge.model import (
+    EngineState,
+    Node,
+    Record,
+    Ref,
+    Snapshot,
+    Status,
+    TaskLook,
+    TaskStatus,
+    Verb,
+    WaitingChild,
+    Want,
+)
+
+_E = EngineState
+
+#: `plain` cascades nothing. `eager` cascades everything, also a resume upwards, and bears children under a pause.
+FACTS = {
+    "plain": Capabilities(verbs=frozenset(Verb), hosts_children=True),
+    "eager": Capabilities(
+        verbs=frozenset(Verb), cascades=frozenset(Cascade), resume_up=ResumeUp.LAST_PAUSED, hosts_children=True
+    ),
+}
+
+
+class Slot(NamedTuple):
+    """Where an execution may be born: under which one, on which engine, linked by the engine itself or not."""
+
+    parent: int
+    engine: str
+    native: bool = True
+
+
+class Scene(NamedTuple):
+    """What stays the same in a world. `slow_down`: cascades downwards arrive late as well.
+
+    `items`: a canceled child ends its parent canceled at once, while its peers run on (a with-items task).
+    """
+
+    slots: tuple[Slot, ...]
+    slow_down: bool = False
+    items: bool = False
+
+    def below(self, slot: int) -> tuple[int, ...]:
+        """The slot and all its descendants."""
+        found = [slot]
+        found += [place for place, other in enumerate(self.slots) if other.parent in found]
+        inside = {slot}
+        for place, other in enumerate(self.slots):
+            if other.parent in inside:
+                inside.add(place)
+        return tuple(sorted(inside))
+
+
+class Link(StrEnum):
+    """The waiting action of a linked child at its parent's engine."""
+
+    NONE = "none"
+    WAITING = "waiting"
+    REPORTED = "reported"
+
+
+class Exec(NamedTuple):
+    """What the engine truly has. `busy`: a leaf action runs."""
+
+    state: EngineState = _E.ABSENT
+    busy: bool = False
+    link: Link = Link.NONE
+
+    @property
+    def born(self) -> bool:
+        """Whether the bridge can find it."""
+        return self.state is not _E.ABSENT or self.link is not Link.NONE
+
+
+class Resumed(StrEnum):
+    """Whether the revision at which a resume was recorded is still the engine's."""
+
+    NEVER = "never"
+    NOW = "now"
+    BEFORE = "before"
+
+
+class Kept(NamedTuple):
+    """What the ledger keeps of an execution, crash or not."""
+
+    want: Want
+    status: Status
+    seen: EngineState
+    resumed: Resumed = Resumed.NEVER
+
+
+class Left(NamedTuple):
+    """How many of each are still to come."""
+
+    verbs: int = 2
+    pauses: int = 0
+    outside: int = 0
+    crashes: int = 0
+    delayed: int = 0
+
+
+class World(NamedTuple):
+    """One state. `late` is what engines accepted and have not done, in order; `steps` what the bridge will send."""
+
+    execs: tuple[Exec, ...]
+    kept: tuple[Kept | None, ...]
+    owed: tuple[Want, ...]
+    late: tuple[tuple[str, int], ...] = ()
+    steps: tuple[tuple[Action, int], ...] = ()
+    left: Left = Left()
+    vague: bool = False  # a race that cannot be closed from outside: the promise is void, consistency is not
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def new_world(scene: Scene, left: Left) -> World:
+    """The root runs and is known; nothing else is born."""
+    count = len(scene.slots)
+    execs = (Exec(_E.RUNNING, busy=True), *[Exec()] * (count - 1))
+    kept = (Kept(Want.RUN, Status.RUNNING, _E.RUNNING), *[None] * (count - 1))
+    return World(execs, kept, (Want.RUN,) * count, left=left)
+
+
+# --- the engines -----------------------------------------------------------------------------------------------------
+
+
+class Engines:
+    """Both engines of one world, while something happens to them."""
+
+    def __init__(self, scene: Scene, world: World) -> None:
+        self.scene, self.before = scene, world
+        self.execs, self.kept, self.late = list(world.execs), list(world.kept), list(world.late)
+        self.flipped: list[int] = []
+
+    def world(self) -> World:
+        """The world afterwards."""
+        return self.before._replace(execs=tuple(self.execs), kept=tuple(self.kept), late=tuple(self.late))
+
+    def put(self, slot: int, state: EngineState) -> None:
+        """Change a state; every revision that anybody knew is now an old one."""
+        self.execs[slot] = self.execs[slot]._replace(state=state)
+        known = self.kept[slot]
+        if known is not None and known.resumed is Resumed.NOW:
+            self.kept[slot] = known._replace(resumed=Resumed.BEFORE)
+
+    def accept(self, what: str, slot: int) -> None:
+        """Take a request; it has its effect at a later event."""
+        if (what, slot) not in self.late:
+            self.late.append((what, slot))
+
+    def deliver(self, what: str, slot: int) -> None:
+        """A late request has its effect."""
+        {
+            "pause": self.pause,
+            "pause up": self.pause_up,
+            "resume": self.resume,
+            "resume up": self.resume_up,
+            "cancel": self.cancel,
+        }[what](slot)
+
+    def pause(self, slot: int) -> None:
+        """PAUSED at once, whatever runs; the eager engine pauses below and, later, above."""
+        state = self.execs[slot].state
+        if state in (_E.ABSENT, _E.REQUESTED) or state in ENDED:
+            return
+        if state is _E.RUNNING:
+            self.put(slot, _E.PAUSED)
+            self._up("pause up", slot)
+        self._down("pause", slot)
+
+    def pause_up(self, slot: int) -> None:
+        """A child says that it was paused."""
+        if self.execs[slot].state is _E.RUNNING:
+            self.pause(slot)
+
+    def resume(self, slot: int) -> None:
+        """RUNNING again; the eager engine resumes below, and above where nothing else is paused."""
+        if self.execs[slot].state is _E.PAUSED:
+            self.put(slot, _E.RUNNING)
+            self.flipped.append(slot)
+            self._down("resume", slot)
+            self._up("resume up", slot)
+
+    def resume_up(self, slot: int) -> None:
+        """A child says that it was resumed."""
+        alone = all(self.execs[child].state is not _E.PAUSED for child in self._native(slot))
+        if alone and self.execs[slot].state is _E.PAUSED:
+            self.put(slot, _E.RUNNING)
+            self.flipped.append(slot)
+            self._up("resume up", slot)
+
+    def cancel(self, slot: int) -> None:
+        """CANCELED at once, whatever runs; an ended one still cancels below."""
+        state = self.execs[slot].state
+        if state is _E.ABSENT:
+            return
+        if state not in ENDED:
+            self.put(slot, _E.CANCELED)
+        self._down("cancel", slot)
+
+    def _native(self, slot: int) -> list[int]:
+        slots = self.scene.slots
+        return [child for child, other in enumerate(slots) if other.parent == slot and other.native]
+
+    def _down(self, what: str, slot: int) -> None:
+        if self.scene.slots[slot].engine != "eager":
+            return
+        for child in self._native(slot):
+            if self.execs[child].born and self.scene.slow_down:
+                self.accept(what, child)
+            elif self.execs[child].born:
+                self.deliver(what, child)
+
+    def _up(self, what: str, slot: int) -> None:
+        here = self.scene.slots[slot]
+        if here.engine == "eager" and here.native and here.parent >= 0:
+            self.accept(what, here.parent)
+
+
+def _engine_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
+    """What engines do by themselves, late answers included."""
+    started: set[int] = set()
+    for at, (what, slot) in enumerate(world.late):
+        if slot not in started:  # requests to one execution arrive in their order
+            started.add(slot)
+            engines = Engines(scene, world)
+            del engines.late[at]
+            engines.deliver(what, slot)
+            yield f"{what} of {slot} arrives", engines.world()
+    for slot, exec in enumerate(world.execs):
+        if exec.busy:
+            yield f"leaf of {slot} ends", _with_exec(world, slot, exec._replace(busy=False))
+        if exec.state is _E.REQUESTED:
+            yield f"{slot} begins", _put(scene, world, slot, _E.RUNNING)
+        if exec.state is _E.RUNNING and not exec.busy:
+            yield from _ends(scene, world, slot)
+        if scene.items and exec.state is _E.RUNNING and _child_canceled(scene, world, slot):
+            yield f"{slot} ends with its canceled item (C5)", _put(scene, world, slot, _E.CANCELED)
+        if world.left.delayed and not exec.busy and exec.state in (_E.PAUSED, _E.CANCELED):
+            left = world.left._replace(delayed=world.left.delayed - 1)
+            yield f"delayed task of {slot} starts", _with_exec(world, slot, exec._replace(busy=True))._replace(left=left)
+        if not exec.born:
+            yield from _births(scene, world, slot)
+
+
+def _births(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]]:
+    here = scene.slots[slot]
+    parent = world.execs[here.parent]
+    eager = scene.slots[here.parent].engine == "eager"
+    if parent.state is not _E.RUNNING and not (eager and parent.state in (_E.PAUSED, _E.CANCELED)):
+        return
+    exec = Exec(_E.RUNNING, busy=True) if here.native else Exec(link=Link.WAITING)
+    owed = (*world.owed[:slot], world.owed[here.parent], *world.owed[slot + 1 :])
+    yield f"{slot} is born", _with_exec(world, slot, exec)._replace(owed=owed)
+
+
+def _ends(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]]:
+    for child, other in enumerate(scene.slots):
+        if other.parent == slot and world.execs[child].born and not _done(other, world.execs[child]):
+            return
+    state = _E.CANCELED if _child_canceled(scene, world, slot) else _E.SUCCEEDED
+    yield f"{slot} ends {state}", _put(scene, world, slot, state)
+
+
+def _done(slot: Slot, exec: Exec) -> bool:
+    return exec.state in ENDED if slot.native else exec.link is Link.REPORTED
+
+
+def _child_canceled(scene: Scene, world: World, slot: int) -> bool:
+    return any(
+        other.parent == slot and world.execs[child].state is _E.CANCELED and _done(other, world.execs[child])
+        for child, other in enumerate(scene.slots)
+    )
+
+
+def _with_exec(world: World, slot: int, exec: Exec) -> World:
+    return world._replace(execs=(*world.execs[:slot], exec, *world.execs[slot + 1 :]))
+
+
+def _put(scene: Scene, world: World, slot: int, state: EngineState) -> World:
+    engines = Engines(scene, world)
+    engines.put(slot, state)
+    return engines.world()
+
+
+# --- what nobody asked the bridge for --------------------------------------------------------------------------------
+
+
+def _outside_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
+    left = world.left
+    for slot, exec in enumerate(world.execs):
+        if left.pauses and exec.state is _E.RUNNING and world.owed[slot] is not Want.CANCEL:
+            yield f"{slot} pauses itself", _paused_outside(scene, world, slot)
+    if not left.outside or world.steps or world.late or not _all_seen(world):
+        return
+    spent = world._replace(left=left._replace(outside=left.outside - 1))
+    for slot, exec in enumerate(world.execs):
+        if exec.state is _E.PAUSED and world.owed[slot] is Want.HOLD:
+            yield f"{slot} is resumed outside", _resumed_outside(scene, spent, slot)
+        if exec.state in (_E.RUNNING, _E.PAUSED) and world.owed[slot] is not Want.CANCEL:
+            yield f"{slot} is canceled outside", _canceled_outside(scene, spent, slot)
+
+
+def _all_seen(world: World) -> bool:
+    return all(
+        exec.state is known.seen if known else not exec.born
+        for exec, known in zip(world.execs, world.kept, strict=True)
+    )
+
+
+def _paused_outside(scene: Scene, world: World, slot: int) -> World:
+    engines = Engines(scene, world)
+    engines.pause(slot)
+    after = engines.world()._replace(left=world.left._replace(pauses=world.left.pauses - 1))
+    if _resume_under_way(world):
+        return after._replace(vague=True)
+    return after._replace(owed=_all_held(world.owed))
+
+
+def _resumed_outside(scene: Scene, world: World, slot: int) -> World:
+    engines = Engines(scene, world)
+    engines.resume(slot)
+    while engines.late:
+        engines.deliver(*engines.late.pop(0))
+    owed = tuple(Want.RUN if place in engines.flipped else want for place, want in enumerate(world.owed))
+    return engines.world()._replace(owed=owed)
+
+
+def _canceled_outside(scene: Scene, world: World, slot: int) -> World:
+    engines = Engines(scene, world)
+    engines.cancel(slot)
+    # Where a child of it was canceled before, nobody can tell this from C5.
+    vague = world.vague or any(
+        scene.slots[child].parent in scene.below(slot) and world.owed[child] is Want.CANCEL
+        or world.execs[child].state is _E.CANCELED
+        for child in scene.below(slot)
+    )
+    return engines.world()._replace(owed=_owed(scene, world, slot, Want.CANCEL), vague=vague)
+
+
+def _resume_under_way(world: World) -> bool:
+    return any("resume" in what for what, _ in world.late) or any(step[0] is Action.RESUME for step in world.steps)
+
+
+def _all_held(owed: tuple[Want, ...]) -> tuple[Want, ...]:
+    return tuple(Want.HOLD if want is Want.RUN else want for want in owed)
+
+
+def _owed(scene: Scene, world: World, slot: int, want: Want) -> tuple[Want, ...]:
+    below = scene.below(slot)
+    return tuple(
+        want if place in below and old is not Want.CANCEL else old for place, old in enumerate(world.owed)
+    )
+
+
+# --- the bridge ------------------------------------------------------------------------------------------------------
+
+
+class Passed(NamedTuple):
+    """What one pass comes to."""
+
+    snapshot: Snapshot
+    slots: tuple[int, ...]
+    kept: tuple[Kept | None, ...]
+    steps: tuple[tuple[Action, int], ...]
+    events: tuple[Event, ...]
+
+
+@lru_cache(maxsize=1 << 19)
+def passed(scene: Scene, execs: tuple[Exec, ...], kept: tuple[Kept | None, ...]) -> Passed:
+    """Look, give births what is wanted of their parents, settle, decide."""
+    snapshot, slots = look(scene, execs, kept)
+    settled = settle(snapshot, FACTS)
+    check_events(settled.events)
+    return _come_to(settled.snapshot, slots, kept, settled.events)
+
+
+def check_events(events: tuple[Event, ...]) -> None:
+    """Only what the table lists may happen."""
+    for event in events:
+        if event.kind in (Kind.STATUS, Kind.REOPENED_OUTSIDE) and event.new not in TRANSITIONS[event.old]:
+            raise Broken(f"{event.record}: {event.old} -> {event.new} does not stand in the table")
+
+
+def _come_to(
+    snapshot: Snapshot, slots: tuple[int, ...], kept: tuple[Kept | None, ...], events: tuple[Event, ...]
+) -> Passed:
+    after = list(kept)
+    for slot, node in zip(slots, snapshot.nodes, strict=True):
+        record = node.record
+        resumed = Resumed.NEVER if record.resumed_at is None else Resumed(record.resumed_at)
+        after[slot] = Kept(record.want, record.status, record.seen, resumed)
+    steps = tuple((step.action, int(step.record)) for step in decide(snapshot, FACTS).steps)
+    return Passed(snapshot, slots, tuple(after), steps, events)
+
+
+def look(
+    scene: Scene, execs: tuple[Exec, ...], kept: tuple[Kept | None, ...]
+) -> tuple[Snapshot, tuple[int, ...]]:
+    """A fresh look at every execution that was born, joined with what the ledger keeps."""
+    places: dict[int, int] = {-1: -1}
+    nodes: list[Node] = []
+    for slot, exec in enumerate(execs):
+        if exec.born:
+            parent = places[scene.slots[slot].parent]
+            record = _record(scene, slot, kept[slot], nodes[parent].record if parent >= 0 else None)
+            places[slot] = len(nodes)
+            tasks, waiting = _tasks(scene, execs, slot)
+            nodes.append(Node(record, parent, exec.state, "now", tasks=tasks, waiting=waiting))
+    return Snapshot(tuple(nodes)), tuple(slot for slot, exec in enumerate(execs) if exec.born)
+
+
+def _record(scene: Scene, slot: int, known: Kept | None, parent: Record | None) -> Record:
+    here = scene.slots[slot]
+    if known is None:
+        first = _E.REQUESTED if here.native else _E.ABSENT
+        known = Kept(birth_want(parent), Status.REQUESTED, first)
+    return Record(
+        id=str(slot),
+        tree="t",
+        ref=Ref(here.engine, str(slot)),
+        parent=parent.ref if parent else None,
+        parent_task=f"t{slot}" if parent else "",
+        native=here.native,
+        key="" if here.native else f"k{slot}",
+        want=known.want,
+        status=known.status,
+        seen=known.seen,
+        revision="now",
+        resumed_at=None if known.resumed is Resumed.NEVER else str(known.resumed),
+    )
+
+
+_TASK = {
+    _E.PAUSED: TaskStatus.PAUSED,
+    _E.CANCELED: TaskStatus.CANCELED,
+    _E.SUCCEEDED: TaskStatus.SUCCEEDED,
+    _E.ERRORED: TaskStatus.ERRORED,
+}
+
+
+def _tasks(
+    scene: Scene, execs: tuple[Exec, ...], slot: int
+) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:
+    leaf = TaskStatus.RUNNING if execs[slot].busy else TaskStatus.SUCCEEDED
+    tasks = [TaskLook("leaf", "leaf", leaf, active=execs[slot].busy)]
+    waiting = []
+    for child, other in enumerate(scene.slots):
+        if other.parent == slot and execs[child].born:
+            waits = not other.native and execs[child].link is Link.WAITING
+            status = TaskStatus.RUNNING if waits else _TASK.get(execs[child].state, TaskStatus.RUNNING)
+            tasks.append(TaskLook(f"t{child}", f"t{child}", status))
+            if waits:
+                waiting.append(WaitingChild(f"k{child}", f"t{child}", None, "target"))
+    return tuple(tasks), tuple(waiting)
+
+
+def _bridge_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
+    if world.steps:
+        yield f"send {world.steps[0]}", send(scene, world)
+        if world.left.crashes:
+            left = world.left._replace(crashes=world.left.crashes - 1)
+            yield "the bridge dies", world._replace(steps=(), left=left)
+        return
+    found = passed(scene, world.execs, world.kept)
+    if found.kept != world.kept or found.steps:
+        yield "a pass", after_pass(world, found)
+    if world.left.verbs:
+        for slot in found.slots:
+            yield from verbs(scene, world, found, slot)
+
+
+def after_pass(world: World, found: Passed) -> World:
+    """The ledger and the steps after a look. What was seen to pause itself must end held, races or not (P7)."""
+    if any(event.kind is Kind.PAUSED_ITSELF for event in found.events):
+        world = world._replace(owed=_all_held(world.owed), vague=False)
+    return world._replace(kept=found.kept, steps=found.steps)
+
+
+def send(scene: Scene, world: World) -> World:
+    """Send the next step."""
+    action, slot = world.steps[0]
+    engines = Engines(scene, world._replace(steps=world.steps[1:]))
+    exec = world.execs[slot]
+    if action is Action.START:
+        if exec.state is _E.ABSENT:
+            engines.execs[slot] = exec._replace(state=_E.REQUESTED, busy=True)
+    elif action is Action.REPORT:
+        engines.execs[slot] = exec._replace(link=Link.REPORTED)
+    else:
+        engines.accept(str(action), slot)
+    return engines.world()
+
+
+def verbs(scene: Scene, world: World, found: Passed, slot: int) -> Iterator[tuple[str, World]]:
+    """Every verb that the law accepts for an execution: looked, settled, checked, written down, ready to send."""
+    unsent = any((str(action), place) not in world.late for action, place in found.steps)
+    place = found.slots.index(slot)
+    for verb in (Verb.PAUSE, Verb.RESUME, Verb.CANCEL):
+        if unsent and verb is not Verb.CANCEL:  # what earlier ones left open is finished first
+            continue
+        effect = check(found.snapshot, place, verb)
+        if effect is not None and effect.wants:
+            yield f"{verb} {slot}", _accepted(scene, after_pass(world, found), found, slot, verb, effect)
+
+
+def check(snapshot: Snapshot, place: int, verb: Verb) -> Effect | None:
+    """The law's answer, None where it rejects."""
+    try:
+        if verb is Verb.PAUSE:
+            return check_pause(snapshot, place)
+        if verb is Verb.RESUME:
+            return check_resume(snapshot, place, FACTS, frozenset())
+        return check_cancel(snapshot, place)
+    except Rejected:
+        return None
+
+
+def _accepted(scene: Scene, world: World, found: Passed, slot: int, verb: Verb, effect: Effect) -> World:
+    settled = settle(apply(found.snapshot, effect, "user"), FACTS)
+    check_events(settled.events)
+    again = check(settled.snapshot, found.slots.index(slot), verb)
+    if again is not None and again.wants:
+        raise Broken(f"{verb} {slot} twice does something new (O10): {again.wants}")
+    done = _come_to(settled.snapshot, found.slots, found.kept, settled.events)
+    if verb is Verb.PAUSE:
+        owed = _all_held(world.owed)
+    else:
+        owed = _owed(scene, world, slot, Want.RUN if verb is Verb.RESUME else Want.CANCEL)
+    vague = world.vague or (verb is Verb.CANCEL and _resume_under_way(world))
+    left = world.left._replace(verbs=world.left.verbs - 1)
+    return world._replace(kept=done.kept, steps=done.steps, owed=owed, vague=vague, left=left)
+
+
+# --- everything that may come next, and what must hold ---------------------------------------------------------------
+
+
+def moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
+    """Every event that may come next, in words, with the world after it."""
+    yield from _bridge_moves(scene, world)
+    yield from _engine_moves(scene, world)
+    yield from _outside_moves(scene, world)
+
+
+def calm(scene: Scene, world: World) -> World | None:
+    """One step towards quiet, nothing new being begun; None where all is quiet."""
+    if world.steps:
+        return send(scene, world)
+    if world.late:
+        engines = Engines(scene, world)
+        engines.deliver(*engines.late.pop(0))
+        return engines.world()
+    for slot, exec in enumerate(world.execs):
+        if exec.state is _E.REQUESTED:
+            return _put(scene, world, slot, _E.RUNNING)
+    found = passed(scene, world.execs, world.kept)
+    return after_pass(world, found) if found.kept != world.kept or found.steps else None
+
+
+def idle(world: World) -> World | None:
+    """The next leaf ended; None where none runs."""
+    for slot, exec in enumerate(world.execs):
+        if exec.busy:
+            return _with_exec(world, slot, exec._replace(busy=False))
+    return None
