@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused
 from flowbridge_memory.actions import Action, ActionRegistry
-from flowbridge_memory.definition import REQUIRED, ActionSpec, Book, WorkflowSpec
+from flowbridge_memory.definition import REQUIRED, ActionSpec
 from flowbridge_memory.expressions import Compiled
 from flowbridge_memory.expressions import compile as compiled
 from flowbridge_memory.language import parse
@@ -32,6 +33,29 @@ class Found(NamedTuple):
     wraps: tuple[Wrap, ...]
 
 
+class Opened:
+    """A definition that was read, with those of its workflows that were made ready. Read once in a process."""
+
+    __slots__ = ("book", "plans")
+
+    def __init__(self, definition: Definition) -> None:
+        self.book = parse(definition)
+        self.plans: dict[str, WorkflowPlan] = {}
+
+    def plan(self, name: str) -> WorkflowPlan | None:
+        """The workflow of that name; inside a workbook its short name does. None where there is none."""
+        spec = self.book.workflows.get(f"{self.book.workbook}.{name}") if self.book.workbook else None
+        spec = spec or self.book.workflows.get(name)
+        if spec is None:
+            return None
+        if spec.name not in self.plans:
+            self.plans[spec.name] = WorkflowPlan(spec)
+        return self.plans[spec.name]
+
+
+_opened = lru_cache(maxsize=32)(Opened)
+
+
 class Library:
     """Definitions by number, in the order they were needed. `catalog` finds the file of a workflow elsewhere."""
 
@@ -39,8 +63,7 @@ class Library:
         self.actions = actions
         self.definitions: list[Definition] = []
         self._catalog = catalog
-        self._books: list[Book] = []
-        self._plans: dict[tuple[int, str], WorkflowPlan] = {}
+        self._books: list[Opened] = []
         self._found: dict[tuple[int, str], Found | None] = {}
 
     def add(self, definition: Definition) -> int:
@@ -48,19 +71,13 @@ class Library:
         for number, known in enumerate(self.definitions):
             if known.text == definition.text:
                 return number
-        self._books.append(parse(definition))
+        self._books.append(_opened(definition))
         self.definitions.append(definition)
         return len(self._books) - 1
 
     def plan(self, book: int, name: str) -> WorkflowPlan | None:
         """The workflow of that name in one definition; inside a workbook its short name does. None: not there."""
-        spec = self._spec(book, name)
-        if spec is None:
-            return None
-        key = (book, spec.name)
-        if key not in self._plans:
-            self._plans[key] = WorkflowPlan(spec)
-        return self._plans[key]
+        return self._books[book].plan(name)
 
     def find(self, book: int, name: str) -> tuple[int, WorkflowPlan] | None:
         """A workflow as `book` calls it: its own, else one of a definition known here, else one of the catalog."""
@@ -100,15 +117,7 @@ class Library:
 
     def names(self, book: int) -> tuple[str, ...]:
         """The workflows of one definition, by full name."""
-        return tuple(self._books[book].workflows)
-
-    def _spec(self, book: int, name: str) -> WorkflowSpec | None:
-        found = self._books[book]
-        if found.workbook:
-            inside = found.workflows.get(f"{found.workbook}.{name}")
-            if inside is not None:
-                return inside
-        return found.workflows.get(name)
+        return tuple(self._books[book].book.workflows)
 
     def _only(self, book: int) -> WorkflowPlan | None:
         names = self.names(book)
@@ -142,7 +151,7 @@ class Library:
 
     def _find_action(self, book: int, name: str) -> Found | None:
         wraps: list[Wrap] = []
-        actions = self._books[book].actions
+        actions = self._books[book].book.actions
         seen: set[str] = set()
         while (spec := self._ad_hoc(actions, book, name)) is not None and spec.name not in seen:
             seen.add(spec.name)
@@ -152,7 +161,7 @@ class Library:
         return None if action is None else Found(action, tuple(wraps))
 
     def _ad_hoc(self, actions: Mapping[str, ActionSpec], book: int, name: str) -> ActionSpec | None:
-        workbook = self._books[book].workbook
+        workbook = self._books[book].book.workbook
         return actions.get(f"{workbook}.{name}") or actions.get(name)
 
 

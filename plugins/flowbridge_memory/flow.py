@@ -34,7 +34,7 @@ def finish(world: World, task: Task, state: State, result: Any = None, error: st
     task.state, task.result, task.error = state, result, error
     if state is not State.CANCELED:
         try:
-            publish(world, task)
+            publish(task)
             if not task.plan.keep_result:
                 _forget_result(task)
             if task.plan.after and not after(world, task):
@@ -48,7 +48,7 @@ def finish(world: World, task: Task, state: State, result: Any = None, error: st
 def settle(world: World, task: Task) -> None:
     """A task has ended for good: take its ways out, now or, where its execution is held, at the resume."""
     try:
-        taken = _ways(world, task)
+        taken = _ways(task)
     except ExpressionError as wrong:
         fail_hard(world, task, str(wrong))
         return
@@ -150,7 +150,7 @@ def end(world: World, run: Run, state: EngineState, message: str = "") -> None:
         return
     output: Any = None
     try:
-        output = _output(world, run, state, message)
+        output = _output(run, state, message)
     except ExpressionError as wrong:
         state, message = EngineState.ERRORED, f"The output cannot be told: {wrong}"
         output = {"result": message}
@@ -215,7 +215,7 @@ def _names(tasks: Any) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def _output(world: World, run: Run, state: EngineState, message: str) -> Any:
+def _output(run: Run, state: EngineState, message: str) -> Any:
     if state is EngineState.CANCELED:
         return {"result": message}
     context = merged([outbound(task) for task in run.tasks if task.state in ENDED and not task.way])
@@ -227,18 +227,18 @@ def _output(world: World, run: Run, state: EngineState, message: str) -> Any:
     return {"result": message, **output} if isinstance(output, dict) else {"result": message}
 
 
-def _ways(world: World, task: Task) -> list[tuple[NextPlan, str]]:
+def _ways(task: Task) -> list[tuple[NextPlan, str]]:
     event = EVENTS.get(task.state)
     if event is None:
         return []
     ways = task.plan.ways[event]
-    taken = _taken(world, task, ways)
+    taken = _taken(task, ways)
     if event is SKIP and not taken:
-        taken = _taken(world, task, tuple(way for way in task.plan.ways[SUCCESS] if way.event == SUCCESS))
+        taken = _taken(task, tuple(way for way in task.plan.ways[SUCCESS] if way.event == SUCCESS))
     return taken
 
 
-def _taken(world: World, task: Task, ways: tuple[NextPlan, ...]) -> list[tuple[NextPlan, str]]:
+def _taken(task: Task, ways: tuple[NextPlan, ...]) -> list[tuple[NextPlan, str]]:
     taken: list[tuple[NextPlan, str]] = []
     scope: Any = None
     for way in ways:

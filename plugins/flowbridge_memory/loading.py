@@ -159,7 +159,7 @@ def _recount_task(world: World, run: Run, task: Task) -> None:
         world.alarm(task.deadline, Alarm.TIMEOUT, task)
     if state is State.WAITING:
         run.waiting += 1
-        task.arrived = arrivals(task)
+        pass
         if run.state is EngineState.RUNNING:
             world.jobs.append((Job.JOIN, task))
     elif state is State.DELAYED:

@@ -33,7 +33,7 @@ class PublishPlan(NamedTuple):
 class RetryPlan(NamedTuple):
     """The retry policy."""
 
-    count: Compiled
+    limit: Compiled
     delay: Compiled
     break_on: Compiled | None
     continue_on: Compiled | None
@@ -42,8 +42,8 @@ class RetryPlan(NamedTuple):
 class TaskPlan:
     """One task of a workflow.
 
-    `ways` and `publishes` are the ways out and what is published, by the clause a task ends in. `need` is how many inbound
-    tasks a join waits for, 0 for a task that is no join. `before` and `after` tell whether any policy has to be
+    `ways` and `publishes` are the ways out and what is published, by the clause a task ends in. `need` is how many
+    inbound tasks a join waits for, 0 for a task that is no join. `before` and `after` tell whether any policy has to be
     looked at before it starts and after it ends.
     """
 

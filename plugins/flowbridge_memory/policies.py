@@ -42,7 +42,7 @@ def after(world: World, task: Task) -> bool:
     """The policies at the end of a task, in the language's order. False: it goes on later."""
     if _waits_after(world, task):
         return False
-    _fail_on(world, task)
+    _fail_on(task)
     return not _retries(world, task)
 
 
@@ -59,7 +59,7 @@ def _waits_after(world: World, task: Task) -> bool:
     return True
 
 
-def _fail_on(world: World, task: Task) -> None:
+def _fail_on(task: Task) -> None:
     plan = task.plan.fail_on
     if plan is None or task.state is not State.SUCCEEDED:
         return
@@ -72,7 +72,7 @@ def _retries(world: World, task: Task) -> bool:
     if plan is None or run.state in RUN_ENDED:
         return False
     scope = task_scope(task, *outbound(task).values)
-    if task.attempt >= seconds(plan.count, scope, "retry: count"):
+    if task.attempt >= seconds(plan.limit, scope, "retry: count"):
         return False
     errored = task.state is State.ERRORED
     if plan.continue_on is not None:

@@ -9,7 +9,6 @@ from flowbridge_memory.expressions import Compiled, ExpressionError
 from flowbridge_memory.plan import ERROR, SKIP, SUCCESS
 from flowbridge_memory.scopes import task_scope
 from flowbridge_memory.state import State, Task
-from flowbridge_memory.world import World
 
 EVENTS = {State.SUCCEEDED: SUCCESS, State.ERRORED: ERROR, State.SKIPPED: SKIP}
 
@@ -24,7 +23,7 @@ def outbound(task: Task) -> Context:
     return inbound(task).publish(task.published)
 
 
-def publish(world: World, task: Task) -> None:
+def publish(task: Task) -> None:
     plan = task.plan.publishes.get(EVENTS[task.state])
     if plan is None:
         return

@@ -61,6 +61,12 @@ class MistralBackend(Backend):
         self._client = MistralClient(name, _access(name, options))
         self._observer = Observer(self._client, name)
 
+    @classmethod
+    def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:
+        """The server's address in the ecosystem's own variable is enough."""
+        url = environ.get("OS_MISTRAL_URL")
+        return {"url": url} if url else None
+
     @property
     def capabilities(self) -> Capabilities:
         """The same for every Mistral."""

@@ -68,7 +68,12 @@ class Engine:
 
     def start(self, text: str, workflow: str = "", env: Mapping[str, Any] | None = None, **input: Any) -> Engine:
         """Start a definition."""
-        args = {"workflow": workflow, "input": input, "env": dict(env or {}), "definition": dedent(text)}
+        args: dict[str, Any] = {
+            "workflow": workflow,
+            "input": input,
+            "env": dict(env or {}),
+            "definition": dedent(text),
+        }
         self.do("start", source="flow.yaml", **args)
         return self
 

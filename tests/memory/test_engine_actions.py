@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+
 from memory.enginekit import ROOT, Engine
 
 HEAD = "version: '2.0'\n"
@@ -69,7 +70,9 @@ def test_a_report_of_an_ended_action_changes_nothing() -> None:
 
 
 def test_C5_a_report_of_canceled_cancels_the_task() -> None:
-    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: std.async_noop, on-complete: u}\n    u: {action: std.noop}\n")
+    engine = Engine().start(
+        HEAD + "main:\n  tasks:\n    t: {action: std.async_noop, on-complete: u}\n    u: {action: std.noop}\n"
+    )
     engine.end("t", "canceled")
     assert engine.states() == {"t": "canceled"}
     assert engine.state == "canceled"
@@ -172,7 +175,9 @@ def test_an_action_named_by_an_expression_is_found_when_it_runs() -> None:
     assert "no action 'nope'" in engine.look().error
 
 
-BOOK = HEAD + """
+BOOK = (
+    HEAD
+    + """
 name: book
 workflows:
   main:
@@ -189,6 +194,7 @@ actions:
     base: std.echo
     base-input: {{output: "(<% $.word %>)"}}
 """.lstrip("\n")
+)
 
 
 def test_ad_hoc_actions_wrap_one_another() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from memory.enginekit import Engine
 
 from flowbridge.errors import EngineRefused
+from memory.enginekit import Engine
 
 HEAD = "version: '2.0'\n"
 
 
-def started(text: str, **input: object) -> Engine:
+def started(text: str, **input: Any) -> Engine:
     return Engine().start(HEAD + text, **input).finish()
 
 
 def test_a_chain_runs_in_order_and_hands_on_what_it_publishes() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   input: [name]
   output:
@@ -30,20 +33,24 @@ main:
       action: std.echo
       input: {output: "<% $.word %> <% $.name %>"}
       publish: {greeting: <% task().result %>}
-""".lstrip("\n"), name="Ada")
+""".lstrip("\n"),
+        name="Ada",
+    )
     assert engine.state == "succeeded"
     assert engine.output == {"greeting": "hello Ada"}
     assert engine.states() == {"first": "succeeded", "second": "succeeded"}
 
 
 def test_defaults_fill_what_the_input_leaves_out() -> None:
-    engine = started("main:\n  input: [a, b: 2]\n  output: {sum: <% $.a + $.b %>}\n  tasks: {t: {action: std.noop}}\n", a=1)
+    engine = started(
+        "main:\n  input: [a, b: 2]\n  output: {sum: <% $.a + $.b %>}\n  tasks: {t: {action: std.noop}}\n", a=1
+    )
     assert engine.output == {"sum": 3}
     assert dict(engine.read().input) == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize(("given", "named"), [({}, "missing a"), ({"a": 1, "zz": 2}, "unknown zz")])
-def test_wrong_input_is_refused_by_name_and_starts_nothing(given: dict[str, int], named: str) -> None:
+def test_wrong_input_is_refused_by_name_and_starts_nothing(given: dict[str, Any], named: str) -> None:
     engine = Engine()
     with pytest.raises(EngineRefused, match=named):
         engine.start(HEAD + "main:\n  input: [a]\n  tasks: {t: {action: std.noop}}\n", **given)
@@ -51,23 +58,30 @@ def test_wrong_input_is_refused_by_name_and_starts_nothing(given: dict[str, int]
 
 
 def test_vars_and_the_environment_are_seen_by_expressions() -> None:
-    engine = Engine().start(
-        HEAD + "main:\n  input: [a]\n  vars: {twice: <% $.a * 2 %>}\n"
-        "  output: {v: <% $.twice %>, e: <% env().where %>}\n  tasks: {t: {action: std.noop}}\n",
-        env={"where": "here"},
-        a=4,
-    ).finish()
+    engine = (
+        Engine()
+        .start(
+            HEAD + "main:\n  input: [a]\n  vars: {twice: <% $.a * 2 %>}\n"
+            "  output: {v: <% $.twice %>, e: <% env().where %>}\n  tasks: {t: {action: std.noop}}\n",
+            env={"where": "here"},
+            a=4,
+        )
+        .finish()
+    )
     assert engine.output == {"v": 8, "e": "here"}
 
 
 def test_an_output_that_is_not_named_is_everything_published() -> None:
-    engine = started("main:\n  tasks:\n    t: {action: std.noop, publish: {x: 1}, on-success: u}\n"
-                     "    u: {action: std.noop, publish: {y: 2}}\n")
+    engine = started(
+        "main:\n  tasks:\n    t: {action: std.noop, publish: {x: 1}, on-success: u}\n"
+        "    u: {action: std.noop, publish: {y: 2}}\n"
+    )
     assert engine.output == {"x": 1, "y": 2}
 
 
 def test_conditions_choose_the_way() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   input: [n]
   tasks:
@@ -80,12 +94,15 @@ main:
     big: {action: std.noop}
     small: {action: std.noop}
     always: {action: std.noop}
-""".lstrip("\n"), n=3)
+""".lstrip("\n"),
+        n=3,
+    )
     assert engine.states() == {"t": "succeeded", "small": "succeeded", "always": "succeeded"}
 
 
 def test_an_error_takes_on_error_and_on_complete_and_is_handled() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   tasks:
     t:
@@ -97,7 +114,8 @@ main:
     good: {action: std.noop}
     bad: {action: std.noop}
     after: {action: std.noop}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.state == "succeeded"
     assert engine.states() == {"t": "errored", "bad": "succeeded", "after": "succeeded"}
     assert "std.fail" in engine.output["why"]
@@ -111,7 +129,8 @@ def test_on_complete_alone_does_not_handle_an_error() -> None:
 
 
 def test_publish_in_a_transition_reaches_the_branch_and_everybody() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   output: {near: <% $.near %>, far: <% global(far) %>, own: <% $.own %>}
   tasks:
@@ -125,12 +144,14 @@ main:
           global: {far: <% task().result + 1 %>}
         next: u
     u: {action: std.noop}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.output == {"near": 5, "far": 6, "own": 1}
 
 
 def test_what_one_branch_changed_is_not_undone_by_one_that_inherited_it() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   output: {x: <% $.x %>}
   tasks:
@@ -138,19 +159,22 @@ main:
     b: {action: std.noop, publish: {x: new}, on-success: j}
     c: {action: std.sleep, input: {seconds: 5}, on-success: j}
     j: {join: all, action: std.noop}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.output == {"x": "new"}
 
 
 def test_a_join_merges_what_its_branches_published_in_depth() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   output: {d: <% $.d %>}
   tasks:
     a: {action: std.noop, publish: {d: {one: 1}}, on-success: j}
     b: {action: std.noop, publish: {d: {two: 2}}, on-success: j}
     j: {join: all, action: std.noop}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.output == {"d": {"one": 1, "two": 2}}
 
 
@@ -197,19 +221,22 @@ def test_a_join_of_two_survives_one_error_of_three() -> None:
 
 
 def test_a_join_knows_that_a_task_behind_an_untaken_way_will_never_come() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   tasks:
     a: {action: std.noop, on-success: [j, {b: false}]}
     b: {action: std.noop, on-success: c}
     c: {action: std.noop, on-success: j}
     j: {join: all, action: std.noop}
-""".lstrip("\n").replace("{b: false}", "b: <% false %>"))
+""".lstrip("\n").replace("{b: false}", "b: <% false %>")
+    )
     assert engine.states() == {"a": "succeeded", "j": "errored"}
 
 
 def test_a_loop_runs_a_task_several_times() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   output: {n: <% $.n %>}
   tasks:
@@ -220,7 +247,8 @@ main:
       publish: {n: <% task().result %>}
       on-success:
         - turn: <% $.n < 5 %>
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.output == {"n": 5}
     assert [task.name for task in engine.look().tasks].count("turn") == 5
 
@@ -236,13 +264,16 @@ def test_noop_in_on_error_handles_the_error() -> None:
 
 
 def test_fail_ends_the_execution_while_a_branch_still_runs_and_nothing_new_starts() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     slow: {action: std.async_noop, on-success: never}
     never: {action: std.noop}
     t: {action: std.noop, on-success: fail}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.state == "errored"
     assert engine.task("slow").active
     engine.end("slow")
@@ -250,7 +281,8 @@ main:
 
 
 def test_a_sub_workflow_gets_its_input_and_its_output_is_the_result() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   output: {r: <% task(t).result.double %>}
   tasks:
@@ -259,27 +291,32 @@ sub:
   input: [n]
   output: {double: <% $.n * 2 %>}
   tasks: {s: {action: std.noop}}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.output == {"r": 42}
     assert engine.look(engine.child("t")).parent.task == engine.task("t").id  # type: ignore[union-attr]
 
 
 def test_an_error_in_a_sub_workflow_is_an_error_of_its_task() -> None:
-    engine = started("""
+    engine = started(
+        """
 main:
   tasks:
     t: {workflow: sub, on-error: handled}
     handled: {action: std.noop}
 sub:
   tasks: {s: {action: std.fail}}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.state == "succeeded"
     assert engine.states() == {"t": "errored", "handled": "succeeded"}
 
 
 def test_output_on_error_is_the_output_of_an_errored_execution() -> None:
-    engine = started("main:\n  output-on-error: {seen: <% $.x %>}\n  tasks:\n"
-                     "    t: {action: std.noop, publish: {x: 7}, on-success: u}\n    u: {action: std.fail}\n")
+    engine = started(
+        "main:\n  output-on-error: {seen: <% $.x %>}\n  tasks:\n"
+        "    t: {action: std.noop, publish: {x: 7}, on-success: u}\n    u: {action: std.fail}\n"
+    )
     assert engine.output["seen"] == 7
 
 
@@ -290,7 +327,11 @@ def test_an_expression_that_fails_ends_the_execution_and_names_the_task() -> Non
 
 
 def test_a_workbook_finds_its_own_workflows_and_actions_first() -> None:
-    engine = Engine().start(HEAD + """
+    engine = (
+        Engine()
+        .start(
+            HEAD
+            + """
 name: book
 workflows:
   main:
@@ -304,7 +345,11 @@ actions:
     input: [word]
     base: std.echo
     base-input: {output: "<% $.word %>!"}
-""".lstrip("\n"), "main").finish()
+""".lstrip("\n"),
+            "main",
+        )
+        .finish()
+    )
     assert engine.output == {"r": "hey!"}
     assert engine.look().workflow == "book.main"
 
@@ -318,9 +363,7 @@ def test_a_sub_workflow_of_another_file_comes_from_the_catalog_and_stays_known()
     assert engine.result("t") == {"r": 1}
 
 
-@pytest.mark.parametrize(
-    ("task", "named"), [("{action: no.such}", "'no.such'"), ("{workflow: nowhere}", "'nowhere'")]
-)
+@pytest.mark.parametrize(("task", "named"), [("{action: no.such}", "'no.such'"), ("{workflow: nowhere}", "'nowhere'")])
 def test_an_unknown_action_or_sub_workflow_is_refused_before_anything_runs(task: str, named: str) -> None:
     engine = Engine()
     with pytest.raises(EngineRefused, match=rf"flow.yaml:\d+: .*{named}"):

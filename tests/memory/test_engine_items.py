@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from memory.enginekit import Engine
 
 from flowbridge.errors import EngineRefused
+from memory.enginekit import Engine
 
 HEAD = "version: '2.0'\n"
 
 
 def gates(count: int, rest: str = "") -> Engine:
     items = list(range(count))
-    return Engine().start(HEAD + f"main:\n  tasks:\n    t: {{with-items: 'i in {items}', action: std.async_noop{rest}}}\n")
+    return Engine().start(
+        HEAD + f"main:\n  tasks:\n    t: {{with-items: 'i in {items}', action: std.async_noop{rest}}}\n"
+    )
 
 
 def test_items_run_over_one_list_and_their_results_keep_their_places() -> None:
@@ -27,7 +29,11 @@ def test_items_run_over_one_list_and_their_results_keep_their_places() -> None:
 
 
 def test_items_run_over_several_lists_in_step() -> None:
-    engine = Engine().start(HEAD + """
+    engine = (
+        Engine()
+        .start(
+            HEAD
+            + """
 main:
   input: [a, b]
   tasks:
@@ -35,17 +41,31 @@ main:
       with-items: [x in <% $.a %>, y in <% $.b %>]
       action: std.echo
       input: {output: {first: <% $.x %>, second: <% $.y %>}}
-""".lstrip("\n"), a=[1, 2], b=[3, 4]).finish()
+""".lstrip("\n"),
+            a=[1, 2],
+            b=[3, 4],
+        )
+        .finish()
+    )
     assert engine.result("t") == [{"first": 1, "second": 3}, {"first": 2, "second": 4}]
 
 
 def test_lists_of_different_length_fail() -> None:
-    engine = Engine().start(HEAD + """
+    engine = (
+        Engine()
+        .start(
+            HEAD
+            + """
 main:
   input: [a, b]
   tasks:
     t: {with-items: [x in <% $.a %>, y in <% $.b %>], action: std.noop}
-""".lstrip("\n"), a=[1, 2], b=[3]).finish()
+""".lstrip("\n"),
+            a=[1, 2],
+            b=[3],
+        )
+        .finish()
+    )
     assert engine.state == "errored"
     assert "same length" in engine.look().error
 
@@ -81,7 +101,11 @@ def test_one_failed_item_fails_the_task_after_the_others_have_run() -> None:
 
 
 def test_items_over_sub_workflows_each_have_a_child_with_its_place() -> None:
-    engine = Engine().start(HEAD + """
+    engine = (
+        Engine()
+        .start(
+            HEAD
+            + """
 main:
   tasks:
     t: {with-items: "i in [5, 6]", workflow: sub, input: {n: <% $.i %>}}
@@ -89,13 +113,19 @@ sub:
   input: [n]
   output: {r: <% $.n %>}
   tasks: {s: {action: std.noop}}
-""".lstrip("\n"), "main").finish()
+""".lstrip("\n"),
+            "main",
+        )
+        .finish()
+    )
     assert engine.result("t") == [{"r": 5}, {"r": 6}]
     assert [look.parent.item for look in engine.session.look()[1:] if look.parent] == [0, 1]
 
 
 def every_pattern() -> list[str]:
-    return ["".join(letters) for size in (2, 3, 4) for letters in itertools.product("SE", repeat=size) if "E" in letters]
+    return [
+        "".join(letters) for size in (2, 3, 4) for letters in itertools.product("SE", repeat=size) if "E" in letters
+    ]
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2])
@@ -131,11 +161,14 @@ def test_X6_with_reset_all_items_run_again() -> None:
 
 
 def test_X6_items_that_never_ran_count_as_failed() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     t: {with-items: "i in [1, 2, 3]", action: std.async_noop, concurrency: 1, timeout: 10}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     engine.end("t[0]", result="kept")
     engine.pass_time(11)
     assert engine.states() == {"t": "errored"}
@@ -152,13 +185,16 @@ def test_X6_no_reset_is_refused_for_a_task_without_items() -> None:
     assert engine.state == "errored"
 
 
-CHILDREN = HEAD + """
+CHILDREN = (
+    HEAD
+    + """
 main:
   tasks:
     t: {with-items: "i in [1, 2, 3]", workflow: sub}
 sub:
   tasks: {g: {action: std.async_noop}}
 """.lstrip("\n")
+)
 
 
 def broken_children() -> Engine:
@@ -210,9 +246,13 @@ def test_X6_re_running_one_failed_child_of_two_leaves_the_task_errored() -> None
 
 
 def test_thousands_of_items_that_take_no_time_need_no_deep_stack() -> None:
-    engine = Engine().start(
-        HEAD + "main:\n  input: [a]\n  tasks:\n"
-        "    t: {with-items: x in <% $.a %>, concurrency: 1, action: std.echo, input: {output: 1}}\n",
-        a=list(range(3000)),
-    ).finish()
+    engine = (
+        Engine()
+        .start(
+            HEAD + "main:\n  input: [a]\n  tasks:\n"
+            "    t: {with-items: x in <% $.a %>, concurrency: 1, action: std.echo, input: {output: 1}}\n",
+            a=list(range(3000)),
+        )
+        .finish()
+    )
     assert engine.result("t") == [1] * 3000

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from memory.enginekit import ROOT, Engine
 
 HEAD = "version: '2.0'\n"
@@ -26,7 +27,9 @@ def test_a_task_boundary_writes_a_few_small_rows_however_many_tasks_there_were()
     for n in range(300):
         engine.written.clear()
         engine.end(f"t{n}")
-        rows = {key: text for changes in engine.written for key, text in changes.items() if not key.startswith("command")}
+        rows = {
+            key: text for changes in engine.written for key, text in changes.items() if not key.startswith("command")
+        }
         sizes.append((len(rows), sum(len(text or "") for text in rows.values())))
     assert max(count for count, _ in sizes[:-1]) <= 4
     assert sizes[250][1] <= sizes[10][1] + 60
@@ -39,7 +42,9 @@ def test_no_row_accumulates_what_others_published() -> None:
 
 
 def test_variables_are_found_again_after_a_reload() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   output: {sum: <% $.a + $.b + $.c %>, g: <% global(g) %>}
   tasks:
@@ -47,7 +52,8 @@ main:
     b: {action: std.noop, publish: {b: 2}, on-success: j}
     c: {action: std.async_noop, publish: {c: <% task().result %>}, on-success: j}
     j: {action: std.async_noop, join: all}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     engine.reload()
     engine.end("c", result=3)
     engine.reload()
@@ -57,14 +63,18 @@ main:
 
 def test_a_deep_chain_is_loaded_and_goes_on_without_a_deep_stack() -> None:
     tasks = "".join(f"    t{n}: {{action: std.noop, publish: {{x: {n}}}, on-success: t{n + 1}}}\n" for n in range(5000))
-    engine = Engine().start(HEAD + f"main:\n  output: {{x: <% $.x %>}}\n  tasks:\n{tasks}    t5000: {{action: std.async_noop}}\n")
+    engine = Engine().start(
+        HEAD + f"main:\n  output: {{x: <% $.x %>}}\n  tasks:\n{tasks}    t5000: {{action: std.async_noop}}\n"
+    )
     engine.reload()
     engine.end("t5000")
     assert engine.output == {"x": 4999}
 
 
 def test_a_look_after_a_reload_is_the_same() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     a: {workflow: sub, with-items: "i in [1, 2]"}
@@ -73,7 +83,9 @@ main:
     d: {action: std.noop, wait-before: 3}
 sub:
   tasks: {g: {action: std.async_noop}}
-""".lstrip("\n"), "main")
+""".lstrip("\n"),
+        "main",
+    )
     for verb in ("pause", "resume", "cancel"):
         before = engine.session.look()
         engine.reload()
@@ -159,7 +171,9 @@ def test_a_retry_of_what_failed_unseen_follows_the_definition() -> None:
     assert ran["act"] == 2
 
 
-FLOW = HEAD + """
+FLOW = (
+    HEAD
+    + """
 main:
   output: {total: <% $.total %>, items: <% $.items %>, sub: <% $.sub %>, n: <% $.n %>}
   tasks:
@@ -196,6 +210,7 @@ sub:
     one: {action: act, input: {name: "sub<% $.i %>"}, on-success: two}
     two: {action: std.noop, wait-after: 1}
 """.lstrip("\n")
+)
 EXPECTED = {"total": 6, "items": ["item1", "item2", "item3", "item4"], "sub": [{"i": 1}, {"i": 2}], "n": 3}
 NAMES = {"begin", "left", "turn0", "turn1", "turn2", "item1", "item2", "item3", "item4", "sub1", "sub2", "join", "last"}
 

@@ -1,15 +1,17 @@
-"""The law on the engine itself: pause, resume, cancel, re-run, skip, over a native tree."""
+"""The law on the engine itself: pause and resume over a native tree, and what every verb shares."""
 
 from __future__ import annotations
 
 import pytest
-from memory.enginekit import ROOT, Engine
 
 from flowbridge.capabilities import Cascade
 from flowbridge.errors import EngineRefused, NotFound
+from memory.enginekit import ROOT, Engine
 
 HEAD = "version: '2.0'\n"
-TREE = HEAD + """
+TREE = (
+    HEAD
+    + """
 main:
   tasks:
     left: {workflow: sub, on-success: after}
@@ -25,12 +27,16 @@ deep:
     gate: {action: std.async_noop, on-success: last}
     last: {action: std.noop}
 """.lstrip("\n")
-CHAIN = HEAD + """
+)
+CHAIN = (
+    HEAD
+    + """
 main:
   tasks:
     a: {action: std.async_noop, publish: {x: 1}, on-success: b}
     b: {action: std.noop}
 """.lstrip("\n")
+)
 
 
 def test_P2_a_pause_reaches_every_descendant() -> None:
@@ -68,14 +74,17 @@ def test_P5_a_running_leaf_ends_and_is_published_and_nothing_new_starts() -> Non
 
 
 def test_P5_a_join_stays_still_under_a_pause_and_is_counted_right_after_it() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     a: {action: std.async_noop, on-success: j}
     b: {action: std.async_noop, on-success: j}
     j: {join: all, action: std.noop, on-success: k}
     k: {action: std.noop}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     engine.end("a")
     engine.do("pause")
     engine.end("b")
@@ -87,12 +96,15 @@ main:
 
 
 def test_P5_the_remaining_items_belong_to_the_running_task() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     t: {with-items: "i in [1, 2, 3]", action: std.async_noop, concurrency: 1, on-success: u}
     u: {action: std.noop}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     engine.do("pause")
     for place in range(3):
         assert engine.gates() == [f"t[{place}]"]
@@ -103,13 +115,16 @@ main:
 
 
 def test_P6_a_child_born_under_a_held_execution_is_held() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     t: {with-items: "i in [1, 2]", workflow: sub, concurrency: 1}
 sub:
   tasks: {g: {action: std.async_noop}}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     engine.do("pause")
     first = engine.child("t", 0)
     engine.do("resume", first)
@@ -125,13 +140,16 @@ sub:
 
 
 def test_P6_a_child_born_under_a_canceled_execution_is_canceled() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     t: {with-items: "i in [1, 2, 3]", workflow: sub, concurrency: 1}
 sub:
   tasks: {g: {action: std.async_noop}}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     engine.do("cancel")
     assert engine.states_of_all == ["canceled", "canceled"]
     engine.end("g")
@@ -142,7 +160,11 @@ sub:
 @pytest.mark.parametrize("inner", ["main", "sub"])
 def test_P7_the_pause_command_pauses_the_whole_tree_and_changes_the_revision(inner: str) -> None:
     tasks = "{s: {action: std.async_noop, on-success: [pause, more]}, more: {action: std.noop}}"
-    other = "{t: {workflow: sub}}" if inner == "sub" else "{s: {action: std.async_noop, on-success: [pause, more]}, more: {action: std.noop}}"
+    other = (
+        "{t: {workflow: sub}}"
+        if inner == "sub"
+        else "{s: {action: std.async_noop, on-success: [pause, more]}, more: {action: std.noop}}"
+    )
     engine = Engine().start(HEAD + f"main:\n  tasks: {other}\nsub:\n  tasks: {tasks}\n", "main")
     before = engine.look().revision
     engine.end("s")
@@ -155,12 +177,15 @@ def test_P7_the_pause_command_pauses_the_whole_tree_and_changes_the_revision(inn
 
 
 def test_P7_pause_before_pauses_and_the_task_waits() -> None:
-    engine = Engine().start(HEAD + """
+    engine = Engine().start(
+        HEAD
+        + """
 main:
   tasks:
     a: {action: std.noop, on-success: b}
     b: {action: std.noop, pause-before: true}
-""".lstrip("\n"))
+""".lstrip("\n")
+    )
     assert engine.state == "paused"
     assert engine.states() == {"a": "succeeded", "b": "waiting"}
     assert not engine.task("b").active
@@ -236,236 +261,6 @@ def test_R1_a_resume_at_another_revision_is_refused_and_changes_nothing() -> Non
     assert engine.state == "paused"
 
 
-def test_C2_running_leaves_end_and_are_recorded_and_nothing_new_starts() -> None:
-    engine = Engine().start(CHAIN)
-    engine.do("cancel")
-    assert engine.state == "canceled"
-    assert engine.task("a").active
-    engine.end("a", result=9)
-    assert engine.states() == {"a": "succeeded"}
-    assert engine.result("a") == 9
-    assert engine.session.settled
-
-
-def test_C3_a_cancel_reaches_every_descendant() -> None:
-    engine = Engine().start(TREE)
-    engine.do("cancel")
-    assert engine.states_of_all == ["canceled"] * 5
-
-
-def test_C3_a_cancel_reaches_what_is_paused() -> None:
-    engine = Engine().start(TREE)
-    engine.do("pause")
-    engine.do("cancel")
-    assert engine.states_of_all == ["canceled"] * 5
-
-
-@pytest.mark.parametrize("policy", ["wait-before: 5", "retry: {count: 1, delay: 5}"])
-def test_C2_a_delayed_task_never_starts_after_a_cancel(policy: str) -> None:
-    action = "std.fail" if "retry" in policy else "std.noop"
-    engine = Engine().start(HEAD + f"main:\n  tasks:\n    a: {{action: {action}, {policy}}}\n")
-    begun = engine.task("a").starts
-    engine.do("cancel")
-    engine.pass_time(6)
-    assert engine.task("a").status.value == "canceled"
-    assert engine.task("a").starts == begun
-    assert engine.session.settled
-
-
-def test_C5_a_canceled_child_cancels_its_task_and_the_other_branches_go_on() -> None:
-    engine = Engine().start(TREE)
-    engine.do("cancel", engine.child("left"))
-    assert engine.state == "running"
-    assert engine.states()["left"] == "running"
-    engine.end("gate")
-    assert engine.states()["left"] == "canceled"
-    engine.end("leaf")
-    assert engine.states()["next"] == "succeeded"
-    assert "after" not in engine.states()
-    assert engine.state == "running"
-    engine.end("gate")
-    assert engine.state == "canceled"
-
-
-def test_C5_the_other_items_go_on_to_their_end_first() -> None:
-    engine = Engine().start(HEAD + """
-main:
-  tasks:
-    t: {with-items: "i in [1, 2, 3]", workflow: sub, concurrency: 2, on-complete: never}
-    never: {action: std.noop}
-sub:
-  tasks: {g: {action: std.async_noop}}
-""".lstrip("\n"))
-    engine.do("cancel", engine.child("t", 0))
-    engine.end("t[0]/g")
-    assert engine.states() == {"t": "running"}
-    engine.end("t[1]/g")
-    engine.end("t[2]/g")
-    assert engine.states() == {"t": "canceled"}
-    assert engine.state == "canceled"
-
-
-def test_C5_under_a_held_parent_it_waits_for_the_resume() -> None:
-    engine = Engine().start(HEAD + "main:\n  tasks: {t: {workflow: sub}}\nsub:\n  tasks: {g: {action: std.async_noop}}\n", "main")
-    engine.do("pause")
-    engine.do("cancel", engine.child("t"))
-    engine.end("g")
-    assert engine.states() == {"t": "canceled"}
-    assert engine.state == "paused"
-    engine.do("resume")
-    assert engine.state == "canceled"
-
-
-def test_C1_canceling_an_ended_execution_cancels_what_still_runs_under_it() -> None:
-    engine = Engine().start(HEAD + """
-main:
-  tasks:
-    t: {workflow: sub}
-    u: {action: std.noop, on-success: fail}
-sub:
-  tasks: {g: {action: std.async_noop}}
-""".lstrip("\n"), "main")
-    assert engine.states_of_all == ["errored", "running"]
-    engine.do("cancel")
-    assert engine.states_of_all == ["errored", "canceled"]
-
-
-def errored_tree() -> Engine:
-    engine = Engine().start(HEAD + """
-main:
-  tasks:
-    ok: {action: std.noop, publish: {seen: yes}}
-    t: {workflow: sub, on-success: after}
-    after: {action: std.echo, input: {output: "<% $.got %>"}, join: all}
-    more: {action: std.noop, publish: {got: 1}, on-success: after}
-sub:
-  tasks:
-    first: {action: std.noop, on-success: inner}
-    inner: {workflow: deep}
-deep:
-  tasks:
-    gate: {action: std.async_noop}
-""".lstrip("\n"), "main")
-    engine.end("gate", "errored", "broken")
-    assert engine.states_of_all == ["errored"] * 3
-    return engine
-
-
-def test_X2_X8_re_running_a_task_of_a_child_opens_its_ancestors_and_keeps_what_succeeded() -> None:
-    engine = errored_tree()
-    sub = engine.child("t")
-    deep = engine.child("inner", execution=sub)
-    engine.reload()
-    engine.do("rerun", deep, tasks=[[engine.task("gate", deep).id, True]])
-    assert engine.states_of_all == ["running"] * 3
-    assert engine.states(sub)["first"] == "succeeded"
-    assert engine.states() == {"ok": "succeeded", "more": "succeeded", "t": "running", "after": "errored"}
-    engine.end("gate")
-    assert engine.states_of_all == ["succeeded"] * 3
-
-
-def test_X9_a_lost_join_is_counted_afresh_after_a_re_run() -> None:
-    engine = errored_tree()
-    sub = engine.child("t")
-    deep = engine.child("inner", execution=sub)
-    engine.do("rerun", deep, tasks=[[engine.task("gate", deep).id, True]])
-    engine.end("gate")
-    assert engine.states()["after"] == "succeeded"
-    assert engine.result("after") == 1
-    assert [task.name for task in engine.look().tasks].count("after") == 1
-
-
-def test_X5_re_running_the_task_above_starts_its_child_anew() -> None:
-    engine = errored_tree()
-    first = engine.child("t")
-    engine.do("rerun", tasks=[[engine.task("t").id, True]])
-    second = engine.child("t")
-    assert first != second
-    assert engine.look(first).state.value == "errored"
-    assert engine.look(second).state.value == "running"
-    engine.end("gate")
-    assert engine.state == "succeeded"
-
-
-def test_X8_a_replaced_child_cannot_open_again() -> None:
-    engine = errored_tree()
-    first = engine.child("t")
-    engine.do("rerun", tasks=[[engine.task("t").id, True]])
-    engine.end("gate", "errored")
-    with pytest.raises(EngineRefused, match="newer"):
-        engine.do("rerun", first, tasks=[[engine.task("inner", first).id, True]])
-    assert engine.state == "errored"
-
-
-def test_X8_a_child_whose_parent_went_on_cannot_open_again() -> None:
-    engine = Engine().start(HEAD + """
-main:
-  tasks:
-    t: {workflow: sub, on-error: noop}
-sub:
-  tasks: {s: {action: std.fail}}
-""".lstrip("\n"), "main")
-    child = engine.child("t")
-    with pytest.raises(EngineRefused, match="succeeded, not errored"):
-        engine.do("rerun", child, tasks=[[engine.task("s", child).id, True]])
-    assert engine.states_of_all == ["succeeded", "errored"]
-
-
-def test_X3_a_task_that_is_not_errored_makes_the_whole_request_fail() -> None:
-    engine = errored_tree()
-    with pytest.raises(EngineRefused, match="'ok' is succeeded"):
-        engine.do("rerun", tasks=[[engine.task("t").id, True], [engine.task("ok").id, True]])
-    with pytest.raises(NotFound, match="no task"):
-        engine.do("rerun", tasks=[["nothing", True]])
-    assert engine.states_of_all == ["errored"] * 3
-
-
-def test_X4_several_tasks_run_again_with_their_original_input() -> None:
-    seen: list[int] = []
-
-    def act(n: int) -> None:
-        seen.append(n)
-        if len(seen) <= 2:
-            raise ValueError("not yet")
-
-    engine = Engine(actions={"act": act}, workers=1).start(
-        HEAD + "main:\n  tasks:\n    a: {action: act, input: {n: 1}}\n    b: {action: act, input: {n: 2}}\n"
-    ).finish()
-    assert engine.state == "errored"
-    engine.do("rerun", tasks=[[engine.task("b").id, True], [engine.task("a").id, True]])
-    engine.finish()
-    assert engine.state == "succeeded"
-    assert sorted(seen[2:]) == [1, 2]
-
-
-def test_X2_a_re_run_of_an_execution_that_is_not_errored_is_refused() -> None:
-    engine = Engine().start(HEAD + "main:\n  tasks:\n    a: {action: std.fail}\n    b: {action: std.async_noop}\n")
-    with pytest.raises(EngineRefused, match="running, not errored"):
-        engine.do("rerun", tasks=[[engine.task("a").id, True]])
-
-
-def test_K1_a_skipped_task_lets_the_rest_go_on() -> None:
-    engine = Engine().start(HEAD + """
-main:
-  tasks:
-    a: {action: std.fail, on-success: b, on-complete: c}
-    b: {action: std.noop}
-    c: {action: std.noop}
-""".lstrip("\n"))
-    assert engine.state == "errored"
-    engine.do("skip", tasks=[engine.task("a").id])
-    assert engine.states() == {"a": "skipped", "c": "succeeded", "b": "succeeded"}
-    assert engine.state == "succeeded"
-
-
-def test_K1_a_skipped_task_of_a_child_opens_its_ancestors() -> None:
-    engine = errored_tree()
-    sub = engine.child("t")
-    deep = engine.child("inner", execution=sub)
-    engine.do("skip", deep, tasks=[engine.task("gate", deep).id])
-    assert engine.states_of_all == ["succeeded"] * 3
-
-
 def test_each_cascade_can_be_switched_off() -> None:
     engine = Engine(cascades=frozenset()).start(TREE)
     left = engine.child("left")
@@ -480,13 +275,17 @@ def test_each_cascade_can_be_switched_off() -> None:
 
 
 def test_a_birth_under_a_held_execution_runs_where_the_engine_does_not_cascade() -> None:
-    engine = Engine(cascades=frozenset()).start(HEAD + """
+    engine = Engine(cascades=frozenset()).start(
+        HEAD
+        + """
 main:
   tasks:
     t: {with-items: "i in [1, 2]", workflow: sub, concurrency: 1}
 sub:
   tasks: {g: {action: std.async_noop}}
-""".lstrip("\n"), "main")
+""".lstrip("\n"),
+        "main",
+    )
     engine.do("pause")
     engine.end("t[0]/g")
     assert engine.states_of_all == ["paused", "succeeded", "running"]

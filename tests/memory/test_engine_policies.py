@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+
 from memory.enginekit import Engine
 
 HEAD = "version: '2.0'\n"
 
 
-def one(task: str, **input: object) -> Engine:
+def one(task: str, **input: Any) -> Engine:
     names = f"  input: [{', '.join(input)}]\n" if input else ""
     return Engine().start(HEAD + f"main:\n{names}  tasks:\n    t: {{{task}}}\n", **input)
 
@@ -24,7 +27,9 @@ def test_wait_before_delays_the_start_and_counts_as_active() -> None:
 
 
 def test_wait_after_delays_the_end_and_what_follows() -> None:
-    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: std.noop, wait-after: 5, on-success: u}\n    u: {action: std.noop}\n")
+    engine = Engine().start(
+        HEAD + "main:\n  tasks:\n    t: {action: std.noop, wait-after: 5, on-success: u}\n    u: {action: std.noop}\n"
+    )
     assert engine.task("t").active
     assert engine.states() == {"t": "running"}
     engine.reload()

@@ -31,6 +31,10 @@ class Kind(StrEnum):
     STATUS = "status"  # a status changed
 
 
+#: What is wanted of an execution after somebody changed it from outside.
+_ADOPTED: Mapping[Kind | None, Want] = {Kind.RESUMED_OUTSIDE: Want.RUN, Kind.CANCELED_OUTSIDE: Want.CANCEL}
+
+
 class Event(NamedTuple):
     """One thing to write down. `record` is the record's id; `old` and `new` are its statuses."""
 
@@ -121,21 +125,24 @@ def _status(node: Node, want: Want, *, active: bool) -> Status:
 def _adopt(snapshot: Snapshot, facts: Facts) -> tuple[list[Want], list[Event]]:
     wants = [node.record.want for node in snapshot.nodes]
     events: list[Event] = []
-    canceled: set[int] = set()
+    adopted: dict[int, Want] = {}
     cleared = _ended_by_a_child(snapshot, facts)
     for place, node in enumerate(snapshot.nodes):
-        want = wants[place]
-        if node.parent in canceled and want is not Want.CANCEL:
-            wants[place] = Want.CANCEL
-            canceled.add(place)
-        elif node.reachable and (kind := _outside(node, want, c5=place in cleared)):
+        above = adopted.get(node.parent)
+        # A cancel goes down (C3); what a resume goes down to was resumed itself, unless it is only found now (P6).
+        if above is not None and (above is Want.CANCEL or _newborn(node)):
+            wants[place] = adopted[place] = above
+        kind = _outside(node, wants[place], c5=place in cleared) if node.reachable else None
+        if kind is not None:
             events.append(Event(kind, node.record.id, node.record.status, node.record.status))
-            if kind is Kind.RESUMED_OUTSIDE:
-                wants[place] = Want.RUN
-            elif kind is Kind.CANCELED_OUTSIDE:
-                wants[place] = Want.CANCEL
-                canceled.add(place)
+        if kind in _ADOPTED:
+            wants[place] = adopted[place] = _ADOPTED[kind]
     return wants, events
+
+
+def _newborn(node: Node) -> bool:
+    """Whether a held execution was never judged before: it only has what was wanted of its parent when last seen."""
+    return node.record.want is Want.HOLD and node.record.status is Status.REQUESTED
 
 
 def _outside(node: Node, want: Want, *, c5: bool) -> Kind | None:
@@ -143,7 +150,8 @@ def _outside(node: Node, want: Want, *, c5: bool) -> Kind | None:
     if state is EngineState.PAUSED and want is Want.RUN and node.revision != record.resumed_at:
         return Kind.PAUSED_ITSELF
     if state is EngineState.RUNNING and want is Want.HOLD and record.seen is EngineState.PAUSED:
-        return Kind.RESUMED_OUTSIDE
+        # A resume of ours that comes late, after a hold, is nobody's wish: it is held again.
+        return Kind.RESUMED_OUTSIDE if record.resumed_at is None else None
     if state is EngineState.CANCELED and want is not Want.CANCEL and record.seen is not state and not c5:
         return Kind.CANCELED_OUTSIDE
     return None
@@ -152,18 +160,22 @@ def _outside(node: Node, want: Want, *, c5: bool) -> Kind | None:
 def _ended_by_a_child(snapshot: Snapshot, facts: Facts) -> set[int]:
     """Executions that end canceled because of a child (C5), not because somebody canceled them.
 
-    That is so where a child was canceled on its own, and where a child that the engine would have canceled with its
-    parent goes on.
+    That is so where a child was canceled on its own, and where, beside a canceled child, another one goes on that the
+    engine would have canceled with its parent.
     """
-    found = set()
+    alone, canceled, spared = set(), set(), set()
     for node in snapshot.nodes:
         if node.parent < 0 or snapshot.nodes[node.parent].state is not EngineState.CANCELED:
             continue
-        alone = node.record.want is Want.CANCEL or node.record.seen is EngineState.CANCELED
-        spared = node.record.native and Cascade.CANCEL_DOWN in facts[node.record.ref.backend].cascades
-        if alone or (spared and node.state is EngineState.RUNNING):
-            found.add(node.parent)
-    return found
+        record = node.record
+        follows = record.native and Cascade.CANCEL_DOWN in facts[record.ref.backend].cascades
+        if node.state is EngineState.CANCELED:
+            canceled.add(node.parent)
+            if record.want is Want.CANCEL or record.seen is EngineState.CANCELED or not follows:
+                alone.add(node.parent)
+        elif follows and node.state is record.seen is EngineState.RUNNING:
+            spared.add(node.parent)
+    return alone | (canceled & spared)
 
 
 def _refreshed(node: Node, want: Want, status: Status) -> Node:
@@ -191,9 +203,16 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
             raw=node.raw,
             error=node.error,
             held_by=_held_by(record, want),
-            resumed_at=record.resumed_at if want is Want.RUN else None,
+            resumed_at=record.resumed_at if want is Want.RUN else resume_under_way(node, want),
         )
     return node if fresh is record else replace(node, record=fresh)
+
+
+def resume_under_way(node: Node, want: Want) -> str | None:
+    """What a held record keeps of a resume that its engine has not taken yet and may still take: its revision."""
+    resumed_at = node.record.resumed_at
+    late = want is Want.HOLD and node.state is EngineState.PAUSED and node.revision == resumed_at
+    return resumed_at if late else None
 
 
 def _held_by(record: Record, want: Want) -> str:

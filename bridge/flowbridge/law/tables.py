@@ -61,6 +61,8 @@ _DIED = "its runner died (S6)"
 _RESUME = "resume (R1, R2)"
 _GOES_ON = "the engine goes on (R5)"
 _OUTSIDE = "changed outside (O12)"
+_AGAIN = "resumed and held again between two looks (O12, P7)"
+_ABOVE = "a resume from above (R2)"
 _LATE = "the engine says ended, a task is active (S3)"
 _RECOVER = "recover (S6)"
 
@@ -87,6 +89,8 @@ TRANSITIONS: Mapping[Status, Mapping[Status, str]] = {
     },
     _S.PAUSING: {
         _S.PAUSED: _HELD,
+        _S.RESUMING: _ABOVE,
+        _S.REQUESTED: _ABOVE,
         _S.RUNNING: _LATE,
         _S.CANCELING: _CANCEL,
         _S.CANCELED: _CANCELED,
@@ -98,6 +102,7 @@ TRANSITIONS: Mapping[Status, Mapping[Status, str]] = {
         _S.RESUMING: _RESUME,
         _S.REQUESTED: _RESUME,
         _S.RUNNING: _GOES_ON,
+        _S.PAUSING: _AGAIN,
         _S.CANCELING: _CANCEL,
         _S.CANCELED: _CANCELED,
         _S.SUCCEEDED: _ENDS,

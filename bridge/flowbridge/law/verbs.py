@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from flowbridge.capabilities import Cascade, ResumeUp
 from flowbridge.errors import Rejected
-from flowbridge.law.fold import Facts
+from flowbridge.law.fold import Facts, resume_under_way
 from flowbridge.law.tables import ALLOWED, ALREADY, TERMINAL, possible
 from flowbridge.model import EngineState, Node, Snapshot, Status, TaskRerun, TaskStatus, Want
 
@@ -40,7 +40,7 @@ def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:
             node.record,
             want=want,
             held_by=actor if want is Want.HOLD else "",
-            resumed_at=node.revision if paused else None,
+            resumed_at=node.revision if paused else resume_under_way(node, want),
         )
         nodes[place] = replace(node, record=record)
     return Snapshot(tuple(nodes))
@@ -216,22 +216,19 @@ def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
 
 
 def _another_paused(snapshot: Snapshot, place: int) -> bool:
-    """Whether something beside this branch keeps the parent paused, by the engine's own word for its tasks.
+    """Whether a task beside this branch keeps the parent paused, by the engine's own word for its tasks.
 
-    That is another task that says paused, or the branch's own task where it says so for another of its items.
+    One that is about to be resumed or canceled does not: it may no longer be paused when the engine looks.
     """
     node = snapshot.nodes[place]
-    parent = snapshot.nodes[node.parent]
-    paused = {task.id for task in parent.tasks if task.status is TaskStatus.PAUSED}
-    if paused - {node.record.parent_task}:
-        return True
-    return node.record.parent_task in paused and any(
-        other.parent == node.parent
-        and other.record.parent_task == node.record.parent_task
-        and other.state is EngineState.PAUSED
-        and other is not node
+    leaving = {
+        other.record.parent_task
         for other in snapshot.nodes
-    )
+        if other.parent == node.parent and other.state is EngineState.PAUSED and other.record.want is not Want.HOLD
+    }
+    leaving.add(node.record.parent_task)
+    tasks = snapshot.nodes[node.parent].tasks
+    return any(task.id not in leaving and task.status is TaskStatus.PAUSED for task in tasks)
 
 
 def _native_ancestors(snapshot: Snapshot, place: int) -> Iterator[int]:

@@ -1,0 +1,114 @@
+"""Expressions: types kept, both languages, sandboxed and bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowbridge_memory.expressions import ExpressionError, Scope, condition
+from flowbridge_memory.expressions import compile as compiled
+
+SCOPE = Scope({"n": 2, "list": [1, 2, 3], "tree": {"leaf": "green"}, "none": None}, {"env": lambda: {"region": "eu"}})
+
+
+def value(source: Any) -> Any:
+    return compiled(source).evaluate(SCOPE)
+
+
+def fails(source: str) -> str:
+    with pytest.raises(ExpressionError) as caught:
+        value(source)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("<% $.n %>", 2),
+        ("{{ _.n }}", 2),
+        ("<% $.list.select($ * 2) %>", [2, 4, 6]),
+        ("{{ _.list | map('string') | list }}", ["1", "2", "3"]),
+        ("<% $.tree %>", {"leaf": "green"}),
+        ("n is <% $.n %>!", "n is 2!"),
+        ("n is {{ _.n }}!", "n is 2!"),
+        ("<% $.n %><% $.n %>", "22"),
+        ("{% for i in _.list %}{{ i }};{% endfor %}", "1;2;3;"),
+        ("<% $.none %>", None),
+        ("<% env().region %>", "eu"),
+        ("{{ env().region }}", "eu"),
+        ("<% json_dump($.tree) %>", '{"leaf": "green"}'),
+        ("{{ _.tree | json_dump }}", '{"leaf": "green"}'),
+        ("<% json_parse('[1]') %>", [1]),
+        ("<% yaml_parse('a: 1') %>", {"a": 1}),
+        ("plain", "plain"),
+        ({"<% $.tree.leaf %>": ["<% $.n %>", {"x": "{{ _.n }}"}], "k": 1}, {"green": [2, {"x": 2}], "k": 1}),
+    ],
+)
+def test_an_expression_gives_its_value_with_its_type(source: Any, expected: Any) -> None:
+    assert value(source) == expected
+
+
+def test_a_value_without_expressions_is_constant() -> None:
+    plain = {"a": [1, {"b": "text { } < %"}]}
+    assert compiled(plain).constant
+    assert compiled(plain).evaluate(SCOPE) is plain
+
+
+@pytest.mark.parametrize("source", ["<% $.missing %>", "{{ _.missing }}", "{{ _.tree.missing }}", "<% nothing() %>"])
+def test_a_name_that_is_not_there_is_an_error_naming_it(source: str) -> None:
+    assert "missing" in fails(source) or "nothing" in fails(source)
+
+
+@pytest.mark.parametrize("source", ["<% 1 + %>", "{{ 1 + }}", "{% for %}", "a <% ) %> b"])
+def test_what_cannot_be_read_is_found_before_anything_runs(source: str) -> None:
+    with pytest.raises(ExpressionError, match="cannot be read"):
+        compiled(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ _.list.append(4) }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ 'x' * 1000000000 }}",
+        "{{ 1000000000 * 'x' }}",
+        "{{ [0] * 1000000000 }}",
+        "{{ 10 ** 100000 }}",
+        "{% for i in range(1000000) %}x{% endfor %}",
+        "<% range(0, 10000000).toList() %>",
+        "<% $.__class__ %>",
+    ],
+)
+def test_hostile_expressions_end_with_an_error(source: str) -> None:
+    fails(source)
+
+
+def test_a_bare_condition_is_yaql() -> None:
+    assert compiled(condition("$.n > 1")).evaluate(SCOPE) is True
+    assert compiled(condition("{{ _.n > 5 }}")).evaluate(SCOPE) is False
+
+
+@given(st.text("<%>{}$._ n+1'\"|()", max_size=20))
+def test_any_text_is_a_value_or_a_told_mistake(source: str) -> None:
+    try:
+        value(source)
+    except ExpressionError as error:
+        told = str(error)
+    else:
+        told = "x"
+    assert told
+
+
+def test_no_expression_language_is_imported_before_it_is_needed() -> None:
+    script = "import sys, flowbridge_memory.session; print({'yaql', 'jinja2'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        == "set()"
+    )
