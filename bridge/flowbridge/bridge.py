@@ -224,8 +224,10 @@ class Bridge:
         record = self.find(id)
         return self.instances.get(record.ref.backend).read(record.ref.id)
 
-    def watch(self, id: str) -> Iterator[Look]:
-        """Look after look at a tree, one whenever something changed, for ever. Stop when you have seen enough.
+    def watch(self, id: str, *, deadline: float | None = None) -> Iterator[Look]:
+        """Look after look at a tree, one whenever something changed. Stop when you have seen enough.
+
+        `deadline`, in monotonic seconds, ends it; without one it goes on for ever.
 
         While it runs it also does what follows from holds and cancels (P6).
         """
@@ -233,7 +235,7 @@ class Bridge:
         sent: set[tuple[str, str]] = set()
         last: object = None
         wait = _FIRST_POLL
-        while True:
+        while deadline is None or time.monotonic() < deadline:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             self._tell()
             shown = shape(look)

@@ -43,10 +43,10 @@ class Config:
 def load(environ: Mapping[str, str] | None = None) -> Config:
     """The configuration of this process. Raises `InvalidInput` with file and line where the file is wrong."""
     env = os.environ if environ is None else environ
-    path = Path(env["FLOWBRIDGE_CONFIG"]) if env.get("FLOWBRIDGE_CONFIG") else default_path()
+    file = path(env)
     data: Mapping[str, Any] = {}
-    if env.get("FLOWBRIDGE_CONFIG") or path.exists():
-        data = _read(path)
+    if env.get("FLOWBRIDGE_CONFIG") or file.exists():
+        data = _read(file)
     ledger = env.get("FLOWBRIDGE_LEDGER") or data.get("ledger")
     return Config(
         ledger=Path(ledger).expanduser() if ledger else default_ledger(),
@@ -54,12 +54,15 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         default_backend=env.get("FLOWBRIDGE_BACKEND") or data.get("default_backend") or "",
         required_plugins=tuple(data.get("required_plugins") or ()),
         actor=env.get("FLOWBRIDGE_ACTOR") or _user(),
-        source=path if data else None,
+        source=file if data else None,
     )
 
 
-def default_path() -> Path:
+def path(environ: Mapping[str, str] | None = None) -> Path:
     """Where the configuration file is looked for."""
+    given = (os.environ if environ is None else environ).get("FLOWBRIDGE_CONFIG")
+    if given:
+        return Path(given)
     import platformdirs  # noqa: PLC0415  not needed where the place is given
 
     return Path(platformdirs.user_config_dir("flowbridge")) / "config.yaml"

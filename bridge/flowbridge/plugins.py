@@ -57,6 +57,26 @@ def load_backend(type: str) -> type[Backend]:
 _Type = type
 
 
+def load_command(name: str) -> tuple[Any, str]:
+    """A plugin's command by name: the object, or None and the reason; both empty where there is no such plugin."""
+    point = next((point for point in found(COMMANDS) if point.name == name), None)
+    if point is None:
+        return None, ""
+    loaded, problem = _load(point)
+    return loaded, f"command {name!r} ({point.value}) does not load: {problem}" if problem else ""
+
+
+def survey() -> list[Plugin]:
+    """Every plugin of every kind, loaded to see whether it does."""
+    hooks = {plugin.name: plugin for plugin in Hooks().broken}
+    plugins = []
+    for group in (BACKENDS, HOOKS, COMMANDS):
+        for point in found(group):
+            broken = hooks.get(point.name) if group == HOOKS else None
+            plugins.append(broken or describe(point, _load(point)[1]))
+    return plugins
+
+
 class Hooks:
     """The hook plugins of this process. `broken` lists those that did not load, with the reason."""
 

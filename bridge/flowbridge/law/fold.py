@@ -93,9 +93,14 @@ def fold(snapshot: Snapshot, wants: list[Want]) -> list[Status]:
 def hold_all(snapshot: Snapshot, wants: list[Want], statuses: list[Status]) -> list[Want]:
     """Hold whatever of the tree has not ended and is not canceled (P2, P3)."""
     return [
-        Want.HOLD if want is Want.RUN and status not in TERMINAL and not node.record.gone else want
+        Want.HOLD if want is Want.RUN and status not in TERMINAL and not _gone(node) else want
         for node, want, status in zip(snapshot.nodes, wants, statuses, strict=True)
     ]
+
+
+def _gone(node: Node) -> bool:
+    """Whether the engine no longer has it, by this look or, where there was none, by the last (S7)."""
+    return node.state is EngineState.GONE or (node.record.gone and not node.reachable)
 
 
 def _own_activity(node: Node) -> bool:
@@ -129,9 +134,10 @@ def _adopt(snapshot: Snapshot, facts: Facts) -> tuple[list[Want], list[Event]]:
     cleared = _ended_by_a_child(snapshot, facts)
     for place, node in enumerate(snapshot.nodes):
         above = adopted.get(node.parent)
-        # A cancel goes down (C3); what a resume goes down to was resumed itself, unless it is only found now (P6).
-        if above is not None and (above is Want.CANCEL or _newborn(node)):
+        if above is not None and (above is Want.CANCEL or _resumed_with_parent(node, facts)):
             wants[place] = adopted[place] = above
+        elif node.reachable and node.record.seen in ENDED and node.state is EngineState.RUNNING:
+            wants[place] = Want.RUN  # re-opened: whatever was wanted of it was done
         kind = _outside(node, wants[place], c5=place in cleared) if node.reachable else None
         if kind is not None:
             events.append(Event(kind, node.record.id, node.record.status, node.record.status))
@@ -140,9 +146,16 @@ def _adopt(snapshot: Snapshot, facts: Facts) -> tuple[list[Want], list[Event]]:
     return wants, events
 
 
-def _newborn(node: Node) -> bool:
-    """Whether a held execution was never judged before: it only has what was wanted of its parent when last seen."""
-    return node.record.want is Want.HOLD and node.record.status is Status.REQUESTED
+def _resumed_with_parent(node: Node, facts: Facts) -> bool:
+    """Whether a resume of the parent from outside lifts a hold that has not reached the execution yet (O12).
+
+    So it is with one that is only found now, born after that resume, and where the engine resumes downwards.
+    """
+    record = node.record
+    if record.want is not Want.HOLD:
+        return False
+    follows = record.native and Cascade.RESUME_DOWN in facts[record.ref.backend].cascades
+    return record.status is Status.REQUESTED or (follows and node.state is EngineState.RUNNING)
 
 
 def _outside(node: Node, want: Want, *, c5: bool) -> Kind | None:
@@ -191,6 +204,7 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
         and record.revision == node.revision
         and record.raw == node.raw
         and record.error == node.error
+        and not record.gone
     ):
         return node
     else:
@@ -202,17 +216,19 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
             revision=node.revision,
             raw=node.raw,
             error=node.error,
+            gone=False,
             held_by=_held_by(record, want),
-            resumed_at=record.resumed_at if want is Want.RUN else resume_under_way(node, want),
+            resumed_at=resume_under_way(node, want),
         )
     return node if fresh is record else replace(node, record=fresh)
 
 
 def resume_under_way(node: Node, want: Want) -> str | None:
-    """What a held record keeps of a resume that its engine has not taken yet and may still take: its revision."""
+    """The revision of a resume that the engine has not taken yet, and may still take, even after a new hold."""
     resumed_at = node.record.resumed_at
-    late = want is Want.HOLD and node.state is EngineState.PAUSED and node.revision == resumed_at
-    return resumed_at if late else None
+    same = node.state is EngineState.PAUSED and node.revision == resumed_at
+    open_ = want is not Want.CANCEL and (same or node.state is EngineState.ABANDONED)
+    return resumed_at if open_ else None
 
 
 def _held_by(record: Record, want: Want) -> str:

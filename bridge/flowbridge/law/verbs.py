@@ -89,14 +89,10 @@ def check_cancel(snapshot: Snapshot, place: int) -> Effect:
     """C1, C3: anything that has not ended, here or below; then it and every descendant is canceled."""
     node = snapshot.nodes[place]
     require(node, "cancel")
-    wants = {
-        below: Want.CANCEL
-        for below in (place, *descendants(snapshot, place))
-        if not _over(snapshot.nodes[below]) and snapshot.nodes[below].record.want is not Want.CANCEL
-    }
-    if node.record.status in TERMINAL and not wants:
+    open_ = [below for below in (place, *descendants(snapshot, place)) if _to_cancel(snapshot.nodes[below])]
+    if node.record.status in TERMINAL and all(_over(snapshot.nodes[below]) for below in open_):
         reject_unless_allowed(node, "cancel")
-    return Effect(wants=wants)
+    return Effect(wants=dict.fromkeys(open_, Want.CANCEL))
 
 
 def require(node: Node, verb: str) -> None:
@@ -170,6 +166,13 @@ def ancestors(snapshot: Snapshot, place: int) -> Iterator[int]:
 
 def _over(node: Node) -> bool:
     return node.record.status in TERMINAL or node.record.gone
+
+
+def _to_cancel(node: Node) -> bool:
+    """What has not ended, and what a child's cancel has ended: more may be born under that (C5, P6)."""
+    if node.record.want is Want.CANCEL or node.record.gone:
+        return False
+    return not _over(node) or node.state is EngineState.CANCELED
 
 
 def _resumed_alone(snapshot: Snapshot, place: int) -> bool:

@@ -1,0 +1,49 @@
+"""`list`: executions, newest first."""
+
+from __future__ import annotations
+
+import click
+
+from flowbridge_cli import options
+from flowbridge_cli.output import emit
+
+_COLUMNS = ("id", "status", "workflow", "backend", "actor", "created")
+
+
+@click.command("list")
+@click.option(
+    "--status", multiple=True, callback=options.statuses, help="With this status; may be given several times."
+)
+@click.option("--backend", help="On this backend instance.")
+@click.option("--workflow", help="Of this workflow.")
+@click.option("--actor", help="Started by this user.")
+@click.option("--older-than", callback=options.age, help="Started longer ago than this, such as 90s, 15m, 2h or 3d.")
+@click.option("--newer-than", callback=options.age, help="Started less long ago than this.")
+@click.option("--children", is_flag=True, help="Children too, not only what was started itself.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="How many to pass over.")
+@click.option("--look/--no-look", default=True, help="Ask the engines about those that have not ended.")
+@options.output
+def list_(  # noqa: PLR0913  one parameter for each option
+    status: tuple[str, ...],
+    backend: str | None,
+    workflow: str | None,
+    actor: str | None,
+    older_than: float | None,
+    newer_than: float | None,
+    children: bool,  # noqa: FBT001  click passes flags so
+    limit: int,
+    offset: int,
+    look: bool,  # noqa: FBT001
+    output: str,
+) -> int:
+    """List executions, newest first. Those that have not ended are looked at first."""
+    from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge
+    from flowbridge.ledger.executions import Filter  # noqa: PLC0415
+    from flowbridge.views import execution_view  # noqa: PLC0415
+
+    filter = Filter(status, backend, workflow, actor, not children, older_than, newer_than, limit, offset)
+    with Bridge() as bridge:
+        rows = [execution_view(record) for record in bridge.list(filter, look=look)]
+    emit(rows, output, columns=_COLUMNS)
+    return 0

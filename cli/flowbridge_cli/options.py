@@ -1,0 +1,118 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from flowbridge.errors import InvalidInput
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
+
+
+def _note_output(ctx: click.Context, _: click.Parameter, value: str) -> str:
+    if ctx.obj is not None:
+        ctx.obj.output = value
+    return value
+
+
+def output(function: _Function) -> _Function:
+    """`-o table|json|yaml`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        is_eager=True,
+        callback=_note_output,
+        help="How to print.",
+    )(function)
+
+
+def selection(function: _Function) -> _Function:
+    """Which executions: ids, or a filter."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask before acting on what a filter found."),
+        click.option("--older-than", callback=age, help="Started longer ago than this, such as 90s, 15m, 2h or 3d."),
+        click.option("--workflow", help="Of this workflow."),
+        click.option("--backend", help="On this backend instance."),
+        click.option(
+            "--status", multiple=True, callback=statuses, help="With this status; may be given several times."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def verb(function: _Function) -> _Function:
+    """What every verb takes."""
+    for option in (
+        click.option("--accept", multiple=True, metavar="RULE", help="Go ahead although the engine breaks this rule."),
+        click.option("--timeout", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to wait."),
+        click.option("--wait/--no-wait", default=False, help="Wait until the tree has settled."),
+        click.option("--reason", default="", help="Why; kept in the history."),
+        click.option("--already-ok", is_flag=True, help="Asking for what is already so is no failure."),
+        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+    ):
+        function = option(function)
+    return function
+
+
+def age(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A time in the past, in seconds since the epoch."""
+    if value is None:
+        return None
+    match = _AGE.match(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no age; write 90s, 15m, 2h or 3d")
+    return time.time() - float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def statuses(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    from flowbridge.model import Status  # noqa: PLC0415  help needs no model
+
+    found = tuple(status for value in values for status in value.split(","))
+    wrong = [status for status in found if status not in set(Status)]
+    if wrong:
+        raise click.BadParameter(f"there is no status {wrong[0]!r}; there are: {', '.join(Status)}")
+    return found
+
+
+def pairs(values: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as a mapping. A value is JSON where it reads as such, else text."""
+    found: dict[str, Any] = {}
+    for word in values:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise InvalidInput(f"{word!r} is not of the form key=value")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+class ManyValues(click.Command):
+    """A command whose options in `many` take all the words up to the next option: `--tasks a b c`."""
+
+    many: frozenset[str] = frozenset({"--tasks", "--no-reset"})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        current = ""
+        for word in args:
+            if word.startswith("-"):
+                name = word.partition("=")[0]
+                current = name if name in self.many and "=" not in word else ""
+                spread += [] if current else [word]
+            else:
+                spread += [current, word] if current else [word]
+        return super().parse_args(ctx, spread)

@@ -1,0 +1,102 @@
+"""How data leaves: a table for people, JSON or YAML for programs. Data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from flowbridge.errors import FlowbridgeError, InvalidInput, Rejected
+
+_COLOURS = {
+    "running": "blue",
+    "pausing": "yellow",
+    "paused": "yellow",
+    "resuming": "blue",
+    "canceling": "magenta",
+    "canceled": "magenta",
+    "succeeded": "green",
+    "errored": "red",
+    "abandoned": "red",
+}
+
+
+def print_json(data: Any) -> None:
+    """One JSON document, whole lines, never wrapped."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def emit(data: Any, output: str, *, columns: Sequence[str] = ()) -> None:
+    """Print a list or a mapping as it was asked for. `columns` are the keys that a table shows."""
+    if output == "json":
+        print_json(data)
+    elif output == "yaml":
+        import yaml  # noqa: PLC0415  only for this format
+
+        click.echo(
+            yaml.safe_dump(json.loads(json.dumps(data, default=str)), sort_keys=False, allow_unicode=True), nl=False
+        )
+    elif isinstance(data, list):
+        click.echo("\n".join(table(data, columns)))
+    else:
+        click.echo("\n".join(fields(data)))
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """Rows as aligned lines under a head; a line says so where there are none."""
+    if not rows:
+        return ["nothing found"]
+    texts = [[column.replace("_", " ").upper() for column in columns]]
+    texts += [[cell(row.get(column), column) for column in columns] for row in rows]
+    widths = [max(len(line[place]) for line in texts) for place in range(len(columns))]
+    return [
+        "  ".join(_padded(text, width) for text, width in zip(line, widths, strict=True)).rstrip() for line in texts
+    ]
+
+
+def fields(data: Mapping[str, Any]) -> list[str]:
+    """A mapping as one line for each key that has a value."""
+    shown = {key.replace("_", " "): cell(value, key) for key, value in data.items() if value not in (None, "", [], {})}
+    width = max((len(key) for key in shown), default=0)
+    return [f"{key:{width}}  {styled(text)}" for key, text in shown.items()]
+
+
+def cell(value: Any, name: str) -> str:
+    """One value as text."""
+    if value is None:
+        return "-"
+    if name in ("created", "looked", "at") and isinstance(value, int | float):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def styled(text: str) -> str:
+    """A status in its colour; click takes colours out where nobody sees them."""
+    colour = _COLOURS.get(text)
+    return click.style(text, fg=colour) if colour else text
+
+
+def _padded(text: str, width: int) -> str:
+    return styled(text) + " " * (width - len(text))
+
+
+def error_view(error: FlowbridgeError) -> dict[str, Any]:
+    """An error as data."""
+    view: dict[str, Any] = {"error": type(error).__name__, "message": error.message, "exit_code": error.exit_code}
+    if isinstance(error, Rejected):
+        view |= {"rule": error.rule, "reason": error.reason, "execution": error.execution, "accept": error.accept}
+    if isinstance(error, InvalidInput):
+        view |= {"source": error.source, "line": error.line, "column": error.column}
+    return view
+
+
+def note(text: str) -> None:
+    """A word to the person, on stderr."""
+    click.echo(text, err=True)
