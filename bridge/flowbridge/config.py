@@ -96,9 +96,8 @@ def _check(located: Located, key: str, value: Any) -> None:
         raise located.wrong((key,), f"unknown key {key!r}; allowed are: {', '.join(_KEYS)}")
     if value is not None and not isinstance(value, _KEYS[key]):
         raise located.wrong((key,), f"{key} must be a {_KEYS[key].__name__}, not {type(value).__name__}")
-    if key == "backends":
-        backends: Mapping[str, Any] = value or {}
-        for name, options in backends.items():
+    if isinstance(value, dict):
+        for name, options in value.items():
             if not isinstance(options, dict) or not isinstance(options.get("type"), str):
                 raise located.wrong((key, name), f"backend {name!r} needs a `type`")
 

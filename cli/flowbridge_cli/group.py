@@ -54,6 +54,7 @@ class Table(click.Group):
         self._foreign = foreign
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
         return [*self._table, *sorted(self.commands)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -65,6 +66,7 @@ class Table(click.Group):
         return own if own is not None or not self._foreign else _foreign(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
         rows = [(name, line) for name, (_, _, line) in self._table.items()]
         rows += [(name, command.get_short_help_str()) for name, command in sorted(self.commands.items())]
         with formatter.section("Commands"):
@@ -115,9 +117,7 @@ cli.params.append(
         help="Show the version.",
     )
 )
-cli.add_command(
-    Table(_VERBS, name="execution", help="Everything about executions; the frequent verbs also stand alone.")
-)
+cli.add_command(Table(_VERBS, name="execution", help="Everything about executions."))
 
 
 def _version(ctx: click.Context, *, on: bool) -> None:

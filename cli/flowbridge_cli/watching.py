@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
+
 from flowbridge.bridge import Bridge
 from flowbridge.law.tables import TERMINAL
 from flowbridge.looks import Look
@@ -29,8 +31,11 @@ def follow(bridge: Bridge, id: str, output: str, timeout: float | None = None) -
     except KeyboardInterrupt:
         note(_farewell(id))
         return 0
+    view = tree_view(last.snapshot, last.place)
     if output != "table":
-        emit(tree_view(last.snapshot, last.place), output)
+        emit(view, output)
+    elif not live:
+        click.echo("\n".join(tree_lines(view)))
     return _exit_code(last, deadline)
 
 

@@ -20,7 +20,7 @@ from flowbridge_cli.output import emit, note
 @click.argument("id")
 @click.option("--result", is_flag=True, help="Its input, output and the results of its tasks too.")
 @options.output
-def get(id: str, result: bool, output: str) -> int:  # noqa: FBT001  click passes flags so
+def get(id: str, result: bool, output: str) -> int:
     """Show one execution. Its engine is asked; where it does not answer, the last status is shown with its age."""
     with Bridge() as bridge:
         look = bridge.get(id)

@@ -42,7 +42,7 @@ def check(output: str) -> int:
 @ledger.command("prune")
 @click.option("--older-than", required=True, callback=options.age, help="Started longer ago than this, such as 30d.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def prune(older_than: float, yes: bool) -> int:  # noqa: FBT001  click passes flags so
+def prune(older_than: float, yes: bool) -> int:
     """Forget executions that ended and were started long ago. Their history stays."""
     if not yes:
         click.confirm("Forget them?", abort=True, err=True)

@@ -24,17 +24,17 @@ _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created")
 @click.option("--offset", type=click.IntRange(0), default=0, help="How many to pass over.")
 @click.option("--look/--no-look", default=True, help="Ask the engines about those that have not ended.")
 @options.output
-def list_(  # noqa: PLR0913  one parameter for each option
+def list_(
     status: tuple[str, ...],
     backend: str | None,
     workflow: str | None,
     actor: str | None,
     older_than: float | None,
     newer_than: float | None,
-    children: bool,  # noqa: FBT001  click passes flags so
+    children: bool,
     limit: int,
     offset: int,
-    look: bool,  # noqa: FBT001
+    look: bool,
     output: str,
 ) -> int:
     """List executions, newest first. Those that have not ended are looked at first."""

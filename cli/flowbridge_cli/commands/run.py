@@ -28,7 +28,7 @@ from flowbridge_cli.watching import follow
 @click.option("--detach", is_flag=True, help="Start it and do not watch.")
 @click.option("--timeout", type=click.FloatRange(0), help="Seconds to watch; the run goes on after that.")
 @options.output
-def run(  # noqa: PLR0913  one parameter for each option
+def run(
     target: str,
     values: tuple[str, ...],
     backend: str | None,
@@ -36,7 +36,7 @@ def run(  # noqa: PLR0913  one parameter for each option
     input_file: str | None,
     env: tuple[str, ...],
     reason: str,
-    detach: bool,  # noqa: FBT001  click passes flags so
+    detach: bool,
     timeout: float | None,
     output: str,
 ) -> int:
