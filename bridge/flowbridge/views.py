@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flowbridge.law.tables import possible
 from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
 
 
-def execution_view(record: Record) -> dict[str, Any]:
-    """One record."""
+def moment(seconds: float) -> str | None:
+    """A time as ISO 8601 in UTC, to the millisecond; None where there is none."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def execution_view(record: Record, parent_id: str | None = None) -> dict[str, Any]:
+    """One record. `parent_id` is its parent's current record, which only a tree or a ledger knows."""
     return {
         "id": record.id,
         "status": str(record.status),
@@ -19,16 +27,16 @@ def execution_view(record: Record) -> dict[str, Any]:
         "engine_id": record.ref.id,
         "engine_state": record.raw,
         "held": record.want is Want.HOLD,
-        "held_by": record.held_by,
+        "held_by": record.held_by or None,
         "gone": record.gone,
-        "parent": str(record.parent) if record.parent else None,
+        "parent_id": parent_id,
         "item": record.item,
         "rerun_of": record.rerun_of or None,
         "superseded_by": record.superseded_by or None,
         "error": record.error or None,
         "actor": record.actor,
-        "created": record.created,
-        "looked": record.looked,
+        "created_at": moment(record.created),
+        "observed_at": moment(record.looked),
         "possible": list(possible(record.status)) if not record.superseded_by else [],
     }
 
@@ -44,13 +52,17 @@ def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:
 
 
 def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
-    view = execution_view(node.record)
-    view["reachable"] = node.reachable
+    above = snapshot.nodes[node.parent] if node.parent >= 0 else None
+    view = execution_view(node.record, above.record.id if above else None)
+    named = {task.id: task.name for task in above.tasks} if above else {}
+    view["parent_task"] = named.get(node.record.parent_task)
+    view["stale"] = not node.reachable
     view["unknown"] = list(node.unknown)
     by_task: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for child, child_view in below:
         by_task.setdefault(snapshot.nodes[child].record.parent_task, []).append((child, child_view))
     view["tasks"] = [_task_view(task, by_task.get(task.id, []), snapshot, node) for task in node.tasks]
+    view["active_tasks"] = [task["name"] for task in view["tasks"] if task["active"]]
     return view
 
 
@@ -64,7 +76,7 @@ def _task_view(
         "status": str(task_status(task, statuses, node.record.want)),
         "engine_state": task.raw,
         "active": task.active or any(status in _ACTIVE for status in statuses),
-        "items": task.items,
+        "item_count": task.items,
         "running": list(task.running),
         "error": task.error or None,
         "children": [view for _, view in below],

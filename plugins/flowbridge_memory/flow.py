@@ -166,7 +166,6 @@ def _still(world: World, run: Run) -> None:
         return
     for task in run.tasks:
         if task.state is State.DELAYED:
-            task.epoch += 1
             run.busy -= 1
             if task.outcome is not None:
                 wake(world, task)

@@ -69,6 +69,7 @@ def _load_run(world: World, text: str) -> Any:
     run.state = EngineState(fields["state"])
     run.revision, run.begun, run.created = fields["revision"], fields["begun"], fields["created"]
     run.ended, run.error = fields.get("ended"), fields.get("error", "")
+    run.unwanted = fields.get("unwanted", False)
     world.runs.append(run)
     world.by_id[run.id] = run
     return fields.get("parent")
@@ -159,7 +160,7 @@ def _recount_task(world: World, run: Run, task: Task) -> None:
         world.alarm(task.deadline, Alarm.TIMEOUT, task)
     if state is State.WAITING:
         run.waiting += 1
-        pass
+        task.arrived = arrivals(task)
         if run.state is EngineState.RUNNING:
             world.jobs.append((Job.JOIN, task))
     elif state is State.DELAYED:

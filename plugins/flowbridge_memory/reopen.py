@@ -36,6 +36,10 @@ def skip(world: World, run: Run, ids: Iterable[str], go_on: GoOn) -> None:
     tasks = [_errored(run, id) for id in dict.fromkeys(ids)]
     opened = _open_all(world, run)
     for task in tasks:
+        # A skipped join is over: whoever still arrives there comes too late.
+        if task.plan.need and task.consumed is None:
+            task.consumed = {}
+    for task in tasks:
         error = task.error
         _clear(task)
         finish(world, task, State.SKIPPED, None, error)
@@ -67,7 +71,7 @@ def _open_all(world: World, run: Run) -> list[Run]:
                 + ("has a newer one." if call.child is not here else f"is {call.task.state.value}, not errored.")
             )
     for here in path:
-        here.error, here.output, here.told = "", None, False
+        here.error, here.output, here.told, here.unwanted = "", None, False, False
         world.move(here, EngineState.RUNNING)
         if here.parent is not None:
             _open_call(world, here.parent)

@@ -25,7 +25,8 @@ from typing import Any
 from flowbridge_memory.state import Call, Run, Task
 from flowbridge_memory.world import World
 
-_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+#: What an expression may give that is no JSON (a time, say) is written as its text.
+_dump = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 def take(world: World) -> dict[str, str]:
@@ -68,6 +69,8 @@ def _write_run(rows: dict[str, str], run: Run) -> None:
         fields["ended"] = run.ended
     if run.error:
         fields["error"] = run.error
+    if run.unwanted:
+        fields["unwanted"] = True
     rows[f"run/{number}"] = _dump(fields)
     if run.output is not None:
         rows[f"output/{number}"] = _dump(run.output)
@@ -100,7 +103,7 @@ def _task_fields(task: Task) -> dict[str, Any]:
             fields[name] = value
     if task.result is not None:
         fields["result"] = task.result
-    if task.consumed is not None and len(task.consumed) != len(task.causes):
+    if task.consumed is not None and (not task.causes or len(task.consumed) != len(task.causes)):
         fields["consumed"] = list(task.consumed)
     if task.calls is not None and task.plan.items is not None:
         fields |= {"width": task.width, "limit": task.limit, "laid": task.todo is not None}

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from flowbridge.capabilities import Cascade
 from flowbridge.errors import EngineRefused, FlowbridgeError
 from flowbridge.model import EngineState
-from flowbridge_memory.actions import Kind
+from flowbridge_memory.actions import Action, Kind
 from flowbridge_memory.books import Found, missing, with_defaults
 from flowbridge_memory.expressions import ExpressionError
 from flowbridge_memory.flow import abandon, create, end, fail_hard, finish, wake
@@ -82,8 +82,8 @@ def timed_out(world: World, task: Task) -> None:
     elif task.state is State.DELAYED:
         task.epoch += 1
         world.calmer(task.run)
-    message = "The task took longer than its 'timeout'."
-    task.error = message
+    task.deadline = task.outcome = task.due = None
+    task.error = message = "The task took longer than its 'timeout'."
     abandon(world, task)
     finish(world, task, State.ERRORED, None, message)
 
@@ -161,10 +161,7 @@ def _at_once(world: World, task: Task, scope: Any, input: Mapping[str, Any]) -> 
     action = found.action
     if found.wraps or action.kind is not Kind.INLINE or input.get(action.delay):
         return False
-    wrong = action.misfit(input)
-    if wrong:
-        finish(world, task, State.ERRORED, None, wrong)
-        return True
+    _check_input(action, input)
     outcome = outcome_of("", action.call, input)
     finish(world, task, State.ERRORED if outcome.error else State.SUCCEEDED, outcome.result, outcome.error)
     return True
@@ -281,12 +278,8 @@ def _open(world: World, call: Call, scope: Any, input: Mapping[str, Any]) -> Non
 def _open_action(world: World, call: Call, found: Found) -> None:
     action = found.action
     call.action = found.wraps[0].spec.name if found.wraps else action.name
-    input = _unwrapped(found, call.input or {})
-    wrong = input if isinstance(input, str) else action.misfit(input)
-    if isinstance(input, str) or wrong:
-        _at_end(world, call, State.ERRORED, None, str(wrong))
-        return
-    call.input = input
+    call.input = input = _unwrapped(found, call.input or {})
+    _check_input(action, input)
     if action.kind is Kind.POOL:
         world.launches.append(call)
     elif action.kind is not Kind.INLINE:
@@ -347,14 +340,20 @@ def _wrap_result(world: World, call: Call) -> None:
                 return
 
 
-def _unwrapped(found: Found, input: Mapping[str, Any]) -> Mapping[str, Any] | str:
-    """The input of the action at the bottom; a text where an input does not fit, in words."""
+def _check_input(action: Action, input: Mapping[str, Any]) -> None:
+    """Input that an action cannot take is a mistake in the workflow: no `on-error` handles it."""
+    if wrong := action.misfit(input):
+        raise ExpressionError(wrong)
+
+
+def _unwrapped(found: Found, input: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The input of the action at the bottom."""
     for wrap in found.wraps:
         absent = missing(wrap.spec.input, input)
         surplus = [name for name in input if name not in wrap.spec.input]
         if absent or surplus:
             allowed = ", ".join(wrap.spec.input) or "none"
-            return (
+            raise ExpressionError(
                 f"Invalid input for action '{wrap.spec.name}': missing {', '.join(absent) or 'none'}, "
                 f"unknown {', '.join(surplus) or 'none'}. It takes: {allowed}."
             )
@@ -403,6 +402,6 @@ def _born(world: World, parent: Run) -> EngineState:
     """A child of a held execution is held, one of a canceled execution is canceled (P6)."""
     if parent.state is EngineState.PAUSED and Cascade.PAUSE_DOWN in world.cascades:
         return EngineState.PAUSED
-    if parent.state is EngineState.CANCELED and Cascade.CANCEL_DOWN in world.cascades:
+    if parent.unwanted and Cascade.CANCEL_DOWN in world.cascades:
         return EngineState.CANCELED
     return EngineState.REQUESTED

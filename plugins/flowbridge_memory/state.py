@@ -119,6 +119,7 @@ class Task:
 class Run:
     """One execution. `open` counts its tasks that have not ended, `waiting` the joins among them, `busy` the actions,
     delays and child executions that somebody waits for. `context` is vars with what was published globally laid over.
+    `unwanted` tells that a cancel reached it, be it after its end: what is still born under it is canceled (P6).
     """
 
     number: int
@@ -137,6 +138,7 @@ class Run:
     created: float = 0.0
     ended: float | None = None
     told: bool = False
+    unwanted: bool = False
     tasks: list[Task] = field(default_factory=list)
     latest: dict[str, Task] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)

@@ -121,14 +121,21 @@ def go_on(world: World, run: Run) -> None:
 
 def _cancel(world: World, run: Run, args: Mapping[str, Any]) -> None:  # noqa: ARG001
     below = world.descendants(run) if Cascade.CANCEL_DOWN in world.cascades else (run,)
-    for found in [found for found in below if found.state not in RUN_ENDED]:
-        found.error = "Canceled."
-        found.output = {"result": found.error}
-        world.move(found, EngineState.CANCELED)
-        for task in [task for task in found.tasks if task.state not in ENDED]:
-            _cancel_task(world, task)
-        found.parked.clear()
-        world.tell(found)
+    for found in list(below):
+        found.unwanted = True
+        world.touch_run(found)
+        if found.state not in RUN_ENDED:
+            _cancel_one(world, found)
+
+
+def _cancel_one(world: World, run: Run) -> None:
+    run.error = "Canceled."
+    run.output = {"result": run.error}
+    world.move(run, EngineState.CANCELED)
+    for task in [task for task in run.tasks if task.state not in ENDED]:
+        _cancel_task(world, task)
+    run.parked.clear()
+    world.tell(run)
 
 
 def _cancel_task(world: World, task: Task) -> None:
@@ -136,7 +143,6 @@ def _cancel_task(world: World, task: Task) -> None:
     if task.state is State.RUNNING:
         return
     if task.state is State.DELAYED:
-        task.epoch += 1
         task.run.busy -= 1
         if task.outcome is not None:
             wake(world, task)

@@ -82,7 +82,7 @@ def outcome_of(key: str, call: Callable[..., Any], input: Mapping[str, Any]) -> 
         return Outcome(key, _plain(result))
     except ActionFailed as failed:
         return Outcome(key, failed.result, str(failed) or "The action failed.")
-    except Exception as error:  # noqa: BLE001  (whatever an action raises is its failure, not the engine's)
+    except BaseException as error:  # noqa: BLE001  (whatever an action raises is its failure, SystemExit too)
         text = f"{type(error).__name__}: {error}"
         return Outcome(key, text, text)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from enum import IntEnum
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from flowbridge.capabilities import Cascade
 from flowbridge.model import EngineState
@@ -137,11 +137,6 @@ class World:
         while self._timers and not _live(self._timers[0]):
             heappop(self._timers)
         return self._timers[0][0] if self._timers else None
-
-    def forget_stale_alarms(self) -> None:
-        """Drop every alarm whose subject has ended or started over."""
-        self._timers = [timer for timer in self._timers if _live(timer)]
-        heapify(self._timers)
 
     def descendants(self, run: Run) -> Iterator[Run]:
         """The execution and everything under it, parents first."""

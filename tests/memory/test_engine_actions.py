@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
+from flowbridge.local import Command
+from flowbridge_memory.actions import ActionRegistry
+from flowbridge_memory.session import open_session
 from memory.enginekit import ROOT, Engine
 
 HEAD = "version: '2.0'\n"
@@ -106,8 +110,9 @@ def test_a_result_that_is_no_data_is_an_error() -> None:
 
 @pytest.mark.parametrize(("input", "named"), [("{wrod: x}", "missing word; unknown wrod"), ("{}", "missing word")])
 def test_input_that_does_not_fit_is_an_error_that_names_what_is_allowed(input: str, named: str) -> None:
-    engine = one(f"action: my.act, input: {input}", Engine(actions={"my.act": lambda word: word}))
-    assert engine.task("t").error == f"Invalid input for action 'my.act': {named}. It takes: word."
+    engine = one(f"action: my.act, input: {input}, on-error: noop", Engine(actions={"my.act": lambda word: word}))
+    assert engine.state == "errored"
+    assert engine.look().error == f"Invalid input for action 'my.act': {named}. It takes: word. (task 't')"
 
 
 def test_no_more_actions_run_at_once_than_there_are_workers() -> None:
@@ -252,3 +257,24 @@ def test_http_that_cannot_connect_is_an_error_of_the_task() -> None:
         port = server.server_port
     engine = one(f"action: std.http, input: {{url: 'http://127.0.0.1:{port}/', timeout: 2}}")
     assert "HTTP request failed" in engine.task("t").error
+
+
+def test_an_action_that_asks_to_exit_only_fails() -> None:
+    def act() -> None:
+        raise SystemExit(3)
+
+    engine = one("action: my.act", Engine(actions={"my.act": act}))
+    assert engine.task("t").error == "SystemExit: 3"
+
+
+def test_the_real_clock_is_waited_for_no_longer_than_needed() -> None:
+    text = HEAD + "main:\n  tasks:\n    t: {action: std.sleep, input: {seconds: 0.05}}\n"
+    session = open_session("memory", {}, None, actions=ActionRegistry())
+    session.apply(Command("s", "start", ROOT, {"workflow": "", "input": {}, "definition": text}))
+    begun = time.monotonic()
+    session.advance(until=lambda: False)
+    while not session.settled:
+        session.wait(30)
+        session.advance(until=lambda: False)
+    assert 0.05 <= time.monotonic() - begun < 20
+    assert session.look()[0].state.value == "succeeded"

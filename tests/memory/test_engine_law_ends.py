@@ -288,3 +288,85 @@ def test_K1_a_skipped_task_of_a_child_opens_its_ancestors() -> None:
     deep = engine.child("inner", execution=sub)
     engine.do("skip", deep, tasks=[engine.task("gate", deep).id])
     assert engine.states_of_all == ["succeeded"] * 3
+
+
+def test_P6_a_cancel_after_the_end_reaches_what_is_still_born_under_it() -> None:
+    engine = Engine().start(
+        HEAD
+        + """
+main:
+  tasks:
+    t: {with-items: "i in [1, 2]", workflow: sub, concurrency: 1}
+    u: {action: std.noop, on-success: fail}
+sub:
+  tasks: {g: {action: std.async_noop}}
+""".lstrip("\n"),
+        "main",
+    )
+    engine.do("cancel")
+    engine.reload()
+    engine.end("t[0]/g")
+    assert engine.states_of_all == ["errored", "canceled", "canceled"]
+
+
+def test_X9_a_replaced_child_that_ends_late_is_not_taken_for_the_new_one() -> None:
+    engine = Engine().start(
+        HEAD
+        + "main:\n  tasks:\n    t: {workflow: sub, timeout: 5}\n"
+        + "sub:\n  tasks: {g: {action: std.async_noop}}\n",
+        "main",
+    )
+    engine.pass_time(6)
+    assert engine.states_of_all == ["errored", "running"]
+    engine.do("rerun", tasks=[[engine.task("t").id, True]])
+    first, second = engine.session.look()[1:]
+    engine.end("g", result="late")
+    assert engine.look(first.ref.id).state.value == "succeeded"
+    assert engine.look(second.ref.id).state.value == "running"
+    assert engine.states() == {"t": "running"}
+    engine.end("g")
+    assert engine.state == "succeeded"
+
+
+def test_X9_a_delay_that_the_end_cut_short_does_not_ring_after_a_re_run() -> None:
+    engine = Engine().start(
+        HEAD
+        + """
+main:
+  tasks:
+    slow: {action: std.async_noop, retry: {count: 3, delay: 10}}
+    bad: {action: std.async_noop, on-error: fail}
+""".lstrip("\n")
+    )
+    engine.end("slow", "errored")
+    engine.end("bad", "errored")
+    assert engine.state == "errored"
+    assert engine.states()["slow"] == "waiting"
+    engine.pass_time(8)
+    engine.do("rerun", tasks=[[engine.task("bad").id, True]])
+    engine.end("slow", "errored")
+    engine.pass_time(3)
+    assert engine.task("slow").starts == 2
+    engine.pass_time(7)
+    assert engine.task("slow").starts == 3
+
+
+def test_K1_a_join_is_skipped_together_with_the_task_that_it_lost() -> None:
+    engine = Engine().start(
+        HEAD
+        + """
+main:
+  tasks:
+    a: {action: std.noop, on-success: j}
+    b: {action: std.fail, on-success: j}
+    j: {join: all, action: std.fail, on-success: [k, l]}
+    k: {action: std.noop}
+    l: {action: std.async_noop}
+""".lstrip("\n")
+    )
+    engine.do("skip", tasks=[engine.task("b").id, engine.task("j").id])
+    engine.reload()
+    engine.end("l")
+    assert engine.states() == {"a": "succeeded", "b": "skipped", "j": "skipped", "k": "succeeded", "l": "succeeded"}
+    assert [task.name for task in engine.look().tasks].count("j") == 1
+    assert engine.state == "succeeded"

@@ -104,6 +104,16 @@ def test_timeout_ends_a_task_and_its_late_result_changes_nothing() -> None:
     assert engine.state == "errored"
 
 
+def test_a_timeout_counts_once_though_wait_after_delays_the_end() -> None:
+    engine = one("action: std.async_noop, timeout: 10, wait-after: 5")
+    engine.pass_time(10)
+    engine.reload()
+    engine.go()
+    assert engine.task("t").active
+    engine.pass_time(5)
+    assert engine.states() == {"t": "errored"}
+
+
 def test_timeout_does_not_touch_a_task_that_ended_in_time() -> None:
     engine = one("action: std.async_noop, timeout: 10")
     engine.end("t")

@@ -98,7 +98,7 @@ def test_a_workflow_has_input_with_defaults_vars_and_outputs() -> None:
 )
 def test_an_action_takes_its_input_on_the_same_line(line: str, name: str, given: dict[str, Any]) -> None:
     found = task(f"action: '{line}'")
-    assert (found.action, dict(found.input)) == (name, given)
+    assert (found.action, found.input) == (name, given)
 
 
 def test_a_task_without_an_action_does_nothing() -> None:
@@ -107,7 +107,7 @@ def test_a_task_without_an_action_does_nothing() -> None:
 
 def test_a_sub_workflow_takes_input_both_ways() -> None:
     found = task("workflow: sub a=1\ninput: {b: 2}")
-    assert (found.workflow, found.action, dict(found.input)) == ("sub", None, {"a": 1, "b": 2})
+    assert (found.workflow, found.action, found.input) == ("sub", None, {"a": 1, "b": 2})
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,8 @@ class Engines:
 
     def accept(self, what: str, slot: int) -> None:
         """Take a request; it has its effect at a later event."""
-        if (what, slot) not in self.late:
+        last = next((request for request in reversed(self.late) if request[1] == slot), None)
+        if last != (what, slot):
             self.late.append((what, slot))
 
     def deliver(self, what: str, slot: int) -> None:
@@ -176,6 +177,7 @@ class Engines:
             "pause": self.pause,
             "pause up": self.pause_up,
             "resume": self.resume,
+            "resume below": self.resume_below,
             "resume up": self.resume_up,
             "cancel": self.cancel,
         }[what](slot)
@@ -198,10 +200,15 @@ class Engines:
     def resume(self, slot: int) -> None:
         """RUNNING again; the eager engine resumes below, and above where nothing else is paused."""
         if self.execs[slot].state is _E.PAUSED:
+            self.resume_below(slot)
+            self._up("resume up", slot)
+
+    def resume_below(self, slot: int) -> None:
+        """The parent was resumed, and its engine resumes what is below."""
+        if self.execs[slot].state is _E.PAUSED:
             self.put(slot, _E.RUNNING)
             self.flipped.append(slot)
-            self._down("resume", slot)
-            self._up("resume up", slot)
+            self._down("resume below", slot)
 
     def resume_up(self, slot: int) -> None:
         """A child says that it was resumed."""
@@ -257,10 +264,13 @@ def _engine_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
         if exec.state is _E.RUNNING and not exec.busy:
             yield from _ends(scene, world, slot)
         if scene.items and exec.state is _E.RUNNING and _child_canceled(scene, world, slot):
-            yield f"{slot} ends with its canceled item (C5)", _put(scene, world, slot, _E.CANCELED)
+            yield f"{slot} ends with its canceled item (C5)", _end_canceled(scene, world, slot)
         if world.left.delayed and not exec.busy and exec.state in (_E.PAUSED, _E.CANCELED):
             left = world.left._replace(delayed=world.left.delayed - 1)
-            yield f"delayed task of {slot} starts", _with_exec(world, slot, exec._replace(busy=True))._replace(left=left)
+            yield (
+                f"delayed task of {slot} starts",
+                _with_exec(world, slot, exec._replace(busy=True))._replace(left=left),
+            )
         if not exec.born:
             yield from _births(scene, world, slot)
 
@@ -280,8 +290,23 @@ def _ends(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]]:
     for child, other in enumerate(scene.slots):
         if other.parent == slot and world.execs[child].born and not _done(other, world.execs[child]):
             return
-    state = _E.CANCELED if _child_canceled(scene, world, slot) else _E.SUCCEEDED
-    yield f"{slot} ends {state}", _put(scene, world, slot, state)
+    if _child_canceled(scene, world, slot):
+        yield f"{slot} ends canceled (C5)", _end_canceled(scene, world, slot)
+    else:
+        yield f"{slot} ends", _put(scene, world, slot, _E.SUCCEEDED)
+
+
+def _end_canceled(scene: Scene, world: World, slot: int) -> World:
+    """C5. Where nobody saw the child canceled before, an engine that cascades shows what a canceled parent would."""
+    unseen = any(
+        other.parent == slot
+        and exec.state is _E.CANCELED
+        and (known is None or Want.CANCEL is not known.want)
+        and (known is None or known.seen is not _E.CANCELED)
+        for other, exec, known in zip(scene.slots, world.execs, world.kept, strict=True)
+    )
+    eager = scene.slots[slot].engine == "eager"
+    return _put(scene, world, slot, _E.CANCELED)._replace(vague=world.vague or (unseen and eager))
 
 
 def _done(slot: Slot, exec: Exec) -> bool:
@@ -325,8 +350,8 @@ def _outside_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
 
 def _all_seen(world: World) -> bool:
     return all(
-        exec.state is known.seen if known else not exec.born
-        for exec, known in zip(world.execs, world.kept, strict=True)
+        (exec.state is known.seen and (known.want is owed or exec.state in ENDED)) if known else not exec.born
+        for exec, known, owed in zip(world.execs, world.kept, world.owed, strict=True)
     )
 
 
@@ -334,7 +359,11 @@ def _paused_outside(scene: Scene, world: World, slot: int) -> World:
     engines = Engines(scene, world)
     engines.pause(slot)
     after = engines.world()._replace(left=world.left._replace(pauses=world.left.pauses - 1))
-    if _resume_under_way(world):
+    # One that is, or was last seen, to be paused anyway shows what is wanted of it; a resume under way may run
+    # through it unseen.
+    known = world.kept[slot]
+    expected = world.owed[slot] is Want.HOLD or (known is not None and known.want is Want.HOLD)
+    if expected or _resume_under_way(world):
         return after._replace(vague=True)
     return after._replace(owed=_all_held(world.owed))
 
@@ -344,8 +373,15 @@ def _resumed_outside(scene: Scene, world: World, slot: int) -> World:
     engines.resume(slot)
     while engines.late:
         engines.deliver(*engines.late.pop(0))
-    owed = tuple(Want.RUN if place in engines.flipped else want for place, want in enumerate(world.owed))
-    return engines.world()._replace(owed=owed)
+    lifted = set(engines.flipped)
+    for place, here in enumerate(scene.slots):  # a hold that had not reached a child is lifted with the parent's
+        if here.parent in lifted and here.native and here.engine == "eager" and world.execs[place].state is _E.RUNNING:
+            lifted.add(place)
+    owed = tuple(Want.RUN if place in lifted and want is Want.HOLD else want for place, want in enumerate(world.owed))
+    # Where a resume of the bridge may still come, nobody can tell the two apart, and it is held again.
+    known = [world.kept[place] for place in engines.flipped]
+    doubt = any(one is not None and one.resumed is not Resumed.NEVER for one in known)
+    return engines.world()._replace(owed=owed, vague=world.vague or doubt)
 
 
 def _canceled_outside(scene: Scene, world: World, slot: int) -> World:
@@ -353,7 +389,8 @@ def _canceled_outside(scene: Scene, world: World, slot: int) -> World:
     engines.cancel(slot)
     # Where a child of it was canceled before, nobody can tell this from C5.
     vague = world.vague or any(
-        scene.slots[child].parent in scene.below(slot) and world.owed[child] is Want.CANCEL
+        (scene.slots[child].parent in scene.below(slot)
+        and world.owed[child] is Want.CANCEL)
         or world.execs[child].state is _E.CANCELED
         for child in scene.below(slot)
     )
@@ -370,9 +407,7 @@ def _all_held(owed: tuple[Want, ...]) -> tuple[Want, ...]:
 
 def _owed(scene: Scene, world: World, slot: int, want: Want) -> tuple[Want, ...]:
     below = scene.below(slot)
-    return tuple(
-        want if place in below and old is not Want.CANCEL else old for place, old in enumerate(world.owed)
-    )
+    return tuple(want if place in below and old is not Want.CANCEL else old for place, old in enumerate(world.owed))
 
 
 # --- the bridge ------------------------------------------------------------------------------------------------------
@@ -416,9 +451,7 @@ def _come_to(
     return Passed(snapshot, slots, tuple(after), steps, events)
 
 
-def look(
-    scene: Scene, execs: tuple[Exec, ...], kept: tuple[Kept | None, ...]
-) -> tuple[Snapshot, tuple[int, ...]]:
+def look(scene: Scene, execs: tuple[Exec, ...], kept: tuple[Kept | None, ...]) -> tuple[Snapshot, tuple[int, ...]]:
     """A fresh look at every execution that was born, joined with what the ledger keeps."""
     places: dict[int, int] = {-1: -1}
     nodes: list[Node] = []
@@ -461,9 +494,7 @@ _TASK = {
 }
 
 
-def _tasks(
-    scene: Scene, execs: tuple[Exec, ...], slot: int
-) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:
+def _tasks(scene: Scene, execs: tuple[Exec, ...], slot: int) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:
     leaf = TaskStatus.RUNNING if execs[slot].busy else TaskStatus.SUCCEEDED
     tasks = [TaskLook("leaf", "leaf", leaf, active=execs[slot].busy)]
     waiting = []
@@ -485,18 +516,31 @@ def _bridge_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
             yield "the bridge dies", world._replace(steps=(), left=left)
         return
     found = passed(scene, world.execs, world.kept)
-    if found.kept != world.kept or found.steps:
-        yield "a pass", after_pass(world, found)
+    if found.kept != world.kept or to_send(world, found):
+        yield "a pass", after_pass(scene, world, found)
     if world.left.verbs:
         for slot in found.slots:
             yield from verbs(scene, world, found, slot)
 
 
-def after_pass(world: World, found: Passed) -> World:
-    """The ledger and the steps after a look. What was seen to pause itself must end held, races or not (P7)."""
+def after_pass(scene: Scene, world: World, found: Passed) -> World:
+    """The ledger and the steps after a look. What was seen to pause itself must end held, races or not (P7).
+
+    One thing is beyond the law: a late resume that its engine carries upwards looks like somebody else's.
+    """
     if any(event.kind is Kind.PAUSED_ITSELF for event in found.events):
-        world = world._replace(owed=_all_held(world.owed), vague=False)
-    return world._replace(kept=found.kept, steps=found.steps)
+        world = world._replace(owed=_all_held(world.owed), vague=_resume_goes_up(scene, world))
+    return world._replace(kept=found.kept, steps=to_send(world, found))
+
+
+def _resume_goes_up(scene: Scene, world: World) -> bool:
+    eager = [here.engine == "eager" and here.native and here.parent >= 0 for here in scene.slots]
+    return any(what == "resume up" or (what == "resume" and eager[slot]) for what, slot in world.late)
+
+
+def to_send(world: World, found: Passed) -> tuple[tuple[Action, int], ...]:
+    """The steps of a pass. A resume is never sent again while the first may still be taken (O4)."""
+    return tuple(step for step in found.steps if step[0] is not Action.RESUME or ("resume", step[1]) not in world.late)
 
 
 def send(scene: Scene, world: World) -> World:
@@ -523,7 +567,7 @@ def verbs(scene: Scene, world: World, found: Passed, slot: int) -> Iterator[tupl
             continue
         effect = check(found.snapshot, place, verb)
         if effect is not None and effect.wants:
-            yield f"{verb} {slot}", _accepted(scene, after_pass(world, found), found, slot, verb, effect)
+            yield f"{verb} {slot}", _accepted(scene, after_pass(scene, world, found), found, slot, verb, effect)
 
 
 def check(snapshot: Snapshot, place: int, verb: Verb) -> Effect | None:
@@ -549,9 +593,9 @@ def _accepted(scene: Scene, world: World, found: Passed, slot: int, verb: Verb, 
         owed = _all_held(world.owed)
     else:
         owed = _owed(scene, world, slot, Want.RUN if verb is Verb.RESUME else Want.CANCEL)
-    vague = world.vague or (verb is Verb.CANCEL and _resume_under_way(world))
+    vague = world.vague or (verb is Verb.CANCEL and _resume_under_way(world)) or _resume_goes_up(scene, world)
     left = world.left._replace(verbs=world.left.verbs - 1)
-    return world._replace(kept=done.kept, steps=done.steps, owed=owed, vague=vague, left=left)
+    return world._replace(kept=done.kept, steps=to_send(world, done), owed=owed, vague=vague, left=left)
 
 
 # --- everything that may come next, and what must hold ---------------------------------------------------------------
@@ -576,7 +620,7 @@ def calm(scene: Scene, world: World) -> World | None:
         if exec.state is _E.REQUESTED:
             return _put(scene, world, slot, _E.RUNNING)
     found = passed(scene, world.execs, world.kept)
-    return after_pass(world, found) if found.kept != world.kept or found.steps else None
+    return after_pass(scene, world, found) if found.kept != world.kept or found.steps else None
 
 
 def idle(world: World) -> World | None:

@@ -77,10 +77,10 @@ def check_quiet(scene: Scene, world: World) -> None:
         if node.record.status in TERMINAL:
             continue
         _check_engine(node)
-        if not world.vague and node.record.want is not world.owed[slot]:
+        if not world.vague and node.state not in ENDED and node.record.want is not world.owed[slot]:
             raise Broken(f"{slot} is to {node.record.want}, it was promised to {world.owed[slot]}")
         if node.parent >= 0:
-            _check_below(found.snapshot.nodes[node.parent], node, vague=world.vague)
+            _check_below(found.snapshot.nodes[node.parent], node)
 
 
 def _active(world: World, found: Passed) -> list[bool]:
@@ -116,11 +116,7 @@ def _check_engine(node: Node) -> None:
         raise Broken(f"{node.record.id} is to {node.record.want}, its engine says {node.state} (P2, R2, C3)")
 
 
-def _check_below(parent: Node, node: Node, *, vague: bool) -> None:
+def _check_below(parent: Node, node: Node) -> None:
     above, want = parent.record.want, node.record.want
     if above is Want.CANCEL and want is not Want.CANCEL:
         raise Broken(f"{node.record.id} lies under a canceled one and is to {want} (C3)")
-    if any(waiting.key == node.record.key for waiting in parent.waiting):
-        return
-    if not vague and parent.record.status in TERMINAL and above is Want.HOLD and want is Want.RUN:
-        raise Broken(f"{node.record.id} runs under a held one that has ended")

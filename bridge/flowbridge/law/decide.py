@@ -150,10 +150,13 @@ def _wanted(node: Node, parent: Node | None) -> Action:
 
 
 def _to_report(node: Node, parent: Node) -> bool:
-    """An ended child is reported, to a held parent only after its resume."""
-    over = node.record.status in TERMINAL
-    going_on = parent.state is EngineState.RUNNING and parent.record.want is not Want.HOLD
-    return over and going_on and any(waiting.key == node.record.key for waiting in parent.waiting)
+    """An ended child is reported, to a held parent after its resume, to a canceled one once it can start no task (C2)."""
+    if node.record.status not in TERMINAL or not parent.reachable or parent.record.gone:
+        return False
+    going_on = parent.state is EngineState.RUNNING and parent.record.want is Want.RUN
+    if not going_on and not ended(parent):
+        return False
+    return any(waiting.key == node.record.key for waiting in parent.waiting)
 
 
 def _reason(node: Node, action: Action, by: str) -> str:

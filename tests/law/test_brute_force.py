@@ -1,0 +1,146 @@
+"""Every interleaving of small trees on mixed engines: verbs, births, endings, late answers, crashes.
+
+A few bounds by default, in under a minute. `FLOWBRIDGE_BRUTE=full` takes every tree of up to four executions on every
+mix of engines and links, and larger bounds: hours, for a change of the law itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+from flowbridge.law.decide import Action
+from flowbridge.model import EngineState, Status, Want
+from support.world import Broken, Exec, Kept, Left, Link, Resumed, Scene, Slot, World, calm, new_world, passed
+from support.world_rules import check_quiet, explore
+
+FULL = os.environ.get("FLOWBRIDGE_BRUTE") == "full"
+
+SHAPES = {
+    2: [(-1, 0)],
+    3: [(-1, 0, 0), (-1, 0, 1)],
+    4: [(-1, 0, 0, 0), (-1, 0, 0, 1), (-1, 0, 1, 1), (-1, 0, 1, 2)],
+}
+OTHER = {"plain": "eager", "eager": "plain"}
+LINKS = ("native", "other", "same") if FULL else ("native", "other")
+
+
+def scenes(count: int) -> Iterator[tuple[Slot, ...]]:
+    """Every tree of so many executions, on every mix of engines and links."""
+    for shape, root in itertools.product(SHAPES[count], ("plain", "eager")):
+        for links in itertools.product(LINKS, repeat=count - 1):
+            slots = [Slot(-1, root)]
+            for parent, link in zip(shape[1:], links, strict=True):
+                engine = slots[parent].engine
+                slots.append(Slot(parent, OTHER[engine] if link == "other" else engine, link == "native"))
+            yield tuple(slots)
+
+
+def _cases() -> Iterator[tuple[Scene, Left]]:
+    for slots in scenes(2):
+        yield Scene(slots), Left(2, 1, 1, 1) if FULL else Left(2, 1, 0, 1)
+        yield Scene(slots, items=True), Left(2, 1, 1, 1, 1) if FULL else Left(1, 0, 1, 1, 1)
+    for slots in scenes(3):
+        yield Scene(slots), Left(2, 1, 0, 1) if FULL else Left(1)
+        if FULL:
+            yield Scene(slots, slow_down=True, items=True), Left(2, 0, 1, 0, 1)
+    if FULL:
+        for slots in scenes(4):
+            yield Scene(slots, slow_down=True), Left(2)
+
+
+def _some() -> Iterator[tuple[Scene, Left]]:
+    """What is dear and most likely to break: three and four executions where the eager engine cascades."""
+    eager, linked = Slot(0, "eager"), Slot(0, "plain", native=False)
+    yield Scene((Slot(-1, "eager"), eager, eager)), Left(1, 1)
+    yield Scene((Slot(-1, "eager"), eager, linked), slow_down=True), Left(1, 0, 1)
+    yield Scene((Slot(-1, "eager"), eager, Slot(1, "eager")), slow_down=True, items=True), Left(1, 0, 0, 1)
+    yield Scene((Slot(-1, "eager"), eager, Slot(1, "eager"), Slot(2, "eager"))), Left(1)
+
+
+def _name(case: tuple[Scene, Left]) -> str:
+    scene, left = case
+    slots = "-".join(f"{slot.parent if at else ''}{slot.engine}{'' if slot.native else '*'}"
+                     for at, slot in enumerate(scene.slots))  # fmt: skip
+    flags = f"{'S' if scene.slow_down else ''}{'I' if scene.items else ''}"
+    return f"{slots}{flags}-{''.join(map(str, left))}"
+
+
+CASES = [*_cases(), *_some()]
+
+
+@pytest.mark.timeout(0 if FULL else 120)
+@pytest.mark.parametrize(("scene", "left"), CASES, ids=[_name(case) for case in CASES])
+def test_P_R_C_S_hold_in_every_interleaving(scene: Scene, left: Left) -> None:
+    found = explore(scene, left)
+    passed.cache_clear()
+    assert found.quiet > 10
+
+
+def test_a_broken_promise_is_found() -> None:
+    """The search itself can fail: a world in which a held child runs is reported."""
+    scene = Scene((Slot(-1, "plain"), Slot(0, "plain")))
+    kept = (
+        Kept(Want.HOLD, Status.PAUSED, EngineState.PAUSED),
+        Kept(Want.RUN, Status.RUNNING, EngineState.RUNNING),
+    )
+    execs = (Exec(EngineState.PAUSED), Exec(EngineState.RUNNING, busy=True))
+    with pytest.raises(Broken, match="1 is to run, it was promised to hold"):
+        check_quiet(scene, World(execs, kept, (Want.HOLD, Want.HOLD)))
+
+
+def _rest(scene: Scene, world: World) -> World:
+    while (after := calm(scene, world)) is not None:
+        world = after
+    check_quiet(scene, world)
+    return world
+
+
+def _all_held(world: World) -> bool:
+    return all(
+        kept is None or (kept.want is Want.HOLD and exec.state in (EngineState.PAUSED, EngineState.ABSENT))
+        for exec, kept in zip(world.execs, world.kept, strict=True)
+    )
+
+
+PAIR = Scene((Slot(-1, "eager"), Slot(0, "eager")))
+
+
+def test_P7_a_pause_seen_between_our_resume_and_its_late_effect_ends_held() -> None:
+    """The first race that cannot be closed: the root's resume is under way, a branch resumed alone pauses itself."""
+    world = World(
+        execs=(Exec(EngineState.PAUSED), Exec(EngineState.PAUSED)),
+        kept=(
+            Kept(Want.RUN, Status.RESUMING, EngineState.PAUSED, Resumed.NOW),
+            Kept(Want.RUN, Status.RUNNING, EngineState.RUNNING),
+        ),
+        owed=(Want.HOLD, Want.HOLD),
+        late=(("resume", 0),),
+    )
+    found = passed(PAIR, world.execs, world.kept)
+    assert _all_held(_rest(PAIR, world._replace(kept=found.kept, steps=found.steps)))
+
+
+def test_P7_an_upward_notification_that_arrives_after_the_resume_ends_held() -> None:
+    """The second race that cannot be closed: the pause of a child reaches its parent when both were resumed."""
+    world = World(
+        execs=(Exec(EngineState.RUNNING), Exec(EngineState.RUNNING)),
+        kept=(Kept(Want.RUN, Status.RUNNING, EngineState.RUNNING),) * 2,
+        owed=(Want.RUN, Want.RUN),
+        late=(("pause up", 0),),
+        vague=True,
+    )
+    assert _all_held(_rest(PAIR, world))
+
+
+def test_O3_a_bridge_that_dies_after_a_start_finds_the_child_and_does_not_start_it_twice() -> None:
+    scene = Scene((Slot(-1, "plain"), Slot(0, "plain", native=False)))
+    world = new_world(scene, Left())._replace(
+        execs=(Exec(EngineState.RUNNING), Exec(EngineState.REQUESTED, busy=True, link=Link.WAITING)),
+        kept=(Kept(Want.RUN, Status.RUNNING, EngineState.RUNNING), Kept(Want.RUN, Status.REQUESTED, EngineState.ABSENT)),
+    )
+    found = passed(scene, world.execs, world.kept)
+    assert Action.START not in {action for action, _ in found.steps}
+    assert found.kept[1] == Kept(Want.RUN, Status.REQUESTED, EngineState.REQUESTED)

@@ -1,0 +1,105 @@
+"""Larger trees than brute force can take: hypothesis chooses the tree and what happens, rule by rule."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.world import Left, Scene, Slot, World, calm, idle, moves, new_world, passed
+from support.world_rules import settle_down
+
+PLENTY = Left(verbs=8, pauses=3, outside=3, crashes=4, delayed=3)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Scene:
+    """Up to twelve executions, any links, either way of cascading."""
+    slots = [Slot(-1, draw(st.sampled_from(["plain", "eager"])))]
+    for place in range(1, draw(st.integers(5, 12))):
+        parent = draw(st.integers(0, place - 1))
+        native = draw(st.booleans())
+        engine = slots[parent].engine if native else draw(st.sampled_from(["plain", "eager"]))
+        slots.append(Slot(parent, engine, native))
+    return Scene(tuple(slots), slow_down=draw(st.booleans()), items=draw(st.booleans()))
+
+
+class Trees(RuleBasedStateMachine):
+    """One tree, its engines, its bridge; after every step it must be able to come to rest with every rule kept."""
+
+    scene: Scene
+    world: World
+
+    @initialize(scene=trees())
+    def begin(self, scene: Scene) -> None:
+        """The root runs."""
+        self.scene, self.world = scene, new_world(scene, PLENTY)
+        passed.cache_clear()
+
+    def _take(self, kind: str, data: st.DataObject) -> None:
+        found = [(label, world) for label, world in moves(self.scene, self.world) if _kind(label) == kind]
+        if found:
+            label, self.world = data.draw(st.sampled_from(found), label="what")
+            del label
+
+    @rule(data=st.data())
+    def born(self, data: st.DataObject) -> None:
+        """A child is born."""
+        self._take("birth", data)
+
+    @rule(data=st.data())
+    def verb(self, data: st.DataObject) -> None:
+        """The user asks for something."""
+        self._take("verb", data)
+
+    @rule(data=st.data())
+    def bridge(self, data: st.DataObject) -> None:
+        """The bridge looks or sends, or dies."""
+        self._take("bridge", data)
+
+    @rule(data=st.data())
+    def engine(self, data: st.DataObject) -> None:
+        """Something ends, begins or arrives."""
+        self._take("engine", data)
+
+    @rule(data=st.data())
+    def outside(self, data: st.DataObject) -> None:
+        """Somebody else does something."""
+        self._take("outside", data)
+
+    @precondition(lambda self: self.world.steps or self.world.late)
+    @rule()
+    def settle(self) -> None:
+        """Time passes."""
+        for _ in range(500):
+            after = calm(self.scene, self.world)
+            if after is None:
+                return
+            self.world = after
+
+    @rule()
+    def end_a_leaf(self) -> None:
+        """A task ends."""
+        self.world = idle(self.world) or self.world
+
+    @invariant()
+    def comes_to_rest_with_every_rule_kept(self) -> None:
+        """P, R, C and S at every rest that follows."""
+        settle_down(self.scene, self.world, {})
+
+
+def _kind(label: str) -> str:
+    if label.endswith("is born"):
+        return "birth"
+    if label.split()[0] in ("pause", "resume", "cancel") and len(label.split()) == 2:
+        return "verb"
+    if label.startswith(("send", "a pass", "the bridge")):
+        return "bridge"
+    if label.endswith(("outside", "itself")):
+        return "outside"
+    return "engine"
+
+
+TestTrees = Trees.TestCase
+TestTrees.settings = settings(
+    max_examples=500, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
