@@ -29,7 +29,13 @@ def grown(count: int) -> Snapshot:
         native = place % 2 == 0
         ref = Ref("eager" if place % 3 else "plain", str(place))
         record = Record(
-            str(place), "t", ref, native=native, status=Status.RUNNING, seen=EngineState.RUNNING, key="" if native else "k"
+            str(place),
+            "t",
+            ref,
+            native=native,
+            status=Status.RUNNING,
+            seen=EngineState.RUNNING,
+            key="" if native else "k",
         )
         parent = (place - 1) // 4 if place else -1
         nodes.append(Node(record, parent, EngineState.RUNNING, "r", tasks=TASKS))

@@ -101,6 +101,8 @@ class Operator:
             except FlowbridgeError as error:
                 self._reject(operation, error)
                 raise
+            by = sorted({line.by for line in plan.lines if line.by})
+            operation = replace(operation, options={**operation.options, "by": by})
             snapshot, operation = self._begin(found, operation, effect, ask)
             progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout)
             return self._finished(operation, progress, plan)
@@ -211,7 +213,7 @@ class Operator:
         facts = self._sync.facts(snapshot)
         snapshot = settle(snapshot, facts).snapshot
         steps = _steps(snapshot, effect)
-        operation = replace(operation, steps=steps, options={**ask.options, "before": before})
+        operation = replace(operation, steps=steps, options={**operation.options, "before": before})
         old = {node.record.id: node.record for node in found.snapshot.nodes}
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:
@@ -265,7 +267,8 @@ class Operator:
         state = State.REJECTED if isinstance(error, CallerError) else State.FAILED
         with self._ledger.transaction():
             self._write_down(operation)
-            ended = self._ledger.operations.end(operation, state, error.message, time.time())
+            rule = {"rule": error.rule, "accept": error.accept} if isinstance(error, Rejected) else {}
+            ended = self._ledger.operations.end(operation, state, error.message, time.time(), **rule)
         self._hooks().tell("flowbridge_after_operation", operation=ended)
 
     def _end(self, operation: Operation, progress: Progress) -> Operation:

@@ -48,14 +48,16 @@ def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:
     for at in range(len(snapshot.nodes) - 1, place - 1, -1):
         below = [(child, built.pop(child)) for child in children[at] if child in built]
         built[at] = _node_view(snapshot.nodes[at], snapshot, below)
+    top = snapshot.nodes[place]
+    beside = snapshot.nodes[top.parent].tasks if top.parent >= 0 else ()
+    built[place]["parent_task"] = next((task.name for task in beside if task.id == top.record.parent_task), None)
     return built[place]
 
 
 def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     above = snapshot.nodes[node.parent] if node.parent >= 0 else None
     view = execution_view(node.record, above.record.id if above else None)
-    named = {task.id: task.name for task in above.tasks} if above else {}
-    view["parent_task"] = named.get(node.record.parent_task)
+    view["parent_task"] = None
     view["stale"] = not node.reachable
     view["unknown"] = list(node.unknown)
     by_task: dict[str, list[tuple[int, dict[str, Any]]]] = {}
@@ -70,6 +72,8 @@ def _task_view(
     task: TaskLook, below: list[tuple[int, dict[str, Any]]], snapshot: Snapshot, node: Node
 ) -> dict[str, Any]:
     statuses = [snapshot.nodes[child].record.status for child, _ in below]
+    for _, view in below:
+        view["parent_task"] = task.name
     return {
         "id": task.id,
         "name": task.name,

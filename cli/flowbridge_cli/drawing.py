@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from flowbridge_cli.output import styled
+from flowbridge_cli.output import clean, short_id, styled
 
 _MARKS = {
     "succeeded": "+",
@@ -19,54 +22,86 @@ _MARKS = {
     "canceling": "x",
 }
 
+#: Of a status that is left by itself: its time goes on.
+_GOING = frozenset({"requested", "running", "pausing", "resuming", "canceling"})
 
-def tree_lines(view: Mapping[str, Any], *, now: float | None = None) -> list[str]:
-    """An execution with its tasks and children, each a line, deeper ones further in. `now` adds how long it took."""
+_Entry = tuple[int, str, Mapping[str, Any] | None]
+
+
+def tree_lines(view: Mapping[str, Any]) -> list[str]:
+    """An execution with its tasks and children, each a line, deeper ones further in."""
     lines: list[str] = []
-    stack: list[tuple[int, str, Mapping[str, Any]]] = [(0, "", view)]
+    stack: list[_Entry] = [(0, "", view)]
     while stack:
-        depth, label, execution = stack.pop()
-        lines.append("  " * depth + _execution(execution, label, now))
-        stack += reversed(_below(execution, depth, lines))
+        depth, text, execution = stack.pop()
+        if execution is None:
+            lines.append("  " * depth + text)
+            continue
+        lines.append("  " * depth + _execution(execution, text))
+        stack += reversed(_below(execution, depth + 1))
     return lines
 
 
-def _below(execution: Mapping[str, Any], depth: int, lines: list[str]) -> list[tuple[int, str, Mapping[str, Any]]]:
-    """Writes the tasks that have no children; gives the children of the others, to be drawn after them."""
-    found = []
+def _below(execution: Mapping[str, Any], depth: int) -> list[_Entry]:
+    """The lines of an execution's tasks, and after each the children that it started."""
+    found: list[_Entry] = []
     for task in execution["tasks"]:
-        if not task["children"]:
-            lines.append("  " * (depth + 1) + _task(task))
+        found.append((depth, _task(task), None))
         for child in task["children"]:
-            item = "" if child["item"] is None else f"[{child['item']}]"
-            found.append((depth + 1, f"{task['name']}{item}: ", child))
+            item = "" if child["item"] is None else f"[{child['item']}] "
+            found.append((depth + 1, item, child))
     return found
 
 
-def _execution(view: Mapping[str, Any], label: str, now: float | None) -> str:
-    parts = [f"{label}{view['workflow'] or '-'}", styled(view["status"]), view["backend"], view["id"]]
-    if view["held"] and view["held_by"]:
-        parts.append(f"held by {view['held_by']}")
-    for word in ("gone",):
-        parts += [word] if view[word] else []
-    if not view.get("reachable", True):
+def _execution(view: Mapping[str, Any], label: str) -> str:
+    parts = [f"{label}{clean(view['workflow']) or '-'}", styled(view["status"]), short_id(view["id"]), view["backend"]]
+    parts.append(duration(view))
+    if view["held"]:
+        parts.append(f"held by {view['held_by']}" if view["held_by"] else "held")
+    if view["gone"]:
+        parts.append("gone from its engine")
+    if view["stale"]:
         parts.append("as last seen")
     if view["error"]:
         parts.append(_short(view["error"]))
-    if now is not None:
-        parts.append(f"{now - view['created']:.0f} s")
     return "  ".join(parts)
 
 
 def _task(task: Mapping[str, Any]) -> str:
-    parts = [f"{_MARKS.get(task['status'], '?')} {task['name']}", styled(task["status"])]
-    if task["items"] is not None:
-        parts.append(f"{task['items']} items")
-    if task["error"]:
+    parts = [f"{_MARKS.get(task['status'], '?')} {clean(task['name'])}", styled(task["status"])]
+    if task["item_count"] is not None:
+        parts.append(_items(task))
+    if task["running"]:
+        parts.append(f"({clean(', '.join(task['running']))})")
+    if task["error"] and not task["children"]:
         parts.append(_short(task["error"]))
     return "  ".join(parts)
 
 
+def _items(task: Mapping[str, Any]) -> str:
+    """How far a with-items task is, as far as its children tell."""
+    latest = {child["item"]: child["status"] for child in task["children"]}
+    counts = ", ".join(f"{count} {status}" for status, count in Counter(latest.values()).items())
+    return f"{task['item_count']} items" + (f" ({counts})" if counts else "")
+
+
+def duration(view: Mapping[str, Any]) -> str:
+    """How long an execution ran: until now, or until its status last changed."""
+    if not view["created_at"]:
+        return "-"
+    begin = datetime.fromisoformat(view["created_at"]).timestamp()
+    going = view["status"] in _GOING and not view["stale"]
+    end = time.time() if going else datetime.fromisoformat(view["updated_at"]).timestamp()
+    return span(max(0.0, end - begin))
+
+
+def span(seconds: float) -> str:
+    """A time span in words: 4 s, 12 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = clean(" ".join(text.split()))
     return line if len(line) <= 100 else line[:97] + "..."

@@ -52,12 +52,26 @@ def selection(function: _Function) -> _Function:
     return function
 
 
-def verb(function: _Function) -> _Function:
-    """What every verb takes."""
+def verb(*, wait: bool, until: str) -> Callable[[_Function], _Function]:
+    """What every verb takes. `wait` is whether it waits where nothing is said, `until` says for what."""
+
+    def decorate(function: _Function) -> _Function:
+        return _verb(function, wait=wait, until=until)
+
+    return decorate
+
+
+def _verb(function: _Function, *, wait: bool, until: str) -> _Function:
     for option in (
         click.option("--accept", multiple=True, metavar="RULE", help="Go ahead although the engine breaks this rule."),
-        click.option("--timeout", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to wait."),
-        click.option("--wait/--no-wait", default=False, help="Wait until the tree has settled."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0),
+            metavar="SECONDS",
+            help="How long to wait: for the engines to show the outcome (30 where nothing is said), and with --wait for "
+            "the end (no limit where nothing is said).",
+        ),
+        click.option("--wait/--no-wait", default=wait, show_default=True, help=f"Wait until {until}."),
         click.option("--reason", default="", help="Why; kept in the history."),
         click.option("--already-ok", is_flag=True, help="Asking for what is already so is no failure."),
         click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
@@ -101,18 +115,29 @@ def pairs(values: Sequence[str]) -> dict[str, Any]:
 
 
 class ManyValues(click.Command):
-    """A command whose options in `many` take all the words up to the next option: `--tasks a b c`."""
+    """A command whose options in `many` take all the words up to the next option: `--tasks a b c`.
+
+    One that is given no word at all is refused: a list that came out empty must not turn into a re-run of everything.
+    """
 
     many: frozenset[str] = frozenset({"--tasks", "--no-reset"})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._spread(ctx, args))
+
+    def _spread(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
         current = ""
-        for word in args:
-            if word.startswith("-"):
-                name = word.partition("=")[0]
-                current = name if name in self.many and "=" not in word else ""
-                spread += [] if current else [word]
+        for word, following in zip(args, [*args[1:], "-"], strict=True):
+            name, equals, value = word.partition("=")
+            if name in self.many:
+                current = name
+                if not (value if equals else not following.startswith("-")):
+                    raise click.UsageError(f"{name} needs at least one task name after it", ctx)
+                spread += [name, value] if equals else []
+            elif word.startswith("-"):
+                current = ""
+                spread.append(word)
             else:
                 spread += [current, word] if current else [word]
-        return super().parse_args(ctx, spread)
+        return spread

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -24,9 +24,23 @@ _COLOURS = {
 }
 
 
+#: How much of an id a tree shows: a prefix is enough to name an execution.
+_SHORT_ID = 13
+
+
 def print_json(data: Any) -> None:
-    """One JSON document, whole lines, never wrapped."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    """One JSON document, in ASCII, so that it is whole on any terminal, pipe and locale; never wrapped."""
+    click.echo(json.dumps(data, indent=2, default=str))
+
+
+def clean(text: str) -> str:
+    """A text without the control characters that would reach the terminal."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
+
+
+def short_id(id: str) -> str:
+    """The beginning of an id."""
+    return id[:_SHORT_ID]
 
 
 def emit(data: Any, output: str, *, columns: Sequence[str] = ()) -> None:
@@ -68,13 +82,13 @@ def cell(value: Any, name: str) -> str:
     """One value as text."""
     if value is None:
         return "-"
-    if name in ("created", "looked", "at") and isinstance(value, int | float):
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else "-"
+    if name.endswith("at") and isinstance(value, str):
+        return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        return clean(", ".join(value))
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 def styled(text: str) -> str:

@@ -139,7 +139,10 @@ def test_O3_a_bridge_that_dies_after_a_start_finds_the_child_and_does_not_start_
     scene = Scene((Slot(-1, "plain"), Slot(0, "plain", native=False)))
     world = new_world(scene, Left())._replace(
         execs=(Exec(EngineState.RUNNING), Exec(EngineState.REQUESTED, busy=True, link=Link.WAITING)),
-        kept=(Kept(Want.RUN, Status.RUNNING, EngineState.RUNNING), Kept(Want.RUN, Status.REQUESTED, EngineState.ABSENT)),
+        kept=(
+            Kept(Want.RUN, Status.RUNNING, EngineState.RUNNING),
+            Kept(Want.RUN, Status.REQUESTED, EngineState.ABSENT),
+        ),
     )
     found = passed(scene, world.execs, world.kept)
     assert Action.START not in {action for action, _ in found.steps}

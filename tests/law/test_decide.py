@@ -172,9 +172,7 @@ BUSY = task("work", TaskStatus.RUNNING, active=True)
         (Status.CANCELED, (DELAYED,), []),
     ],
 )
-def test_P5_O8_what_an_engine_may_still_do_is_named(
-    status: Status, tasks: tuple[Any, ...], said: list[str]
-) -> None:
+def test_P5_O8_what_an_engine_may_still_do_is_named(status: Status, tasks: tuple[Any, ...], said: list[str]) -> None:
     found = warnings(tree(execution("a", status, engine="eager", tasks=tasks)), FACTS)
     assert len(found) == len(said)
     assert all(part in text and "eager:ea" in text for part, text in zip(said, found, strict=True))

@@ -51,7 +51,12 @@ def _verbs(snapshot: Snapshot) -> Iterator[Record]:
     """The record after each verb, on it or on another execution of its tree (P2, R2, C3)."""
     node = snapshot.nodes[0]
     over = node.record.status in TERMINAL or node.record.gone
-    for before, after in ((Want.RUN, Want.HOLD), (Want.HOLD, Want.RUN), (Want.RUN, Want.CANCEL), (Want.HOLD, Want.CANCEL)):
+    for before, after in (
+        (Want.RUN, Want.HOLD),
+        (Want.HOLD, Want.RUN),
+        (Want.RUN, Want.CANCEL),
+        (Want.HOLD, Want.CANCEL),
+    ):
         if node.record.want is before and not over:
             yield settle(apply(snapshot, Effect(wants={0: after}), ""), FACTS).snapshot.nodes[0].record
 
@@ -297,9 +302,7 @@ def test_C5_a_parent_that_ends_canceled_because_of_a_child_does_not_take_the_oth
 
 def test_C5_a_child_canceled_outside_beside_one_that_the_engine_would_have_canceled_too() -> None:
     parent = execution("a", Status.RUNNING, engine="eager", state=EngineState.CANCELED, seen=EngineState.RUNNING)
-    canceled = execution(
-        "b", Status.RUNNING, 0, engine="eager", state=EngineState.CANCELED, seen=EngineState.RUNNING
-    )
+    canceled = execution("b", Status.RUNNING, 0, engine="eager", state=EngineState.CANCELED, seen=EngineState.RUNNING)
     other = execution("c", Status.RUNNING, 0, engine="eager")
     assert wants(settle(tree(parent, canceled, other), FACTS).snapshot) == [Want.RUN, Want.CANCEL, Want.RUN]
 

@@ -174,7 +174,8 @@ def test_X5_where_a_re_run_left_several_children_of_one_item_the_latest_is_meant
     assert chosen(snapshot, "t1[0].s") == [(4, "s")]
     assert sorted(chosen(snapshot, "t1.s")) == [(3, "s"), (4, "s")]
     plain = tree(
-        errored("root", -1, task("t")), errored("old", 0, task("s"), parent_task="t"),
+        errored("root", -1, task("t")),
+        errored("old", 0, task("s"), parent_task="t"),
         execution("new", Status.SUCCEEDED, 0, parent_task="t", tasks=(task("s", OK),)),
     )
     assert "execution new is succeeded" in rejected(plain, "t.s").message
@@ -289,9 +290,7 @@ def test_X8_by_the_childs_own_id_it_means_the_same_as_by_the_dotted_name() -> No
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.ERRORED}))
 def test_X8_rejected_where_an_ancestor_is_not_errored(status: Status) -> None:
-    snapshot = tree(
-        execution("root", status), errored("m", 0, task("t"), parent_task="a"), errored("c", 1, task("s"))
-    )
+    snapshot = tree(execution("root", status), errored("m", 0, task("t"), parent_task="a"), errored("c", 1, task("s")))
     error = rejected(snapshot, "s", place=2)
     assert (error.rule, error.reason) == ("X8", "ancestor_not_errored")
     assert f"execution root above it is {status}" in error.message

@@ -182,7 +182,8 @@ def test_R1_not_while_an_ancestor_is_pausing_on_an_engine_that_would_pause_it_ag
 
 def test_R1_an_ancestor_across_a_link_does_not_count() -> None:
     snapshot = tree(
-        execution("root", Status.PAUSING, engine="eager"), execution("c", Status.PAUSED, 0, engine="eager", native=False)
+        execution("root", Status.PAUSING, engine="eager"),
+        execution("c", Status.PAUSED, 0, engine="eager", native=False),
     )
     assert check("resume", snapshot, 1).wants == {1: Want.RUN}
 

@@ -31,7 +31,7 @@ def _task(shape: Shape, flow: Flow, step: Step, gate: str, *, link: bool) -> dic
     after = [other.name for other in flow.steps if step.name in other.after]
     handlers = [other.name for other in flow.steps if other.on_error_of == step.name]
     if after:
-        body |= {"on-success": after, "on-skip": after}
+        body |= {"on-success": after, "on-skip": list(after)}
     if handlers:
         body["on-error"] = handlers
     if step.join:

@@ -389,8 +389,7 @@ def _canceled_outside(scene: Scene, world: World, slot: int) -> World:
     engines.cancel(slot)
     # Where a child of it was canceled before, nobody can tell this from C5.
     vague = world.vague or any(
-        (scene.slots[child].parent in scene.below(slot)
-        and world.owed[child] is Want.CANCEL)
+        (scene.slots[child].parent in scene.below(slot) and world.owed[child] is Want.CANCEL)
         or world.execs[child].state is _E.CANCELED
         for child in scene.below(slot)
     )

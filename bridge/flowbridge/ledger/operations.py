@@ -80,13 +80,19 @@ class Operations:
         """Every tree that has an unfinished operation."""
         return [row[0] for row in self._db.all("SELECT DISTINCT tree FROM operations WHERE state = 'open'")]
 
-    def end(self, operation: Operation, state: State, outcome: str, at: float) -> Operation:
-        """Close an operation and say so in the history."""
+    def end(self, operation: Operation, state: State, outcome: str, at: float, **detail: Any) -> Operation:
+        """Close an operation and say so in the history, with whatever else is to be known."""
         ended = replace(operation, state=state, outcome=outcome)
         with self._db.transaction():
             self.put(ended)
             self.note(
-                ended.tree, ended.target, "outcome", ended.actor, at, {"state": state, "outcome": outcome}, ended.id
+                ended.tree,
+                ended.target,
+                "outcome",
+                ended.actor,
+                at,
+                {"state": state, "outcome": outcome, **detail},
+                ended.id,
             )
         return ended
 

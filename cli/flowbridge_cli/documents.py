@@ -1,0 +1,87 @@
+"""Executions as the documents that `-o json` prints: the core's views, with times, inputs and results beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flowbridge.bridge import Bridge
+from flowbridge.errors import Unavailable
+from flowbridge.looks import Look
+from flowbridge.model import ExecutionRead, ItemRead, TaskRead
+from flowbridge.views import moment, tree_view
+
+Document = dict[str, Any]
+
+
+def tree_document(bridge: Bridge, look: Look) -> Document:
+    """An execution with its tasks and everything below it; nothing is read of inputs and results."""
+    document = tree_view(look.snapshot, look.place)
+    _date(bridge, document)
+    document["unfinished"] = [f"{operation.verb} by {operation.actor}" for operation in look.open]
+    return document
+
+
+def full_document(bridge: Bridge, look: Look, *, deep: bool = False) -> Document:
+    """The same, with input, output and results of the execution; `deep` also of everything below it.
+
+    Where the engine does not answer, these are None.
+    """
+    document = tree_document(bridge, look)
+    for execution in executions(document) if deep else (document,):
+        _fill(execution, _read(bridge, execution))
+    return document
+
+
+def superseded(bridge: Bridge, id: str) -> Document | None:
+    """A superseded record's tree as it stood when it was re-run (X2); None where the record is the current one."""
+    if ":" in id:
+        return None
+    record = bridge.find(id)
+    document = bridge.ledger.executions.frozen(record.id) if record.superseded_by else None
+    if document is not None:
+        document |= {"superseded_by": record.superseded_by, "possible": []}
+        _date(bridge, document)
+    return document
+
+
+def executions(document: Document) -> Iterator[Document]:
+    """An execution's document and those of everything below it, parents first."""
+    waiting = [document]
+    while waiting:
+        execution = waiting.pop()
+        yield execution
+        waiting += [child for task in execution["tasks"] for child in task["children"]]
+
+
+def _date(bridge: Bridge, document: Document) -> None:
+    """`updated_at`: when the status last changed, as far as it was seen."""
+    changed = {entry.execution: entry.at for entry in bridge.history(document["id"]) if "new" in entry.doc}
+    for execution in executions(document):
+        seen = changed.get(execution["id"])
+        execution["updated_at"] = moment(seen) if seen else execution["created_at"]
+
+
+def _read(bridge: Bridge, execution: Document) -> ExecutionRead | None:
+    if execution["stale"] or execution["gone"] or not execution["engine_state"]:
+        return None
+    try:
+        return bridge.read(execution["id"])
+    except Unavailable:
+        return None
+
+
+def _fill(execution: Document, read: ExecutionRead | None) -> None:
+    execution["input"] = dict(read.input) if read else None
+    execution["output"] = read.output if read else None
+    results: Mapping[str, TaskRead] = {task.id: task for task in read.tasks} if read else {}
+    for task in execution["tasks"]:
+        found = results.get(task["id"])
+        task["result"] = found.result if found else None
+        task["published"] = dict(found.published) if found else None
+        if task["item_count"] is not None:
+            task["items"] = [_item(item) for item in found.items] if found and found.items is not None else None
+
+
+def _item(item: ItemRead) -> Document:
+    return {"index": item.index, "status": str(item.status), "result": item.result}

@@ -1,0 +1,42 @@
+"""A real Mistral against the law, through the bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.config import Config
+from flowbridge.conformance import Harness, Shape
+from flowbridge.conformance.shapes import ALL
+from flowbridge.conformance.suite import *  # noqa: F403
+from flowbridge_mistral.backend import MistralBackend
+from support.v2yaml import LINK, workbook
+
+pytestmark = pytest.mark.live
+
+
+class MistralHarness(Harness):
+    """Shapes are deployed once, as workbooks; a gate is an ad-hoc action that waits to be told."""
+
+    patience = 60.0
+
+    def deploy(self) -> None:
+        """Make every shape known to the server."""
+        for shape in ALL:
+            self.backend.deploy(Definition(workbook(shape, "flowbridge_link", LINK), shape.name))
+
+    def definition(self, shape: Shape) -> str:
+        return f"kit_{shape.name}.{shape.flows[0].name}"
+
+
+@pytest.fixture(scope="module")
+def harness(mistral_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MistralHarness]:
+    backend = MistralBackend("mistral", {"url": mistral_url})
+    config = Config(ledger=tmp_path_factory.mktemp("ledger") / "ledger.db", actor="me")
+    with Bridge(config, backends=[backend], durable=False) as bridge:
+        harness = MistralHarness(bridge, "mistral")
+        harness.deploy()
+        yield harness
