@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import collections.abc  # yaql expects it to be loaded
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import yaql
 from yaql.language import factory
 from yaql.language.exceptions import YaqlException
-from yaql.language.utils import FrozenDict, convert_input_data
+from yaql.language.utils import convert_input_data
 
 from flowbridge_memory.evaluation import ExpressionError, Scope
 from flowbridge_memory.usual import FUNCTIONS
 
+_CALLED = re.compile(r"(\w+)\(")
 _OPTIONS = {
     "yaql.limitIterators": 100_000,
     "yaql.memoryQuota": 100_000_000,
     "yaql.convertTuplesToLists": True,
     "yaql.convertSetsToLists": True,
     "yaql.iterableDicts": False,
-    "yaql.convertOutputData": True,
+    "yaql.convertOutputData": False,  # done here, once
+    "yaql.convertInputData": False,  # done here, variable by variable
 }
 
 
@@ -32,17 +35,39 @@ def prepare(text: str) -> Callable[[Scope], Any]:
     except YaqlException as error:
         raise ExpressionError(f"<% {text} %> cannot be read: {_line(error)}") from error
 
+    called = frozenset(_CALLED.findall(text))
+
     def evaluate(scope: Scope) -> Any:
         context = _root().create_child_context()
-        for name, function in scope.functions.items():
-            context.register_function(function, name=name)
+        for name in called & scope.functions.keys():
+            context.register_function(scope.functions[name], name=name)
         try:
-            return _plain(parsed.evaluate(data=convert_input_data(scope.variables), context=context))
+            return _plain(parsed.evaluate(data=_data(scope.variables), context=context))
         except Exception as error:
             # Functions of the language raise whatever their values make them raise.
             raise ExpressionError(f"<% {text} %> failed: {_line(error)}") from error
 
     return evaluate
+
+
+class _Variables(Mapping[str, Any]):
+    """Variables as YAQL wants its data, each converted only when it is read."""
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self._variables = variables
+
+    def __getitem__(self, name: str) -> Any:
+        return convert_input_data(self._variables[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+
+def _data(variables: Any) -> Any:
+    return _Variables(variables) if isinstance(variables, Mapping) else convert_input_data(variables)
 
 
 @lru_cache(maxsize=1)
@@ -59,9 +84,11 @@ def _root() -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, FrozenDict | Mapping):
+    if isinstance(value, str | bytes):
+        return value
+    if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | collections.abc.Iterator):
+    if isinstance(value, collections.abc.Iterable):
         return [_plain(item) for item in value]
     return value
 
