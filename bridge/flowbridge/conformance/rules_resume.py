@@ -82,6 +82,7 @@ def test_R4_where_the_engine_would_resume_the_parent_too_it_is_refused(lab: Lab)
     _paused(lab, id, child)
     if lab.facts.resume_up is ResumeUp.NEVER:
         lab.bridge.resume(child)
+        lab.release(child, "d")
         lab.reaches(child, Status.SUCCEEDED)
         assert lab.status(id) is Status.PAUSED
         return
@@ -99,6 +100,7 @@ def test_R4_accepted_it_goes_up_and_the_hold_above_is_lifted(lab: Lab) -> None:
     child = lab.child(id, "one").id
     _paused(lab, id, child)
     lab.bridge.resume(child, accept=["R4"])
+    lab.release(child, "d")
     lab.release(id, "next")
     lab.reaches(id, Status.SUCCEEDED)
 

@@ -69,7 +69,11 @@ TWINS = _shape(
 )
 
 #: One sub-workflow alone under its parent.
-ONLY = _shape("only", Flow("main", (Step("one", "leaf"), Step("next", after=("one",)))), Flow("leaf", (Step("c"),)))
+ONLY = _shape(
+    "only",
+    Flow("main", (Step("one", "leaf"), Step("next", after=("one",)))),
+    Flow("leaf", (Step("c"), Step("d", after=("c",)))),
+)
 
 ITEMS = _shape("items", Flow("main", (Step("t", items=3), Step("next", after=("t",)))))
 

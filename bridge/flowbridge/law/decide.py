@@ -150,7 +150,7 @@ def _wanted(node: Node, parent: Node | None) -> Action:
 
 
 def _to_report(node: Node, parent: Node) -> bool:
-    """An ended child is reported, to a held parent after its resume, to a canceled one once it can start no task (C2)."""
+    """An ended child is reported, to a held parent after its resume, to a canceled one once it is (C2)."""
     if node.record.status not in TERMINAL or not parent.reachable or parent.record.gone:
         return False
     going_on = parent.state is EngineState.RUNNING and parent.record.want is Want.RUN
