@@ -36,7 +36,7 @@ def lab(harness: Harness, request: pytest.FixtureRequest) -> Iterator[Lab]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Note how each rule's test ended."""
-    report: pytest.TestReport = yield  # type: ignore[assignment, misc]  # what pluggy sends into a wrapper
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # what pluggy sends into a wrapper
     rule = _RULE.match(item.name)
     harness = getattr(item, "funcargs", {}).get("harness")
     if rule and harness is not None and (report.when == "call" or report.skipped or report.failed):
