@@ -62,7 +62,7 @@ class Carrier:
                 time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
                 wait = min(wait * 2, _LONGEST_WAIT)
             progress.found = self._sync.look(operation.tree)
-            self._sync.write(progress.found, operation.actor)
+            self._sync.write(progress.found, operation.actor, reopening=bool(operation.steps))
         self._conclude(operation, progress)
         return progress
 

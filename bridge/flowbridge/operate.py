@@ -258,7 +258,7 @@ class Operator:
             if ask.verb is Verb.CANCEL and operation.verb in (Verb.PAUSE, Verb.RESUME, Verb.CANCEL):
                 continue
             found = self._sync.look(tree)
-            self._sync.write(found)
+            self._sync.write(found, reopening=bool(operation.steps))
             progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout)
             ended.append(self._end(operation, progress))
         return ended

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from flowbridge.backend import Capabilities
@@ -58,22 +58,25 @@ class Sync:
         snapshot = self._join(records, looks, silent, at)
         return Pass(settle(snapshot, self.facts(snapshot)), silent, at)
 
-    def write(self, found: Pass, actor: str = ENGINE) -> None:
-        """Write a pass down: records, the tasks last seen, and what happened, in one transaction."""
+    def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False) -> None:
+        """Write a pass down: records, the tasks last seen, and what happened, in one transaction.
+
+        `reopening` tells that it is `actor` who re-opens executions that had ended, not somebody outside.
+        """
         known = {record.id: record for record in self._ledger.executions.tree(_tree(found.snapshot))}
         nodes = found.snapshot.nodes
         changed = [node.record for node in nodes if known.get(node.record.id) != node.record]
         with self._ledger.transaction():
             self._ledger.executions.put(changed)
             self._ledger.executions.put_looks(node for node in nodes if node.reachable and not node.record.gone)
-            self._note(found, actor)
+            self._note(found, actor, ours={Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS})
 
-    def _note(self, found: Pass, actor: str) -> None:
+    def _note(self, found: Pass, actor: str, ours: Set[Kind]) -> None:
         if not found.settled.events:
             return
         tree = _tree(found.snapshot)
         self._ledger.operations.note_many(
-            (found.at, tree, event.record, "", _author(event, actor), str(event.kind), _event_doc(event))
+            (found.at, tree, event.record, "", *_author(event, actor, ours), _event_doc(event))
             for event in found.settled.events
         )
 
@@ -189,8 +192,9 @@ def _tree(snapshot: Snapshot) -> str:
     return snapshot.nodes[0].record.tree
 
 
-def _author(event: Event, actor: str) -> str:
-    return actor if event.kind is Kind.STATUS else ENGINE
+def _author(event: Event, actor: str, ours: Set[Kind]) -> tuple[str, str]:
+    """Who made something happen, and what to call it."""
+    return (actor, str(Kind.STATUS)) if event.kind in ours else (ENGINE, str(event.kind))
 
 
 def _event_doc(event: Event) -> str:
