@@ -145,7 +145,9 @@ class Carrier:
         before: Mapping[str, str] = operation.options.get("before", {})
         nodes = [node for node in progress.found.snapshot.nodes if node.record.id in progress.refused]
         self._ledger.executions.put(
-            replace(node.record, want=Want(before[node.record.id])) for node in nodes if node.record.id in before
+            replace(node.record, want=Want(before[node.record.id]), resumed_at=None)
+            for node in nodes
+            if node.record.id in before
         )
 
 

@@ -139,12 +139,12 @@ class _Pulse:
 
     def beat(self) -> bool:
         """Renew when it is time. False where the lease was lost: then another process drives the run."""
-        self._stamp = self._database.stamp()
-        now = time.monotonic()
-        if now < self._next:
-            return True
-        self._next = now + TTL_SECONDS / 3
-        return self._leases.renew(self._lease)
+        stamp, now = self._database.stamp(), time.monotonic()
+        if now >= self._next:
+            self._stamp, self._next = stamp, now + TTL_SECONDS / 3
+            return self._leases.renew(self._lease)
+        changed, self._stamp = stamp != self._stamp, stamp
+        return not changed or self._leases.ours(self._lease)
 
     def due(self) -> bool:
         """Whether the loop should come back: another process wrote, or the lease wants renewing."""

@@ -83,7 +83,7 @@ class Sync:
     def _observe(self, records: Iterable[Record]) -> tuple[dict[Ref, ExecutionLook], dict[str, str]]:
         wanted: dict[str, list[str]] = {}
         for record in records:
-            if (record.parent is None or not record.native) and record.seen is not EngineState.ABSENT:
+            if record.parent is None or not record.native:
                 wanted.setdefault(record.ref.backend, []).append(record.ref.id)
         looks: dict[Ref, ExecutionLook] = {}
         silent: dict[str, str] = {}

@@ -11,14 +11,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from flowbridge.law.decide import Action
 from flowbridge.model import EngineState, Status, Want
-from support.world import Broken, Exec, Kept, Left, Link, Resumed, Scene, Slot, World, calm, new_world, passed
+from support.world import calm, new_world, passed
+from support.world_engines import Broken, Exec, Kept, Left, Link, Resumed, Scene, Slot, World
 from support.world_rules import check_quiet, explore
 
 FULL = os.environ.get("FLOWBRIDGE_BRUTE") == "full"
 
-SHAPES = {
+SHAPES: dict[int, list[tuple[int, ...]]] = {
     2: [(-1, 0)],
     3: [(-1, 0, 0), (-1, 0, 1)],
     4: [(-1, 0, 0, 0), (-1, 0, 0, 1), (-1, 0, 1, 1), (-1, 0, 1, 2)],
@@ -54,6 +56,7 @@ def _cases() -> Iterator[tuple[Scene, Left]]:
 def _some() -> Iterator[tuple[Scene, Left]]:
     """What is dear and most likely to break: three and four executions where the eager engine cascades."""
     eager, linked = Slot(0, "eager"), Slot(0, "plain", native=False)
+    yield Scene((Slot(-1, "eager"), eager)), Left(2, 1, 1, 1)
     yield Scene((Slot(-1, "eager"), eager, eager)), Left(1, 1)
     yield Scene((Slot(-1, "eager"), eager, linked), slow_down=True), Left(1, 0, 1)
     yield Scene((Slot(-1, "eager"), eager, Slot(1, "eager")), slow_down=True, items=True), Left(1, 0, 0, 1)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+
 from flowbridge.law.decide import Action, Plan, decide, warnings
 from flowbridge.law.fold import settle
-from flowbridge.model import EngineState, Node, Snapshot, Status, TaskStatus, Want, WaitingChild
+from flowbridge.model import EngineState, Node, Snapshot, Status, TaskStatus, WaitingChild, Want
 from support.snapshots import FACTS, execution, task, tree
 
 
@@ -122,7 +123,7 @@ def _linked(parent: Status, child: Status, *, waits: bool = True, **changes: Any
 
 
 def test_P6_a_waiting_child_is_started_only_when_it_is_wanted_to_run() -> None:
-    absent = {"state": EngineState.ABSENT, "seen": EngineState.ABSENT}
+    absent: dict[str, Any] = {"state": EngineState.ABSENT, "seen": EngineState.ABSENT}
     assert _linked(Status.RUNNING, Status.REQUESTED, want=Want.RUN, **absent) == [("start", "b")]
     assert _linked(Status.PAUSED, Status.PAUSED, want=Want.HOLD, **absent) == []
     assert _linked(Status.CANCELED, Status.CANCELED, want=Want.CANCEL, **absent) == [("report", "b")]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import pytest
+
 from flowbridge.law.fold import Kind, birth_want, settle
 from flowbridge.law.tables import ACTIVE, ENDED, TERMINAL, TRANSITIONS
 from flowbridge.law.verbs import Effect, apply, check_cancel, check_pause, check_resume
@@ -18,7 +20,7 @@ RESUMED = (None, "r1", "r0")
 
 
 def _seen(
-    want: Want, state: EngineState, last: Status, *, busy: bool, seen: EngineState | None = None, **changes: object
+    want: Want, state: EngineState, last: Status, *, busy: bool, seen: EngineState | None = None, **changes: Any
 ) -> Node:
     tasks = (task("leaf", TaskStatus.RUNNING, active=busy),)
     changes = {"want": want, "state": state, "seen": seen or state, "tasks": tasks, **changes}

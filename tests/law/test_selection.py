@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+
 from flowbridge.errors import Rejected, Unsupported
 from flowbridge.law.selection import (
     Chosen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from flowbridge.law.tables import (
     ACTIVE,
     ALLOWED,
@@ -23,7 +24,7 @@ def test_S1_active_and_terminal_are_what_the_law_lists() -> None:
     assert {"requested", "running", "pausing", "resuming", "canceling"} == ACTIVE
     assert {"canceled", "succeeded", "errored"} == TERMINAL
     assert set(Status) - ACTIVE - TERMINAL == {"paused", "abandoned"}
-    assert TASK_ACTIVE == {"running", "pausing", "canceling"}
+    assert {"running", "pausing", "canceling"} == TASK_ACTIVE
 
 
 def test_S1_a_terminal_status_is_what_an_ended_engine_shows() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
+
 from flowbridge.capabilities import Capabilities, Cascade, ResumeUp
 from flowbridge.errors import Rejected
 from flowbridge.law.fold import settle
@@ -274,20 +276,18 @@ def test_O10_a_repeated_verb_is_rejected_or_asks_for_nothing_new(verb: str) -> N
     before = Status.PAUSED if verb == "resume" else Status.RUNNING
     snapshot = tree(execution("a", before), execution("b", before, 0))
     once = settle(apply(snapshot, check(verb, snapshot), "me"), FACTS).snapshot
-    try:
+    if verb == "cancel":
         assert check(verb, once).wants == {}
-    except Rejected as error:
-        assert error.reason == "already"
+    else:
+        assert rejection(verb, once).reason == "already"
 
 
 @pytest.mark.parametrize(("verb", "status"), list(itertools.product(VERBS, Status)))
 def test_O2_a_check_changes_nothing(verb: str, status: Status) -> None:
     snapshot = tree(execution("a", status), execution("b", status, 0))
     same = tree(execution("a", status), execution("b", status, 0))
-    try:
+    with contextlib.suppress(Rejected):
         check(verb, snapshot)
-    except Rejected:
-        pass
     assert snapshot == same
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from flowbridge.law.tables import ENDED, TERMINAL
 from flowbridge.model import EngineState, Node, Status, Want
-from support.world import Broken, Left, Passed, Scene, World, calm, idle, moves, new_world, passed
+from support.world import Passed, calm, idle, moves, new_world, passed
+from support.world_engines import Broken, Left, Scene, World
 
 _UNSETTLED = {Status.REQUESTED, Status.PAUSING, Status.RESUMING, Status.CANCELING}
 _LONGEST_CALM = 200
@@ -25,6 +26,7 @@ def explore(scene: Scene, left: Left) -> Explored:
     first = new_world(scene, left)
     came: dict[World, tuple[World, str] | None] = {first: None}
     queue = deque([first])
+    world = first
     settled: dict[World, bool] = {}
     try:
         while queue:
@@ -88,7 +90,8 @@ def _active(world: World, found: Passed) -> list[bool]:
     nodes = found.snapshot.nodes
     active = [world.execs[slot].busy for slot in found.slots]
     for place in range(len(nodes) - 1, 0, -1):
-        node, parent = nodes[place], nodes[node_parent] if (node_parent := nodes[place].parent) >= 0 else nodes[0]
+        node = nodes[place]
+        parent = nodes[node.parent]
         alone = parent.record.want is Want.HOLD and node.record.want is Want.RUN
         held_idle = node.record.want is Want.HOLD and not active[place]
         over = node.state in ENDED and not active[place]

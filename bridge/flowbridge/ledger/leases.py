@@ -67,6 +67,10 @@ class Leases:
         )
         return changed == 1
 
+    def ours(self, lease: Lease) -> bool:
+        """Whether a lease is still held by whoever took it. Writes nothing."""
+        return self._db.one("SELECT 1 FROM leases WHERE name = ? AND token = ?", (lease.name, lease.token)) is not None
+
     def hand_over(self, lease: Lease, pid: int, holder: str) -> bool:
         """Make a process of this host the holder. False where the lease was lost."""
         changed = self._db.run(

@@ -1,0 +1,62 @@
+"""A process that forks the processes that are to die: `python server.py PARENT-PID`, one JSON line for each.
+
+It imports everything once; each child then costs a fork. A child's local runs are handed to the parent, which drives
+them in threads as a runner would.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from crash.points import doomed, in_child
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
+from flowbridge.config import Config
+from flowbridge.ledger.database import Database
+from flowbridge.ledger.leases import Lease, Leases
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import Ref, Verb
+from flowbridge_memory.backend import MemoryBackend
+
+
+class HandOver:
+    """A launcher that gives the run to another process that lives."""
+
+    def __init__(self, ledger: Path, pid: int) -> None:
+        self._ledger, self._pid = ledger, pid
+
+    def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        database = Database(self._ledger, durable=False)
+        Leases(database).hand_over(lease, self._pid, "the test")
+        database.close()
+
+
+def act(order: dict[str, Any], parent: int) -> None:
+    """Carry out one verb."""
+    ledger = Path(order["ledger"])
+    backend = MemoryBackend("local", order["options"])
+    launch = HandOver(ledger, parent)
+    with Bridge(Config(ledger=ledger, actor="doomed"), backends=[backend], launch=launch, durable=False) as bridge:
+        if order["verb"] == "start":
+            bridge.run(Definition(order["definition"], "flow"), backend="local")
+        else:
+            request = RerunRequest(tuple(order.get("tasks", ())))
+            bridge.operate(Verb(order["verb"]), order["id"], request=request, timeout=10)
+
+
+def _doomed(order: dict[str, Any], parent: int) -> int:
+    def work() -> None:
+        doomed(order["point"])
+        act(order, parent)
+
+    return in_child(work)
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        sys.stdout.write(f"{_doomed(json.loads(line), int(sys.argv[1]))}\n")
+        sys.stdout.flush()
