@@ -68,7 +68,7 @@ the same shape); `get`, `run` and `watch` add `result`, `published` and, for wit
 
 One result of a verb: `target` (as it was named), `verb`, `result` (`done`, `not_done`, `already`, `planned`,
 `rejected`, `failed`), `exit_code`; with `done` and `not_done` also `execution` (the id to go on with), `status`,
-`running`, `not_done`, `ended_first`, `warnings`, `operation`; an awaited re-run or skip has its execution in `document`.
+`running`, `not_done`, `ended_first`, `warnings`, `operation`; an awaited re-run or skip has it whole in `document`.
 
 ## Shell completion
 

@@ -330,13 +330,25 @@ class Bridge:
         return touched
 
     def prune(self, before: float) -> int:
-        """Forget trees that ended and were started before a time (seconds since the epoch); gives how many."""
-        filter = Filter(status=tuple(TERMINAL), before=before, limit=-1)
-        roots = self.ledger.executions.list(filter)
-        for record in roots:
-            with self.ledger.transaction():
-                self.ledger.executions.forget(record.tree)
-        return len(roots)
+        """Forget trees that were started before a time (seconds since the epoch) and are over; gives how many.
+
+        Over is a tree all of whose executions have ended or are gone, and that no operation is open on or uses now.
+        """
+        roots = self.ledger.executions.list(Filter(before=before, limit=-1))
+        return sum(self._forget(record.tree) for record in roots if _over(record))
+
+    def _forget(self, tree: str) -> bool:
+        lease = self.ledger.leases.take(f"tree:{tree}", "a prune")
+        if lease is None:
+            return False
+        try:
+            over = all(map(_over, self.ledger.executions.tree(tree))) and not self.ledger.operations.open(tree)
+            if over:
+                with self.ledger.transaction():
+                    self.ledger.executions.forget(tree)
+        finally:
+            self.ledger.leases.give(lease)
+        return over
 
     def _looked(self, found: Pass, id: str) -> Look:
         tree = found.snapshot.nodes[0].record.tree
@@ -367,3 +379,7 @@ class Bridge:
         if self.config.source:
             environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
         return ProcessLauncher(self.ledger.leases, environment, log)
+
+
+def _over(record: Record) -> bool:
+    return record.status in TERMINAL or record.gone

@@ -24,7 +24,7 @@ from flowbridge.local import Command, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
 
-_IDLE_SECONDS = 0.05
+_IDLE_SECONDS = 0.02
 _ANSWER_SECONDS = 30.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,13 @@ from flowbridge.law.decide import Plan
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import Status, Verb
 from flowbridge.operate import Outcome, fingerprint
-from flowbridge_cli.output import emit, error_view, note, styled
+from flowbridge_cli.documents import full_document
+from flowbridge_cli.drawing import ending_lines
+from flowbridge_cli.output import emit, error_view, note, short_id, styled
+from flowbridge_cli.watching import INTERRUPTED, follow
 
-_AWAITED = {Status.ERRORED: 7, Status.CANCELED: 8}
+#: How long the engines get to show an outcome where --timeout says nothing, in seconds.
+_SHOWN_WITHIN = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class How:
     already_ok: bool = False
     reason: str = ""
     wait: bool = False
-    timeout: float = 30.0
+    timeout: float | None = None
     accept: tuple[str, ...] = ()
 
 
@@ -82,20 +87,54 @@ def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = 
         ids = _chosen(bridge, chosen)
         if how.dry_run:
             return _shown(bridge, verb, ids, how, request)
-        plans: Mapping[str, Plan | FlowbridgeError] = {}
+        plans: dict[str, Plan | FlowbridgeError] = {}
         if chosen.filtered and ids:
             plans = {id: _planned(bridge, verb, id, how, request) for id in ids}
             if not _confirmed(verb, plans, chosen):
                 return 0
         results = Results()
-        for id in ids:
-            plan = plans.get(id)
-            expect = fingerprint(plan) if isinstance(plan, Plan) else None
-            results.rows.append(_one(bridge, verb, id, how, request, expect))
-            _say(results.rows[-1], how)
-        if how.output != "table":
-            emit(results.rows, how.output)
+        try:
+            _carry_out(bridge, verb, ids, plans, how, request, results)
+        except KeyboardInterrupt:
+            note("interrupted; what is listed was asked for, the rest was not touched")
+            return INTERRUPTED
+        finally:
+            if how.output != "table":
+                emit(results.rows, how.output)
+            tell_of_plugins(bridge)
         return results.exit_code
+
+
+def _carry_out(
+    bridge: Bridge,
+    verb: Verb,
+    ids: Sequence[str],
+    plans: Mapping[str, Plan | FlowbridgeError],
+    how: How,
+    request: RerunRequest | None,
+    results: Results,
+) -> None:
+    """The verb on one after the other; then, where that is wanted, the wait for all of them."""
+    began = time.monotonic()
+    for id in ids:
+        results.rows.append(_one(bridge, verb, id, how, request, plans.get(id)))
+        _say(results.rows[-1], how)
+    for row in results.rows if how.wait else ():
+        if row["result"] in ("done", "already"):
+            left = None if how.timeout is None else max(0.0, how.timeout - (time.monotonic() - began))
+            try:
+                _await(bridge, verb, row, how, left)
+            except FlowbridgeError as error:
+                row.update(error_view(error))
+                note(f"flowbridge: error: {error.message}")
+
+
+def tell_of_plugins(bridge: Bridge) -> None:
+    """Name the plugins that did not load or failed; they take no command down."""
+    for plugin in bridge.hooks.broken:
+        note(f"warning: plugin {plugin.name} ({plugin.value}) does not load: {plugin.problem}")
+    for problem in bridge.hooks.problems:
+        note(f"warning: {problem}")
 
 
 def _chosen(bridge: Bridge, chosen: Selection) -> Sequence[str]:
@@ -122,11 +161,10 @@ def _planned(bridge: Bridge, verb: Verb, id: str, how: How, request: RerunReques
 def _confirmed(verb: Verb, plans: Mapping[str, Plan | FlowbridgeError], chosen: Selection) -> bool:
     """Ask before acting on what a filter found. Without a terminal and without --yes: refused."""
     possible = [id for id, plan in plans.items() if isinstance(plan, Plan)]
-    note(f"{verb} touches {len(possible)} of {len(plans)} executions:")
+    note(f"{verb} is possible for {len(possible)} of {len(plans)} executions:")
     for id, plan in plans.items():
-        touched = f"{sum(bool(line.by) for line in plan.lines)} in its tree" if isinstance(plan, Plan) else plan.message
-        note(f"  {id}  {touched}")
-    if chosen.yes:
+        note(f"  {id}  {_touched(plan)}")
+    if chosen.yes or not possible:
         return True
     if not sys.stdin.isatty():
         raise InvalidInput(f"{verb} by a filter asks first, and there is no terminal to ask on; add --yes")
@@ -136,6 +174,13 @@ def _confirmed(verb: Verb, plans: Mapping[str, Plan | FlowbridgeError], chosen: 
     return False
 
 
+def _touched(plan: Plan | FlowbridgeError) -> str:
+    if isinstance(plan, FlowbridgeError):
+        return f"no: {plan.message}"
+    count = sum(bool(line.by) for line in plan.lines)
+    return f"touches {count} of {len(plan.lines)} in its tree" if count else "starts it anew"
+
+
 def _shown(bridge: Bridge, verb: Verb, ids: Sequence[str], how: How, request: RerunRequest | None) -> int:
     rows: list[dict[str, Any]] = []
     codes = []
@@ -143,18 +188,56 @@ def _shown(bridge: Bridge, verb: Verb, ids: Sequence[str], how: How, request: Re
         plan = _planned(bridge, verb, id, how, request)
         if isinstance(plan, FlowbridgeError):
             note(f"flowbridge: error: {plan.message}")
-            rows.append({"target": id, **error_view(plan)})
+            rows.append({"target": id, "verb": str(verb), "result": "rejected", **error_view(plan)})
             codes.append(plan.exit_code)
-        else:
-            rows += [{"target": id, **_line_view(line)} for line in plan.lines]
-            for warning in plan.warnings:
-                note(f"warning: {warning}")
-    emit(rows, how.output, columns=("record", "workflow", "ref", "status", "action", "by", "reason"))
+            continue
+        lines = [_line_view(line) for line in plan.lines]
+        if verb is Verb.RERUN and not (request and request.tasks):
+            lines = [_anew(bridge, id)]
+        rows.append({"target": id, "verb": str(verb), "result": "planned", "plan": lines, "exit_code": 0})
+        rows[-1]["warnings"] = list(plan.warnings)
+    if how.output != "table":
+        emit(rows, how.output)
+    else:
+        _show_plans(rows)
     return worst(codes)
 
 
+def _show_plans(rows: Sequence[Mapping[str, Any]]) -> None:
+    lines = [line for row in rows for line in row.get("plan", ())]
+    if lines:
+        emit(lines, "table", columns=("action", "by", "execution", "workflow", "backend", "status", "reason"))
+    for row in rows:
+        for warning in row.get("warnings", ()):
+            click.echo(f"warning: {warning}")
+
+
 def _line_view(line: Any) -> dict[str, Any]:
-    return {**line._asdict(), "ref": str(line.ref), "status": str(line.status), "action": str(line.action)}
+    return {
+        "action": str(line.action),
+        "by": line.by or None,
+        "execution": line.record,
+        "workflow": line.workflow,
+        "backend": line.ref.backend,
+        "engine_id": line.ref.id,
+        "status": str(line.status),
+        "reason": line.reason or None,
+    }
+
+
+def _anew(bridge: Bridge, id: str) -> dict[str, Any]:
+    """The plan of a re-run from the beginning: the old execution is left as it is (X1)."""
+    record = bridge.find(id)
+    return {
+        "action": "start",
+        "by": "bridge",
+        "execution": None,
+        "workflow": record.workflow,
+        "backend": record.ref.backend,
+        "engine_id": None,
+        "status": None,
+        "reason": f"a new execution with the input of {record.id} (X1)",
+    }
 
 
 def _one(
@@ -163,22 +246,29 @@ def _one(
     id: str,
     how: How,
     request: RerunRequest | None,
-    expect: frozenset[tuple[str, str]] | None,
+    plan: Plan | FlowbridgeError | None,
 ) -> dict[str, Any]:
+    """A verb on one execution. A plan that was shown is the one carried out; one that was refused stays so (O9)."""
+    if isinstance(plan, FlowbridgeError):
+        return _failure(verb, id, plan, how)
+    expect = fingerprint(plan) if plan is not None else None
+    timeout = _SHOWN_WITHIN if how.timeout is None else how.timeout
     try:
         outcome = bridge.operate(
-            verb, id, request=request, accept=how.accept, reason=how.reason, timeout=how.timeout, expect=expect
+            verb, id, request=request, accept=how.accept, reason=how.reason, timeout=timeout, expect=expect
         )
-        row = _outcome_view(id, outcome)
-        if how.wait and outcome.done:
-            _await(bridge, verb, row, how)
-    except Rejected as error:
-        if how.already_ok and error.reason == "already":
-            return {"target": id, "verb": str(verb), "result": "already", "message": error.message, "exit_code": 0}
-        return {"target": id, "verb": str(verb), "result": "rejected", **error_view(error)}
     except FlowbridgeError as error:
-        return {"target": id, "verb": str(verb), "result": "failed", **error_view(error)}
-    return row
+        return _failure(verb, id, error, how)
+    return _outcome_view(id, outcome)
+
+
+def _failure(verb: Verb, id: str, error: FlowbridgeError, how: How) -> dict[str, Any]:
+    row: dict[str, Any] = {"target": id, "verb": str(verb)}
+    if not isinstance(error, Rejected):
+        return {**row, "result": "failed", **error_view(error)}
+    if how.already_ok and error.reason == "already":
+        return {**row, "result": "already", "execution": error.execution, "message": error.message, "exit_code": 0}
+    return {**row, "result": "rejected", **error_view(error)}
 
 
 def _outcome_view(id: str, outcome: Outcome) -> dict[str, Any]:
@@ -197,13 +287,22 @@ def _outcome_view(id: str, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _await(bridge: Bridge, verb: Verb, row: dict[str, Any], how: How) -> None:
-    look = bridge.wait(row["execution"], timeout=how.timeout)
-    row["status"] = str(look.record.status)
-    row["running"] = []
-    wanted = {Verb.CANCEL: Status.CANCELED}.get(verb)
-    if look.record.status is not wanted:
-        row["exit_code"] = _AWAITED.get(look.record.status, 0)
+def _await(bridge: Bridge, verb: Verb, row: dict[str, Any], how: How, timeout: float | None) -> None:
+    """Wait for what a verb leads to: `paused` or the end for a pause, else the end. A cancel that cancels is done."""
+    also = frozenset({Status.PAUSED}) if verb is Verb.PAUSE else frozenset()
+    look, code = follow(bridge, row["execution"], timeout=timeout, quiet=how.output != "table", also=also)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    row |= {"execution": look.record.id, "status": str(look.record.status)}
+    wanted = verb is Verb.CANCEL and look.record.status is Status.CANCELED
+    row["exit_code"] = 0 if wanted else code
+    row["running"] = [] if code == 0 or wanted else row.get("running", [])
+    if verb in (Verb.RERUN, Verb.SKIP) and how.output != "table":
+        row["document"] = full_document(bridge, look)
+    elif verb in (Verb.RERUN, Verb.SKIP):
+        click.echo("\n".join(ending_lines(full_document(bridge, look))))
+    elif how.output == "table":
+        click.echo(f"{short_id(look.record.id)}  {styled(row['status'])}")
 
 
 def _say(row: Mapping[str, Any], how: How) -> None:
@@ -214,7 +313,7 @@ def _say(row: Mapping[str, Any], how: How) -> None:
     if how.output != "table":
         return
     if row["result"] == "already":
-        click.echo(f"{row['target']}  already so")
+        click.echo(f"{row['execution']}  {row['verb']}  already so")
         return
     click.echo(f"{row['execution']}  {row['verb']}  {styled(row['status'])}")
     _say_rest(row)

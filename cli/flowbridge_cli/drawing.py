@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flowbridge_cli.output import clean, short_id, styled
+from flowbridge_cli.output import clean, fields, short_id, styled
 
 _MARKS = {
     "succeeded": "+",
@@ -40,6 +40,12 @@ def tree_lines(view: Mapping[str, Any]) -> list[str]:
         lines.append("  " * depth + _execution(execution, text))
         stack += reversed(_below(execution, depth + 1))
     return lines
+
+
+def ending_lines(document: Mapping[str, Any]) -> list[str]:
+    """How an execution stands, with its output where it succeeded; otherwise the error is in the tree."""
+    output = document["output"] if document["status"] == "succeeded" else None
+    return tree_lines(document) + ([] if output in (None, {}) else ["output:", *fields(output, "  ")])
 
 
 def _below(execution: Mapping[str, Any], depth: int) -> list[_Entry]:

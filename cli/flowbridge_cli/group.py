@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from flowbridge._version import __version__
+from flowbridge_cli import thirdparty
 
 
 @dataclass(slots=True)
@@ -55,7 +57,15 @@ class Table(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return [*self._table, *sorted(self.commands)]
+        others = (name for name in self._others() if name not in self._table)
+        return [*self._table, *sorted(self.commands), *others]
+
+    def _others(self) -> Mapping[str, str]:
+        return thirdparty.commands() if self._foreign else {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """No command at all asks for help."""
+        return super().parse_args(ctx, args or ["--help"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._table:
@@ -69,6 +79,7 @@ class Table(click.Group):
         del ctx
         rows = [(name, line) for name, (_, _, line) in self._table.items()]
         rows += [(name, command.get_short_help_str()) for name, command in sorted(self.commands.items())]
+        rows += [(name, f"(from {by})") for name, by in self._others().items() if name not in self._table]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -92,7 +103,9 @@ def _foreign(name: str) -> click.Command | None:
     loaded, problem = load_command(name)
     if problem:
         raise click.UsageError(problem)
-    return loaded if isinstance(loaded, click.Command) else None
+    if loaded is not None and not isinstance(loaded, click.Command):
+        raise click.UsageError(f"command {name!r} of a plugin is not a click command, but a {type(loaded).__name__}")
+    return loaded
 
 
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

@@ -2,47 +2,83 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
 from flowbridge.errors import FlowbridgeError
 from flowbridge_cli.group import State, cli
-from flowbridge_cli.output import error_view, print_json
+from flowbridge_cli.output import emit, error_view
 
-INTERRUPTED = 130
+_USAGE = 2
+_INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code. Anything that is not a handled error keeps its traceback."""
+    """Run one command and give its exit code. Anything that is not a handled error keeps its traceback.
+
+    An error is one line on stderr. With `-o json` or `-o yaml` it is also the document on stdout, so that a program
+    always finds one there.
+    """
     state = State()
+    stdout, stderr = sys.stdout, sys.stderr
+    if any(not _is_text(word) for word in arguments):
+        return _usage("a word of the command line is not UTF-8 text", state)
+    colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
     try:
-        return cli.main(list(arguments), prog_name="flowbridge", standalone_mode=False, obj=state) or 0
+        code = cli.main(list(arguments), prog_name="flowbridge", standalone_mode=False, obj=state, color=colour) or 0
+        sys.stdout.flush()
     except FlowbridgeError as error:
-        if state.output == "json":
-            print_json(error_view(error))
-        click.echo(f"flowbridge: error: {error.message}", err=True)
-        return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return error.exit_code
+        return _complain(error.message, error_view(error), state)
     except click.ClickException as error:
-        click.echo(f"flowbridge: error: {error.format_message()}", err=True)
-        return error.exit_code
+        return _usage(error.format_message(), state)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return INTERRUPTED
+        return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing is to be said to nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _unread()
+    except SystemExit:
+        # click meets a closed pipe first: it wraps the streams, and ends with the code that is a bug's here.
+        if sys.stdout is stdout:
+            raise
+        sys.stdout, sys.stderr = stdout, stderr
+        return _unread()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _usage(f"the output cannot be written: {error.strerror}", state)
+    return int(code)
+
+
+def _unread() -> int:
+    """Whoever read our output has gone: nothing is to be said to nobody, not even by the interpreter's last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _is_text(word: str) -> bool:
+    """Bytes that are no UTF-8 come in as halves of surrogate pairs, which can be written nowhere."""
+    return not any("\ud800" <= one <= "\udfff" for one in word)
+
+
+def _usage(message: str, state: State) -> int:
+    return _complain(message, {"error": "UsageError", "message": message, "exit_code": _USAGE}, state)
+
+
+def _complain(message: str, view: dict[str, object], state: State) -> int:
+    if state.output != "table":
+        emit(view, state.output)
+    click.echo(f"flowbridge: error: {' '.join(message.split())}", err=True)
+    return int(str(view["exit_code"]))
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ def _verb(function: _Function, *, wait: bool, until: str) -> _Function:
             "--timeout",
             type=click.FloatRange(0),
             metavar="SECONDS",
-            help="How long to wait: for the engines to show the outcome (30 where nothing is said), and with --wait for "
-            "the end (no limit where nothing is said).",
+            help="How long to wait: for the engines to show the outcome (30 where nothing is said), with --wait for "
+            "all of it (no limit where nothing is said).",
         ),
         click.option("--wait/--no-wait", default=wait, show_default=True, help=f"Wait until {until}."),
         click.option("--reason", default="", help="Why; kept in the history."),
@@ -98,6 +98,16 @@ def statuses(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tu
     if wrong:
         raise click.BadParameter(f"there is no status {wrong[0]!r}; there are: {', '.join(Status)}")
     return found
+
+
+def complete_id(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The newest ids in the ledger that begin so, for a shell's completion. No engine is asked."""
+    from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge
+    from flowbridge.ledger.executions import Filter  # noqa: PLC0415
+
+    with Bridge() as bridge:
+        known = bridge.list(Filter(roots=False, limit=1000), look=False)
+    return [word for word in ("last", *(record.id for record in known)) if word.startswith(incomplete)][:20]
 
 
 def pairs(values: Sequence[str]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def emit(data: Any, output: str, *, columns: Sequence[str] = ()) -> None:
     elif isinstance(data, list):
         click.echo("\n".join(table(data, columns)))
     else:
-        click.echo("\n".join(fields(data)))
+        click.echo("\n".join(fields({key.replace("_", " "): value for key, value in data.items()})))
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
@@ -71,18 +71,20 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str
     ]
 
 
-def fields(data: Mapping[str, Any]) -> list[str]:
-    """A mapping as one line for each key that has a value."""
-    shown = {key.replace("_", " "): cell(value, key) for key, value in data.items() if value not in (None, "", [], {})}
+def fields(data: Any, indent: str = "") -> list[str]:
+    """A mapping as one line for each key that has a value; anything else as one line."""
+    if not isinstance(data, Mapping):
+        return [indent + cell(data, "")]
+    shown = {clean(key): cell(value, key) for key, value in data.items() if value not in (None, "", [], {})}
     width = max((len(key) for key in shown), default=0)
-    return [f"{key:{width}}  {styled(text)}" for key, text in shown.items()]
+    return [f"{indent}{key:{width}}  {styled(text)}" for key, text in shown.items()]
 
 
 def cell(value: Any, name: str) -> str:
     """One value as text."""
     if value is None:
         return "-"
-    if name.endswith("at") and isinstance(value, str):
+    if name.endswith((" at", "_at")) or name == "at":
         return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -1,110 +1,121 @@
-"""Watching: a live tree on a terminal, a line for each change anywhere else."""
+"""Watching: a live tree on a terminal, a line for each change anywhere else. Both on stderr: the data comes after."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import click
+from typing import Any
 
 from flowbridge.bridge import Bridge
+from flowbridge.errors import NotFound, Unavailable
 from flowbridge.law.tables import TERMINAL
 from flowbridge.looks import Look
 from flowbridge.model import Status
-from flowbridge.views import tree_view
+from flowbridge_cli.documents import Document, executions, tree_document
 from flowbridge_cli.drawing import tree_lines
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import clean, note
 
-_EXIT = {Status.SUCCEEDED: 0, Status.ERRORED: 7, Status.CANCELED: 8}
-_TIMED_OUT = 9
+#: As a shell reports a process that Ctrl-C ended.
+INTERRUPTED = 130
+TIMED_OUT = 9
+_EXIT = {Status.ERRORED: 7, Status.CANCELED: 8}
+
+Show = Callable[[Document], None]
 
 
-def follow(bridge: Bridge, id: str, output: str, timeout: float | None = None) -> int:
-    """Watch until the execution has ended, is abandoned or gone; gives the exit code. Ctrl-C stops watching."""
+def follow(
+    bridge: Bridge,
+    id: str,
+    *,
+    timeout: float | None = None,
+    quiet: bool = False,
+    also: frozenset[Status] = frozenset(),
+) -> tuple[Look, int]:
+    """Watch until an execution has ended, is abandoned or gone, or is in one of `also`; gives the look and exit code.
+
+    Ctrl-C stops the watching, never the run: the code is then 130, and a sentence says how to go on.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
-    live = output == "table" and sys.stdout.isatty()
+    last = bridge.get(id)
     try:
-        with _screen() if live else _plain() as show:
-            last = _until_end(bridge, id, deadline, show)
+        with _shown(quiet=quiet) as show:
+            for last in bridge.watch(id, deadline=deadline):
+                show(tree_document(bridge, last))
+                if _over(last, also):
+                    break
     except KeyboardInterrupt:
-        note(_farewell(id))
+        note(farewell(last.record.id))
+        return last, INTERRUPTED
+    return last, _exit_code(last, also)
+
+
+def _over(look: Look, also: frozenset[Status]) -> bool:
+    status = look.record.status
+    return status in TERMINAL or status is Status.ABANDONED or look.record.gone or status in also
+
+
+def _exit_code(look: Look, also: frozenset[Status]) -> int:
+    record = look.record
+    if record.status in TERMINAL:
+        return _EXIT.get(record.status, 0)
+    if record.gone:
+        note(f"execution {record.id} is gone: its engine no longer has it (S7)")
+        return NotFound.exit_code
+    if record.status is Status.ABANDONED:
+        note(f"execution {record.id} is abandoned: its runner died. `flowbridge recover {record.id}` goes on (S6)")
+        return Unavailable.exit_code
+    if record.status in also:
         return 0
-    view = tree_view(last.snapshot, last.place)
-    if output != "table":
-        emit(view, output)
-    elif not live:
-        click.echo("\n".join(tree_lines(view)))
-    return _exit_code(last, deadline)
+    note(f"execution {record.id} is still {record.status}. {farewell(record.id)}")
+    return TIMED_OUT
 
 
-def _until_end(bridge: Bridge, id: str, deadline: float | None, show: Show) -> Look:
-    for look in bridge.watch(id, deadline=deadline):
-        show(look)
-        if _over(look):
-            return look
-    return bridge.get(id)
-
-
-def _over(look: Look) -> bool:
-    return look.record.status in TERMINAL or look.record.status is Status.ABANDONED or look.record.gone
-
-
-def _exit_code(look: Look, deadline: float | None) -> int:
-    if look.record.status is Status.ABANDONED:
-        note(f"its runner died; `flowbridge recover {look.record.id}` goes on")
-        return _EXIT[Status.ERRORED]
-    if not _over(look) and deadline is not None:
-        note(f"still {look.record.status}; it goes on. {_farewell(look.record.id)}")
-        return _TIMED_OUT
-    return _EXIT.get(look.record.status, 0)
-
-
-class Show:
-    """Takes each look. The plain one writes a line on stderr for every status that changed."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, str] = {}
-
-    def __call__(self, look: Look) -> None:
-        """Show one look."""
-        for node in look.snapshot.nodes:
-            status = str(node.record.status)
-            if self._seen.get(node.record.id) != status:
-                self._seen[node.record.id] = status
-                note(f"{time.strftime('%H:%M:%S')}  {node.record.workflow or node.record.id}  {status}")
-
-
-class _Live(Show):
-    """The live tree."""
-
-    def __init__(self, update: object) -> None:
-        super().__init__()
-        self._update = update
-
-    def __call__(self, look: Look) -> None:
-        from rich.text import Text  # noqa: PLC0415  only on a terminal
-
-        lines = tree_lines(tree_view(look.snapshot, look.place), now=time.time())
-        self._update(Text.from_ansi("\n".join(lines)))  # type: ignore[operator]  # rich's Live.update
-
-
-@contextmanager
-def _plain() -> Iterator[Show]:
-    yield Show()
-
-
-@contextmanager
-def _screen() -> Iterator[Show]:
-    from rich.live import Live  # noqa: PLC0415  only on a terminal
-
-    with Live(auto_refresh=False, transient=False) as live:
-        yield _Live(lambda text: live.update(text, refresh=True))
-
-
-def _farewell(id: str) -> str:
+def farewell(id: str) -> str:
+    """How to go on after the watching has ended."""
     return (
-        f"The run goes on. Watch it again: flowbridge watch {id}; pause it: flowbridge pause {id}; "
+        f"The run goes on. Watch it again: flowbridge watch {id} - pause it: flowbridge pause {id} - "
         f"cancel it: flowbridge cancel {id}"
     )
+
+
+@contextmanager
+def _shown(*, quiet: bool) -> Iterator[Show]:
+    if quiet or not sys.stderr.isatty():
+        yield _Lines(quiet=quiet)
+        return
+    from rich.console import Console  # noqa: PLC0415  only on a terminal
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    latest: list[Document] = []
+
+    def drawn() -> Text:
+        return Text.from_ansi("\n".join(tree_lines(latest[-1]))) if latest else Text("")
+
+    # Redrawn four times a second from what was seen last, so that the times go on while nothing changes.
+    with Live(get_renderable=drawn, console=Console(stderr=True), transient=True):
+        yield lambda document: latest.__setitem__(slice(None), [document])
+
+
+class _Lines:
+    """A line for each status that changed, of executions and of tasks."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._seen: dict[str, str] = {}
+
+    def __call__(self, document: Document) -> None:
+        for execution in () if self._quiet else executions(document):
+            item = "" if execution["item"] is None else f"[{execution['item']}]"
+            name = (clean(execution["workflow"]) or execution["id"]) + item
+            self._changed(execution, name)
+            for task in execution["tasks"]:
+                self._changed(task, f"{name}.{clean(task['name'])}", execution["id"])
+
+    def _changed(self, thing: dict[str, Any], name: str, within: str = "") -> None:
+        key = f"{within}/{thing['id']}"
+        if self._seen.get(key) != thing["status"]:
+            self._seen[key] = thing["status"]
+            note(f"{time.strftime('%H:%M:%S')}  {name}  {thing['status']}")

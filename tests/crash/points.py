@@ -36,13 +36,18 @@ def doomed(point: int) -> Counter:
     """From now on this process dies at a point. A point that is never reached lets it live."""
     counter = Counter(point)
     Database.commit = _around(Database.commit, counter)  # type: ignore[method-assign]
+    Database.run = _around(Database.run, counter, lambda database: not database.inside)  # type: ignore[method-assign]
     for name in _CALLS:
         setattr(LocalBackend, name, _around(getattr(LocalBackend, name), counter))
     return counter
 
 
-def _around(call: Callable[..., Any], counter: Counter) -> Callable[..., Any]:
+def _around(
+    call: Callable[..., Any], counter: Counter, counts: Callable[[Any], bool] = lambda _: True
+) -> Callable[..., Any]:
     def counted(*arguments: Any, **named: Any) -> Any:
+        if not counts(arguments[0]):
+            return call(*arguments, **named)
         counter.pass_by()
         result = call(*arguments, **named)
         counter.pass_by()

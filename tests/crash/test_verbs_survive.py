@@ -42,9 +42,9 @@ leaf:
   tasks:
     LEAF
 """
-GATED = TREE.replace("LEAF", "gate: {action: std.async_noop}")
+GATED = TREE.replace("LEAF", "gate: {action: flowbridge.run, input: {target: nobody}}")
 FAILING = TREE.replace("LEAF", "bad: {action: std.fail}")
-CASCADES = {"native": {}, "bridged": {"cascades": []}}
+CASCADES: dict[str, dict[str, Any]] = {"native": {}, "bridged": {"cascades": []}}
 
 #: What each verb starts from, and the statuses that its whole tree may then show.
 PAUSED = frozenset({Status.PAUSING, Status.PAUSED})

@@ -13,6 +13,7 @@ from flowbridge.errors import LedgerError
 from flowbridge.ledger.schema import MIGRATIONS, VERSION
 
 _BUSY_SECONDS = 20.0
+_ANOTHER = "set FLOWBRIDGE_LEDGER to another file"
 
 
 class Database:
@@ -28,20 +29,29 @@ class Database:
         self.path = path
         self._depth = 0
         with self._errors():
-            self._open(durable=durable)
-            self._migrate()
+            self._create()
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._version()
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._migrate()
+            except BaseException:
+                self._connection.close()
+                raise
 
-    def _open(self, *, durable: bool) -> None:
+    def _create(self) -> None:
+        # A file that is there is not opened: closing it again would drop the locks of this process's other connections.
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if not os.access(self.path, os.W_OK):
+                raise LedgerError(f"ledger {self.path}: may not be written; {_ANOTHER}") from None
         except OSError as error:
-            raise LedgerError(f"ledger {self.path}: {error.strerror}; set FLOWBRIDGE_LEDGER to another file") from error
-        self._connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            raise LedgerError(f"ledger {self.path}: {error.strerror}; {_ANOTHER}") from error
 
     def _migrate(self) -> None:
         found = self._version()
@@ -54,13 +64,17 @@ class Database:
             self._connection.execute(f"PRAGMA user_version={VERSION}")
 
     def _version(self) -> int:
-        found = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-        if found > VERSION:
+        version, tables = self._connection.execute(
+            "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+        ).fetchone()
+        if version == 0 and tables:
+            raise LedgerError(f"ledger {self.path} is not a ledger (another program's database); {_ANOTHER}")
+        if version > VERSION:
             raise LedgerError(
-                f"ledger {self.path} has version {found}, written by a newer flowbridge; this one knows {VERSION}. "
-                f"Upgrade flowbridge, or set FLOWBRIDGE_LEDGER to another file."
+                f"ledger {self.path} has version {version}, written by a newer flowbridge; this one knows {VERSION}. "
+                f"Upgrade flowbridge, or {_ANOTHER}."
             )
-        return found
+        return int(version)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -75,19 +89,28 @@ class Database:
             yield
         except BaseException:
             self._depth = 0
-            self._connection.execute("ROLLBACK")
+            self._roll_back()
             raise
         self._depth = 0
         self.commit()
+
+    @property
+    def inside(self) -> bool:
+        """Whether a transaction is under way; outside of one, every statement is written at once."""
+        return self._depth > 0
 
     def commit(self) -> None:
         """End a transaction; rolls back where the disk refuses."""
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             raise self._translated(error) from error
+
+    def _roll_back(self) -> None:
+        # SQLite itself has done it where the disk is full or fails.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def run(self, sql: str, values: Iterable[Any] = ()) -> int:
         """Carry out one statement; gives the number of rows it changed."""
@@ -134,7 +157,9 @@ class Database:
         if "full" in text:
             return LedgerError(f"ledger {self.path}: the disk is full; nothing was written. Make room and try again")
         if "not a database" in text or "malformed" in text:
-            return LedgerError(f"ledger {self.path} is not a ledger ({text}); set FLOWBRIDGE_LEDGER to another file")
+            return LedgerError(f"ledger {self.path} is not a ledger ({text}); {_ANOTHER}")
+        if "unable to open" in text or "readonly" in text:
+            return LedgerError(f"ledger {self.path}: {text}; {_ANOTHER}")
         return LedgerError(f"ledger {self.path}: {text}")
 
 

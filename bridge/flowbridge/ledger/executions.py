@@ -142,10 +142,12 @@ class Executions:
         """Remove a tree's records and what belongs to them; its history stays."""
         for table in ("looks", "frozen", "requests"):
             self._db.run(f"DELETE FROM {table} WHERE id IN (SELECT id FROM executions WHERE tree = ?)", (tree,))  # noqa: S608
-        self._db.run(
-            "DELETE FROM rows WHERE root IN (SELECT backend || ':' || engine_id FROM executions WHERE tree = ?)",
-            (tree,),
-        )
+        for table in ("rows", "inbox"):
+            self._db.run(
+                f"DELETE FROM {table} WHERE root IN "  # noqa: S608
+                "(SELECT backend || ':' || engine_id FROM executions WHERE tree = ?)",
+                (tree,),
+            )
         self._db.run("DELETE FROM executions WHERE tree = ?", (tree,))
 
 

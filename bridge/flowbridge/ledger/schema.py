@@ -43,6 +43,8 @@ CREATE TABLE events (
 CREATE INDEX events_tree ON events (tree, seq);
 CREATE TRIGGER events_are_only_appended BEFORE UPDATE ON events
     BEGIN SELECT RAISE(ABORT, 'the history is only appended to'); END;
+CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'the history is only appended to'); END;
 CREATE TABLE leases (
     name TEXT PRIMARY KEY,
     token TEXT NOT NULL,

@@ -3,44 +3,69 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
 from flowbridge.looks import Look
-from flowbridge.operate import running_tasks
-from flowbridge.views import execution_view
 from flowbridge_cli import options
+from flowbridge_cli.documents import Document, executions, full_document, superseded
+from flowbridge_cli.drawing import duration, span
 from flowbridge_cli.output import emit, note
+
+#: What a table leaves out: `tree` shows it, or it is told in another line.
+_NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
 
 
 @click.command("get")
-@click.argument("id")
-@click.option("--result", is_flag=True, help="Its input, output and the results of its tasks too.")
+@click.argument("id", shell_complete=options.complete_id)
+@click.option("--result", is_flag=True, help="In a table: the results of its tasks too. JSON has them anyway.")
+@click.option("--deep", is_flag=True, help="In JSON: inputs and results of everything below it too.")
 @options.output
-def get(id: str, result: bool, output: str) -> int:
-    """Show one execution. Its engine is asked; where it does not answer, the last status is shown with its age."""
+def get(id: str, result: bool, deep: bool, output: str) -> int:
+    """Show one execution. Its engine is asked; where it does not answer, the last status is shown, with its age.
+
+    One that was re-run from tasks is shown as it stood then, and names its successor.
+    """
     with Bridge() as bridge:
-        look = bridge.get(id)
-        view = view_of(look)
-        silent = look.silent.get(look.record.ref.backend)
-        if result and silent is None:
-            read = bridge.read(look.record.id)
-            tasks = {task.name: task.result for task in read.tasks}
-            view |= {"input": dict(read.input), "output": read.output, "results": tasks}
-    emit(view, output)
-    return 0 if silent is None else Unavailable.exit_code
+        document = superseded(bridge, id)
+        silent = False
+        if document is None:
+            look = bridge.get(id)
+            document = full_document(bridge, look, deep=deep)
+            silent = tell_silence(look)
+    emit(document if output != "table" else _summary(document, result=result), output)
+    return Unavailable.exit_code if silent else 0
 
 
-def view_of(look: Look) -> dict[str, Any]:
-    """One execution as data, with what runs and what is open. Says on stderr what is not fresh."""
-    view = execution_view(look.record)
-    view["running"] = list(running_tasks(look.snapshot))
-    view["unknown"] = list(look.snapshot.nodes[look.place].unknown)
-    view["unfinished"] = [f"{operation.verb} by {operation.actor}" for operation in look.open]
+def tell_silence(look: Look) -> bool:
+    """Name on stderr the engines that did not answer, with the age of what is shown instead; whether there are any."""
     for instance, why in look.silent.items():
-        age = time.time() - look.record.looked
-        note(f"{instance} does not answer ({why}); this is what was seen {age:.0f} s ago")
-    return view
+        seen = min(node.record.looked for node in look.snapshot.nodes if node.record.ref.backend == instance)
+        age = f"what was seen {span(time.time() - seen)} ago" if seen else "what is known of its start"
+        note(f"{instance} does not answer ({why}); this is {age}")
+    return bool(look.silent)
+
+
+def _summary(document: Document, *, result: bool) -> Document:
+    """What a table shows: one line for each thing that is so."""
+    shown = {key: value for key, value in document.items() if key not in _NOT_IN_TABLE}
+    shown["held"] = f"by {document['held_by'] or 'its parent'}" if document["held"] else None
+    shown["gone"] = "its engine no longer has it" if document["gone"] else None
+    shown["took"] = duration(document)
+    shown["running"] = running(document)
+    if result:
+        shown |= {f"result of {task['name']}": task.get("result") for task in document["tasks"]}
+    return shown
+
+
+def running(document: Document) -> list[str]:
+    """The tasks that run, here and below, each with its workflow and what it runs."""
+    return [
+        f"{execution['workflow'] or execution['id']}.{task['name']}"
+        + (f" ({', '.join(task['running'])})" if task["running"] else "")
+        for execution in executions(document)
+        for task in execution["tasks"]
+        if task["active"] and not any(child["active_tasks"] for child in task["children"])
+    ]

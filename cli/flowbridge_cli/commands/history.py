@@ -8,12 +8,13 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.ledger.operations import Entry
+from flowbridge.views import moment
 from flowbridge_cli import options
 from flowbridge_cli.output import emit
 
 
 @click.command("history")
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=options.complete_id)
 @options.output
 def history(id: str | None, output: str) -> int:
     """Show the operations on a tree and what its engines did by themselves, oldest first. Without ID: of all trees."""
@@ -26,7 +27,7 @@ def history(id: str | None, output: str) -> int:
 def _view(entry: Entry) -> dict[str, Any]:
     return {
         "seq": entry.seq,
-        "at": entry.at,
+        "at": moment(entry.at),
         "tree": entry.tree,
         "execution": entry.execution,
         "operation": entry.operation or None,

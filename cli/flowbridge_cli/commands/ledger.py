@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from flowbridge import config as configuration
 from flowbridge.bridge import Bridge
-from flowbridge.errors import LedgerError
+from flowbridge.errors import InvalidInput, LedgerError
+from flowbridge.law.tables import TERMINAL
+from flowbridge.ledger.executions import Filter
 from flowbridge_cli import options
 from flowbridge_cli.output import emit
 
@@ -42,10 +45,21 @@ def check(output: str) -> int:
 @ledger.command("prune")
 @click.option("--older-than", required=True, callback=options.age, help="Started longer ago than this, such as 30d.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def prune(older_than: float, yes: bool) -> int:
+@click.option("--dry-run", is_flag=True, help="Say how many, and forget none.")
+@options.output
+def prune(older_than: float, yes: bool, dry_run: bool, output: str) -> int:
     """Forget executions that ended and were started long ago. Their history stays."""
-    if not yes:
-        click.confirm("Forget them?", abort=True, err=True)
+    ended = Filter(status=tuple(TERMINAL), before=older_than, limit=-1)
     with Bridge() as bridge:
-        click.echo(f"{bridge.prune(older_than)} forgotten")
+        count = len(bridge.list(ended, look=False))
+        if dry_run or not count or not _sure(count, yes=yes):
+            emit({"found": count, "forgotten": 0}, output)
+            return 0
+        emit({"found": count, "forgotten": bridge.prune(older_than)}, output)
     return 0
+
+
+def _sure(count: int, *, yes: bool) -> bool:
+    if not yes and not sys.stdin.isatty():
+        raise InvalidInput(f"{count} executions would be forgotten, and there is no terminal to ask on; add --yes")
+    return yes or click.confirm(f"Forget {count} executions?", err=True)

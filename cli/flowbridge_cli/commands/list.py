@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from flowbridge_cli import options
-from flowbridge_cli.output import emit
+from flowbridge_cli.output import emit, note
 
-_COLUMNS = ("id", "status", "workflow", "backend", "actor", "created")
+if TYPE_CHECKING:
+    from flowbridge.bridge import Bridge
+    from flowbridge.model import Record
+
+_COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at", "seen")
 
 
 @click.command("list")
@@ -40,10 +48,30 @@ def list_(
     """List executions, newest first. Those that have not ended are looked at first."""
     from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge
     from flowbridge.ledger.executions import Filter  # noqa: PLC0415
-    from flowbridge.views import execution_view  # noqa: PLC0415
+    from flowbridge.views import execution_view, moment  # noqa: PLC0415
 
+    began = moment(time.time())
     filter = Filter(status, backend, workflow, actor, not children, older_than, newer_than, limit, offset)
     with Bridge() as bridge:
-        rows = [execution_view(record) for record in bridge.list(filter, look=look)]
-    emit(rows, output, columns=_COLUMNS)
+        found = bridge.list(filter, look=look)
+        rows = [execution_view(record, _parent(bridge, record)) for record in found]
+    for row in rows:
+        row["stale"] = _stale(row, began)
+        row["seen"] = f"as seen {row['observed_at'] or 'never'}" if row["stale"] else ""
+    if look and any(row["stale"] for row in rows):
+        note("an engine does not answer: what it has is shown as last seen (`flowbridge backend check`)")
+    if output != "table":
+        rows = [{key: value for key, value in row.items() if key != "seen"} for row in rows]
+    emit(rows, output, columns=_COLUMNS if any(row["stale"] for row in rows) else _COLUMNS[:-1])
     return 0
+
+
+def _parent(bridge: Bridge, record: Record) -> str | None:
+    above = bridge.ledger.executions.current(record.parent) if record.parent else None
+    return above.id if above else None
+
+
+def _stale(row: Mapping[str, Any], began: str | None) -> bool:
+    """Whether an execution that may have moved on was not seen by this command."""
+    moving = row["status"] not in ("succeeded", "errored", "canceled") and not row["gone"]
+    return moving and (row["observed_at"] or "") < (began or "")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from flowbridge.bridge import Bridge
+from flowbridge.errors import Unavailable
 from flowbridge_cli import options
-from flowbridge_cli.commands.get import view_of
+from flowbridge_cli.documents import tree_document
 from flowbridge_cli.output import emit
 
 
 @click.command("recover")
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=options.complete_id)
 @click.option(
     "--assume",
     type=click.Choice(["failed", "rerun"]),
@@ -24,6 +25,6 @@ from flowbridge_cli.output import emit
 def recover(id: str | None, assume: str, timeout: float, output: str) -> int:
     """Finish what a crash left open: operations, and runs whose runner died. Without ID: on every tree."""
     with Bridge() as bridge:
-        rows = [view_of(look) for look in bridge.recover(id, assume=assume, timeout=timeout)]
+        rows = [tree_document(bridge, look) for look in bridge.recover(id, assume=assume, timeout=timeout)]
     emit(rows, output, columns=("id", "status", "workflow", "backend", "unfinished"))
-    return 5 if any(row["unfinished"] for row in rows) else 0
+    return Unavailable.exit_code if any(row["unfinished"] for row in rows) else 0

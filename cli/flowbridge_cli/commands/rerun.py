@@ -17,28 +17,29 @@ _TASKS = click.option(
 
 
 @click.command("re-run", cls=options.ManyValues)
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID... [KEY=VALUE]...", shell_complete=options.complete_id)
 @_TASKS
 @click.option("--no-reset", multiple=True, metavar="NAME...", help="Of --tasks: run only the failed items of these.")
-@click.option("--input", "inputs", multiple=True, metavar="KEY=VALUE", help="Override one input value (no --tasks).")
 @options.selection
-@options.verb
+@options.verb(wait=True, until="it has ended")
 @options.output
-def rerun(tasks: tuple[str, ...], no_reset: tuple[str, ...], inputs: tuple[str, ...], **given: Any) -> int:
+def rerun(tasks: tuple[str, ...], no_reset: tuple[str, ...], ids: tuple[str, ...], **given: Any) -> int:
     """Run an execution again: from the beginning, or from its errored tasks with --tasks (X1 to X9).
 
-    The answer names the id to go on with: a re-run always gives a new one. --tasks and --no-reset take every word up
-    to the next option, so put the ID first.
+    KEY=VALUE overrides one input value, from the beginning only. The answer names the id to go on with: a re-run
+    always gives a new one. --tasks and --no-reset take every word up to the next option, so put the ID first; a name
+    is taken whole, commas and all.
     """
-    request = RerunRequest(tasks, no_reset, options.pairs(inputs))
-    return act(Verb.RERUN, *split(given), request)
+    values = tuple(word for word in ids if "=" in word)
+    given["ids"] = tuple(word for word in ids if "=" not in word)
+    return act(Verb.RERUN, *split(given), RerunRequest(tasks, no_reset, options.pairs(values)))
 
 
 @click.command("skip", cls=options.ManyValues)
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...", shell_complete=options.complete_id)
 @_TASKS
 @options.selection
-@options.verb
+@options.verb(wait=False, until="it has ended")
 @options.output
 def skip(tasks: tuple[str, ...], **given: Any) -> int:
     """Skip errored tasks of an errored execution and go on behind them (K1)."""

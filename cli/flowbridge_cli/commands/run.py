@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput
 from flowbridge.views import execution_view
+from flowbridge.yamltext import load as load_yaml
 from flowbridge_cli import options
+from flowbridge_cli.acting import tell_of_plugins
+from flowbridge_cli.commands.watch import watched
 from flowbridge_cli.output import emit, note
-from flowbridge_cli.watching import follow
 
 
 @click.command("run")
@@ -22,11 +26,15 @@ from flowbridge_cli.watching import follow
 @click.argument("values", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--backend", help="The instance to run it on.")
 @click.option("--workflow", help="Which workflow of the file; the first one where this is not said.")
-@click.option("--input-file", type=click.Path(dir_okay=False), help="A JSON file with input values.")
-@click.option("--env", "env", multiple=True, metavar="KEY=VALUE", help="A value of the workflow's environment.")
+@click.option(
+    "--input", "--input-file", "input_file", metavar="FILE", help="A JSON or YAML file of input values; - reads stdin."
+)
+@click.option("--env", multiple=True, metavar="JSON|KEY=VALUE", help="Of the workflow's environment: a value, or all.")
 @click.option("--reason", default="", help="Why; kept in the history.")
 @click.option("--detach", is_flag=True, help="Start it and do not watch.")
-@click.option("--timeout", type=click.FloatRange(0), help="Seconds to watch; the run goes on after that.")
+@click.option(
+    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to watch; the run goes on after that."
+)
 @options.output
 def run(
     target: str,
@@ -42,18 +50,20 @@ def run(
 ) -> int:
     """Start TARGET and watch it: a file, INSTANCE:NAME, or a name of a catalog.
 
-    Values are JSON where they read as such, else text. Ctrl-C stops watching, never the run. Exit codes: 0 succeeded,
-    7 errored, 8 canceled, 9 the time for watching was over.
+    Values are JSON where they read as such, else text; those on the command line win over those of a file. Ctrl-C
+    stops watching, never the run (exit 130). Exit codes: 0 succeeded, 7 errored, 8 canceled, 9 the time for watching
+    was over.
     """
     given = {**_from_file(input_file), **options.pairs(values)}
     what, instance = _target(target, backend)
     with Bridge() as bridge:
-        record = bridge.run(what, given, backend=instance, workflow=workflow, env=options.pairs(env), reason=reason)
+        record = bridge.run(what, given, backend=instance, workflow=workflow, env=_environment(env), reason=reason)
+        tell_of_plugins(bridge)
         if detach:
             emit(execution_view(record), output) if output != "table" else click.echo(record.id)
             return 0
         note(f"execution {record.id}")
-        return follow(bridge, record.id, output, timeout)
+        return watched(bridge, record.id, output, timeout)
 
 
 def _target(target: str, backend: str | None) -> tuple[Definition | str, str | None]:
@@ -61,6 +71,8 @@ def _target(target: str, backend: str | None) -> tuple[Definition | str, str | N
     if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
         return Definition(read(path), target), backend
     instance, colon, name = target.partition(":")
+    if colon and backend not in (None, instance):
+        raise InvalidInput(f"{target} names the backend {instance}, and --backend names {backend}; give one")
     return (name, instance) if colon else (target, backend)
 
 
@@ -75,12 +87,27 @@ def read(path: Path) -> str:
 
 
 def _from_file(path: str | None) -> dict[str, Any]:
+    """JSON is YAML, so one reader does for both."""
     if path is None:
         return {}
-    try:
-        data = json.loads(read(Path(path)))
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"broken JSON: {error.msg}", source=path, line=error.lineno, column=error.colno) from error
+    source = "stdin" if path == "-" else path
+    data = load_yaml(sys.stdin.read() if path == "-" else read(Path(path)), source).data
     if not isinstance(data, dict):
-        raise InvalidInput("the input must be a JSON object", source=path)
+        raise InvalidInput("the input must be a mapping of names to values", source=source)
+    return data
+
+
+def _environment(words: Sequence[str]) -> dict[str, Any]:
+    """`--env`: JSON objects and key=value words, later ones win."""
+    found: dict[str, Any] = {}
+    for word in words:
+        found |= _object(word) if word.lstrip().startswith("{") else options.pairs([word])
+    return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"--env: broken JSON: {error.msg} (column {error.colno})") from error
     return data

@@ -6,24 +6,30 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
-from flowbridge.views import tree_view
 from flowbridge_cli import options
+from flowbridge_cli.commands.get import tell_silence
+from flowbridge_cli.documents import superseded, tree_document
 from flowbridge_cli.drawing import tree_lines
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import emit
 
 
 @click.command("tree")
-@click.argument("id")
+@click.argument("id", shell_complete=options.complete_id)
 @options.output
 def tree(id: str, output: str) -> int:
-    """Show an execution with its tasks, and under each task its children, down to the last."""
+    """Show an execution with its tasks, and under each task its children, down to the last.
+
+    One that was re-run from tasks is shown as it stood then.
+    """
     with Bridge() as bridge:
-        look = bridge.get(id)
-        view = tree_view(look.snapshot, look.place)
+        document = superseded(bridge, id)
+        silent = False
+        if document is None:
+            look = bridge.get(id)
+            document = tree_document(bridge, look)
+            silent = tell_silence(look)
     if output == "table":
-        click.echo("\n".join(tree_lines(view)))
+        click.echo("\n".join(tree_lines(document)))
     else:
-        emit(view, output)
-    for instance, why in look.silent.items():
-        note(f"{instance} does not answer ({why}); its executions are shown as last seen")
-    return Unavailable.exit_code if look.silent else 0
+        emit(document, output)
+    return Unavailable.exit_code if silent else 0

@@ -6,14 +6,34 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge_cli import options
-from flowbridge_cli.watching import follow
+from flowbridge_cli.documents import full_document
+from flowbridge_cli.drawing import ending_lines
+from flowbridge_cli.output import emit
+from flowbridge_cli.watching import INTERRUPTED, follow
 
 
 @click.command("watch")
-@click.argument("id")
-@click.option("--timeout", type=click.FloatRange(0), help="Seconds to watch.")
+@click.argument("id", shell_complete=options.complete_id)
+@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to watch; no limit by default.")
 @options.output
 def watch(id: str, timeout: float | None, output: str) -> int:
-    """Watch an execution until it ends. Ctrl-C stops watching, never the run."""
+    """Watch an execution until it ends, then show it. Ctrl-C stops watching, never the run (exit 130).
+
+    Exit codes: 0 succeeded, 7 errored, 8 canceled, 9 the time for watching was over, 5 its runner died, 4 its engine
+    no longer has it. A paused execution is watched on: somebody may resume it.
+    """
     with Bridge() as bridge:
-        return follow(bridge, bridge.find(id).id, output, timeout)
+        return watched(bridge, bridge.find(id).id, output, timeout)
+
+
+def watched(bridge: Bridge, id: str, output: str, timeout: float | None) -> int:
+    """Watch an execution and print how it stands at the end; gives the exit code."""
+    look, code = follow(bridge, id, timeout=timeout, quiet=output != "table")
+    if code == INTERRUPTED:
+        return code
+    document = full_document(bridge, look)
+    if output == "table":
+        click.echo("\n".join(ending_lines(document)))
+    else:
+        emit(document, output)
+    return code

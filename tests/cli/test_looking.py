@@ -1,0 +1,153 @@
+"""Looking where an engine is silent, at old records, and at the installation itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.clikit import Gates, Said
+from flowbridge.bridge import Bridge
+from flowbridge.model import EngineState, Record, Ref, Status
+
+Flowbridge = Callable[..., Said]
+
+HELLO = str(Path(__file__).parent.parent.parent / "examples" / "hello.yaml")
+ID = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.fixture
+def silent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An execution that was last seen ten minutes ago on an engine that refuses every connection now."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v2"
+        (home / "config.yaml").write_text(f"backends:\n  prod: {{type: mistral, url: '{url}'}}\n")
+        monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
+        seen = time.time() - 600
+        record = Record(
+            id=ID,
+            tree=ID,
+            ref=Ref("prod", ID),
+            workflow="release",
+            status=Status.RUNNING,
+            seen=EngineState.RUNNING,
+            raw="RUNNING",
+            actor="ada",
+            created=seen,
+            looked=seen,
+        )
+        with Bridge() as bridge:
+            bridge.ledger.executions.put([record])
+        yield ID
+
+
+def test_a_silent_engine_is_named_and_the_last_status_is_shown_with_its_age(
+    flowbridge: Flowbridge, silent: str
+) -> None:
+    for command in ("get", "tree"):
+        said = flowbridge(command, silent, "-o", "json")
+        assert (said.code, said.data["status"], said.data["stale"]) == (5, "running", True)
+        assert "prod does not answer" in said.err
+        assert "what was seen 10 min ago" in said.err
+    assert flowbridge("get", silent, "-o", "json").data["output"] is None
+
+
+def test_list_marks_what_it_could_not_see(flowbridge: Flowbridge, silent: str) -> None:
+    said = flowbridge("list", "-o", "json")
+    assert [(row["id"], row["stale"]) for row in said.data] == [(silent, True)]
+    assert "does not answer" in said.err
+    assert "as seen" in flowbridge("list", "--look").out
+    unasked = flowbridge("list", "--no-look")
+    assert "as seen" in unasked.out
+    assert unasked.err == ""
+
+
+def test_O2_a_pause_on_a_silent_engine_is_not_done_and_stays_open(flowbridge: Flowbridge, silent: str) -> None:
+    said = flowbridge("pause", silent, "-o", "json")
+    assert (said.code, said.row["result"]) == (5, "not_done")
+    assert list(said.row["not_done"]) == [silent]
+    assert flowbridge("tree", silent, "-o", "json").data["unfinished"] == ["pause by ada"]
+    assert any("unfinished" in (row["detail"] or "") for row in flowbridge("doctor", "-o", "json").data)
+    recovered = flowbridge("recover", "--timeout", "1", "-o", "json")
+    assert (recovered.code, recovered.data[0]["unfinished"]) == (5, ["pause by ada"])
+
+
+def test_O2_a_re_run_needs_its_engine(flowbridge: Flowbridge, silent: str) -> None:
+    said = flowbridge("re-run", silent, "--tasks", "t", "--accept", "X6", "-o", "json")
+    assert (said.code, said.row["rule"]) == (3, "O2")
+
+
+def test_backend_check_and_doctor_end_with_the_code_of_what_is_wrong(flowbridge: Flowbridge, silent: str) -> None:
+    assert silent
+    checked = flowbridge("backend", "check", "-o", "json")
+    assert checked.code == 5
+    assert {row["name"]: row["answers"] for row in checked.data} == {"memory": True, "prod": False}
+    assert flowbridge("backend", "check", "memory").code == 0
+    assert flowbridge("doctor").code == 5
+
+
+def test_everything_is_well_in_a_new_installation(flowbridge: Flowbridge, home: Path) -> None:
+    assert flowbridge("doctor").code == 0
+    assert flowbridge("plugins").code == 0
+    assert {row["name"] for row in flowbridge("plugins", "-o", "json").data} >= {"memory", "mistral"}
+    assert flowbridge("list", "-o", "json").data == []
+    assert flowbridge("list").out == "nothing found\n"
+    assert flowbridge("recover", "-o", "json").data == []
+    assert flowbridge("ledger", "path").out.strip() == str(home / "ledger.db")
+    assert flowbridge("ledger", "check", "-o", "json").data["sound"] is True
+    assert flowbridge("config", "path").out.strip().startswith(str(home / "config"))
+    assert flowbridge("config", "show", "-o", "json").data["actor"] == "ada"
+
+
+def test_get_deep_reads_what_is_below_and_get_alone_does_not(flowbridge: Flowbridge, home: Path, gates: Gates) -> None:
+    (home / "w.yaml").write_text(
+        "version: '2.0'\nmain:\n  tasks:\n    t:\n      workflow: sub\n      input: {a: 1}\n"
+        "sub:\n  input: [a]\n  output: {a: <% $.a %>}\n  tasks:\n    s:\n      action: std.noop\n"
+    )
+    assert flowbridge("run", "w.yaml").code == 0
+    (child,) = flowbridge("get", "last", "-o", "json").data["tasks"][0]["children"]
+    assert "input" not in child
+    (child,) = flowbridge("get", "last", "--deep", "-o", "json").data["tasks"][0]["children"]
+    assert (child["input"], child["output"]) == ({"a": 1}, {"a": 1})
+    root = flowbridge("get", "last", "-o", "json").data
+    assert (child["parent_id"], child["parent_task"]) == (root["id"], "t")
+    assert flowbridge("get", child["id"], "-o", "json").data["parent_task"] == "t"
+
+
+def test_prune_forgets_what_ended_long_ago_and_asks_first(
+    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert flowbridge("run", HELLO, "--reason", "a try").code == 0
+    assert flowbridge("ledger", "prune", "--older-than", "1d", "-o", "json").data == {"found": 0, "forgotten": 0}
+    planned = flowbridge("ledger", "prune", "--older-than", "0s", "--dry-run", "-o", "json")
+    assert planned.data == {"found": 1, "forgotten": 0}
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert flowbridge("ledger", "prune", "--older-than", "0s").code == 2
+    assert len(flowbridge("list", "-o", "json").data) == 1
+    assert flowbridge("ledger", "prune", "--older-than", "0s", "--yes", "-o", "json").data["forgotten"] == 1
+    assert flowbridge("list", "-o", "json").data == []
+    assert "start (a try)" in flowbridge("history").out
+
+
+def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
+    document = json.loads(flowbridge("run", HELLO, "-o", "json").out)
+    listed = flowbridge("list", "-o", "json").data[0]
+    assert set(listed) == {
+        "id", "status", "workflow", "backend", "engine_id", "engine_state", "held", "held_by", "gone", "parent_id",
+        "item", "rerun_of", "superseded_by", "error", "actor", "created_at", "observed_at", "possible", "stale",
+    }  # fmt: skip
+    assert set(document) - set(listed) == {
+        "parent_task", "unknown", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
+    }  # fmt: skip
+    assert set(document["tasks"][0]) == {
+        "id", "name", "status", "engine_state", "active", "item_count", "running", "error", "children", "result",
+        "published",
+    }  # fmt: skip

@@ -1,0 +1,287 @@
+"""The ledger's file: who may read it, what is in its way, and that a write is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.kit import Desk, in_child, one
+from flowbridge.backend import Definition
+from flowbridge.errors import LedgerError
+from flowbridge.ledger import database as module
+from flowbridge.ledger import schema
+from flowbridge.ledger.database import Database
+
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def refused(path: Path) -> str:
+    """The one line that a ledger which cannot be used is refused with."""
+    with pytest.raises(LedgerError) as caught:
+        Database(path)
+    assert "\n" not in caught.value.message
+    assert str(path) in caught.value.message
+    assert caught.value.exit_code == 2
+    return caught.value.message
+
+
+def insert(database: Database, name: str, size: int = 1) -> None:
+    database.run("INSERT INTO cursors VALUES (?, 1)", (name * size,))
+
+
+def small_and_large(database: Database) -> None:
+    with database.transaction():
+        insert(database, "small")
+        insert(database, "large", 1_000_000)
+
+
+def names(path: Path) -> list[str]:
+    database = Database(path)
+    try:
+        return [row[0] for row in database.all("SELECT name FROM cursors ORDER BY name")]
+    finally:
+        database.close()
+
+
+def test_the_ledger_and_what_stands_beside_it_are_for_its_owner_only(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        database = Database(tmp_path / "deep" / "er" / "ledger.db")
+        insert(database, "x")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "deep" / "er").iterdir()}
+        database.close()
+    finally:
+        os.umask(old)
+    assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+    assert stat.S_IMODE((tmp_path / "deep" / "er").stat().st_mode) == 0o700
+
+
+def test_readers_and_a_writer_do_not_wait_for_each_other(place: Path) -> None:
+    writer, reader = Database(place), Database(place)
+    assert writer.one("PRAGMA journal_mode")[0] == "wal"
+    with writer.transaction():
+        insert(writer, "x")
+        assert reader.all("SELECT * FROM cursors") == []
+    assert len(reader.all("SELECT * FROM cursors")) == 1
+    writer.close()
+    reader.close()
+
+
+def test_an_old_ledger_is_brought_up_step_by_step(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Database(place).close()
+    later = (*schema.MIGRATIONS, "CREATE TABLE a (x);\nINSERT INTO a VALUES (1);", "CREATE TABLE b AS SELECT x FROM a;")
+    monkeypatch.setattr(module, "MIGRATIONS", later)
+    monkeypatch.setattr(module, "VERSION", len(later))
+    for _ in range(2):
+        database = Database(place)
+        assert database.all("SELECT x FROM b") == [(1,)]
+        assert database.one("PRAGMA user_version")[0] == len(later)
+        database.close()
+
+
+def test_a_migration_that_fails_leaves_the_ledger_as_it_was(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Database(place).close()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE a (x);\nCREATE TABLE events (x);"))
+        patch.setattr(module, "VERSION", schema.VERSION + 1)
+        assert "events" in refused(place)
+    database = Database(place)
+    assert "a" not in [row[0] for row in database.all(TABLES)]
+    database.close()
+
+
+def test_a_newer_ledger_is_refused_and_both_versions_are_named(place: Path) -> None:
+    database = Database(place)
+    database.run(f"PRAGMA user_version={schema.VERSION + 7}")
+    database.close()
+    before = place.read_bytes()
+    message = refused(place)
+    assert f"version {schema.VERSION + 7}" in message
+    assert f"knows {schema.VERSION}." in message
+    assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database at all " * 99, b"SQLite format 3\0" + b"\xff" * 4096, b"notes\n"])
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(place: Path, content: bytes) -> None:
+    place.write_bytes(content)
+    refused(place)
+    assert place.read_bytes() == content
+
+
+def test_another_programs_database_is_refused_and_left_alone(place: Path) -> None:
+    foreign = sqlite3.connect(place)
+    foreign.execute("CREATE TABLE bookmarks (url)")
+    foreign.close()
+    before = place.read_bytes()
+    assert "not a ledger" in refused(place)
+    assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["", "file/ledger.db"])
+def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("")
+    assert "set FLOWBRIDGE_LEDGER to another file" in refused(tmp_path / where)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter: root itself is stopped by no mode."""
+    made = Path(tempfile.mkdtemp())
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def _as_nobody(work: Callable[[], object]) -> int:
+    def fallen() -> None:
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        work()
+
+    return in_child(fallen)
+
+
+@pytest.mark.parametrize(("file", "folder"), [(0o444, 0o777), (0o000, 0o777), (0o666, 0o555)])
+def test_a_ledger_that_may_not_be_written_is_refused(open_folder: Path, file: int, folder: int) -> None:
+    path = open_folder / "ledger.db"
+    Database(path).close()
+    path.chmod(file)
+    open_folder.chmod(folder)
+    assert _as_nobody(lambda: refused(path)) == 0
+
+
+def test_a_transaction_is_whole_or_not_there(place: Path) -> None:
+    database = Database(place)
+
+    def broken() -> None:
+        with database.transaction():
+            insert(database, "a")
+            with database.transaction():
+                insert(database, "b")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    with database.transaction():
+        insert(database, "c")
+    database.close()
+    assert names(place) == ["c"]
+
+
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_written(place: Path) -> None:
+    database = Database(place)
+    insert(database, "before")
+    pages = database.one("PRAGMA page_count")[0]
+    database.run(f"PRAGMA max_page_count={pages}")
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="the disk is full; nothing was written") as caught:
+            small_and_large(database)
+        assert "\n" not in caught.value.message
+    database.run(f"PRAGMA max_page_count={pages + 100}")
+    insert(database, "after")
+    database.close()
+    assert names(place) == ["after", "before"]
+
+
+def test_a_disk_that_refuses_a_write_is_told_in_one_line_and_nothing_is_written(place: Path) -> None:
+    Database(place).close()
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        database = Database(place)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        with pytest.raises(LedgerError):
+            small_and_large(database)
+
+    assert in_child(work) == 0
+    assert names(place) == []
+
+
+def test_O2_a_full_disk_stops_a_verb_before_any_engine_is_asked(desk: Desk) -> None:
+    record = one(desk)
+    flow = desk.bridges[0]
+    pages = flow.ledger.database.one("PRAGMA page_count")[0]
+    flow.ledger.database.run(f"PRAGMA max_page_count={pages}")
+    before = len(flow.history())
+    with pytest.raises(LedgerError, match="full"):
+        flow.run(Definition("flow"), {"much": "x" * 1_000_000}, backend="fake")
+    with pytest.raises(LedgerError, match="full"):
+        flow.pause(record.id, reason="x" * 1_000_000)
+    assert desk.engine.sent() == []
+    assert len(flow.history()) == before
+    assert flow.ledger.operations.open_trees() == []
+
+
+def test_a_writer_that_never_ends_is_named_after_a_while(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
+    holder, waiting = Database(place), Database(place)
+    with holder.transaction():
+        insert(holder, "x")
+        with pytest.raises(LedgerError, match="in use by another process"):
+            insert(waiting, "y")
+    insert(waiting, "y")
+    holder.close()
+    waiting.close()
+    assert names(place) == ["x", "y"]
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from flowbridge.ledger.database import Database
+sys.stdin.read()
+database = Database(Path(sys.argv[1]), durable=False)
+for number in range(100):
+    with database.transaction():
+        database.run("INSERT INTO cursors VALUES (?, 1)", (f"{sys.argv[2]}-{number}",))
+"""
+
+
+def test_processes_that_open_a_new_ledger_and_write_at_once_lose_nothing(place: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(place), str(number)], stdin=subprocess.PIPE)
+        for number in range(4)
+    ]
+    for writer in writers:  # all at once, when every one of them has been loaded
+        assert writer.stdin is not None
+        writer.stdin.close()
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
+    assert len(names(place)) == 400
+
+
+def test_another_connections_write_is_noticed_and_ones_own_is_not(place: Path) -> None:
+    mine, theirs = Database(place), Database(place)
+    stamp = mine.stamp()
+    insert(mine, "mine")
+    assert mine.stamp() == stamp
+    insert(theirs, "theirs")
+    assert mine.stamp() != stamp
+    mine.close()
+    theirs.close()
+
+
+def test_O6_the_history_cannot_be_changed(flow: object, desk: Desk) -> None:
+    record = one(desk)
+    bridge = desk.bridges[0]
+    bridge.pause(record.id)
+    for sql in ("UPDATE events SET actor = 'nobody'", "DELETE FROM events"):
+        with pytest.raises(LedgerError, match="only appended to"):
+            bridge.ledger.database.run(sql)

@@ -1,0 +1,192 @@
+"""Leases: one holder at a time, given up by whoever lives no longer (O5, S6)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.kit import Desk, one
+from flowbridge.bridge import Bridge
+from flowbridge.errors import Timeout
+from flowbridge.ledger.database import Database
+from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases
+
+HOLD = """
+import sys
+from pathlib import Path
+from flowbridge.ledger.database import Database
+from flowbridge.ledger.leases import Leases
+assert Leases(Database(Path(sys.argv[1]))).take("tree:t", "somebody else") is not None
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "ledger.db", durable=False)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def leases(ledger: Database) -> Leases:
+    return Leases(ledger)
+
+
+def taken(leases: Leases, name: str = "tree:t", holder: str = "me") -> Lease:
+    lease = leases.take(name, holder)
+    assert lease is not None
+    return lease
+
+
+def alter(ledger: Database, **columns: object) -> None:
+    """Make the lease look as another host, process or time would have written it."""
+    for column, value in columns.items():
+        ledger.run(f"UPDATE leases SET {column} = ?", (value,))
+
+
+def test_O5_a_lease_is_taken_by_one_only_and_free_again_when_given_back(leases: Leases) -> None:
+    lease = taken(leases)
+    assert leases.take("tree:t", "you") is None
+    assert leases.holder("tree:t") == "me"
+    assert taken(leases, "tree:u", "you").token != lease.token
+    leases.give(lease)
+    assert leases.holder("tree:t") is None
+    assert taken(leases, holder="you").token != lease.token
+
+
+def test_a_lease_that_was_lost_can_be_neither_renewed_nor_given_back(leases: Leases, ledger: Database) -> None:
+    mine = taken(leases)
+    assert leases.ours(mine)
+    ledger.run("DELETE FROM leases")
+    theirs = taken(leases, holder="you")
+    assert not leases.ours(mine)
+    assert not leases.renew(mine)
+    assert not leases.hand_over(mine, os.getpid(), "me again")
+    leases.give(mine)
+    assert leases.holder("tree:t") == "you"
+    assert leases.ours(theirs)
+    assert leases.renew(theirs)
+
+
+def test_a_lease_of_another_host_ends_when_its_time_runs_out(leases: Leases, ledger: Database) -> None:
+    lease = taken(leases)
+    alter(ledger, host="elsewhere", pid=1)
+    assert leases.take("tree:t", "you") is None
+    alter(ledger, expires=1.0)
+    assert leases.holder("tree:t") is None
+    assert leases.renew(lease)
+    assert leases.holder("tree:t") == "me"
+    alter(ledger, expires=1.0)
+    assert taken(leases, holder="you")
+
+
+def test_a_living_process_of_this_host_keeps_its_lease_however_slow_it_is(leases: Leases, ledger: Database) -> None:
+    taken(leases)
+    alter(ledger, expires=1.0)
+    assert leases.take("tree:t", "you") is None
+
+
+def test_renewing_gives_the_whole_time_again(leases: Leases, ledger: Database) -> None:
+    lease = taken(leases)
+    first = ledger.one("SELECT expires FROM leases")[0]
+    alter(ledger, expires=first - TTL_SECONDS)
+    assert leases.renew(lease)
+    assert ledger.one("SELECT expires FROM leases")[0] >= first
+
+
+@pytest.fixture
+def holder(ledger: Database) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lease."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(ledger.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_S6_the_lease_of_a_killed_process_is_free_at_once_reaped_or_not(
+    leases: Leases, holder: subprocess.Popen[str]
+) -> None:
+    assert leases.take("tree:t", "me") is None
+    assert leases.holder("tree:t") == "somebody else"
+    holder.send_signal(signal.SIGSTOP)
+    assert leases.holder("tree:t") == "somebody else"
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
+    assert leases.holder("tree:t") is None
+    holder.wait()
+    assert taken(leases)
+
+
+def test_S6_a_process_that_was_given_the_dead_ones_number_holds_nothing(leases: Leases, ledger: Database) -> None:
+    taken(leases)
+    alter(ledger, started="1")
+    assert leases.holder("tree:t") is None
+    assert taken(leases, holder="you")
+
+
+def test_a_lease_is_handed_over_to_a_process_and_ends_with_it(
+    leases: Leases, ledger: Database, holder: subprocess.Popen[str]
+) -> None:
+    lease = taken(leases, "run:r", "the command")
+    assert leases.hand_over(lease, holder.pid, "the runner")
+    assert leases.holder("run:r") == "the runner"
+    assert leases.ours(lease)
+    holder.kill()
+    holder.wait()
+    assert leases.holder("run:r") is None
+
+
+def test_O5_waiting_ends_with_the_holders_name(leases: Leases, holder: subprocess.Popen[str]) -> None:
+    with (
+        pytest.raises(Timeout, match=r"the tree t is in use by somebody else; nothing was done.*longer --timeout"),
+        leases.held("tree:t", "me", what="the tree t", timeout=0.1),
+    ):
+        raise AssertionError("the lease is not ours")
+
+
+def test_O5_waiting_is_over_when_the_holder_is(ledger: Database, leases: Leases) -> None:
+    first = taken(leases)
+    mine = Database(ledger.path)
+    timer = threading.Timer(0.1, lambda: leases.give(first))
+    timer.start()
+    with Leases(mine).held("tree:t", "me", what="it", timeout=20):
+        assert leases.holder("tree:t") == "me"
+    assert leases.holder("tree:t") is None
+    timer.join()
+    mine.close()
+
+
+def test_what_fails_under_a_lease_gives_it_back(leases: Leases) -> None:
+    with pytest.raises(KeyError), leases.held("tree:t", "me", what="it", timeout=0):
+        raise KeyError
+    assert leases.holder("tree:t") is None
+
+
+def test_O5_a_verb_waits_for_its_timeout_only_and_names_who_holds_the_tree(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    with flow.ledger.leases.held(f"tree:{record.tree}", "cancel by alice", what="it", timeout=0):
+        before = (desk.engine.count(), len(flow.history()))
+        with pytest.raises(Timeout, match="cancel by alice") as caught:
+            desk.open("bob").pause(record.id, timeout=0.1)
+        assert caught.value.exit_code == 9
+        assert (desk.engine.count(), len(flow.history())) == before
+        assert flow.get(record.id).record.status == "running"
+    assert flow.pause(record.id).done
+
+
+def test_O5_verbs_on_different_trees_do_not_wait_for_each_other(flow: Bridge, desk: Desk) -> None:
+    first, second = one(desk), one(desk, id="f0")
+    with flow.ledger.leases.held(f"tree:{first.tree}", "somebody", what="it", timeout=0):
+        assert flow.pause(second.id, timeout=0.1).done
