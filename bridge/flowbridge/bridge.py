@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Any
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition
 from flowbridge.checks import Checks, RerunRequest
-from flowbridge.errors import InvalidInput, NotFound, Rejected, Timeout
+from flowbridge.errors import InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
 from flowbridge.law.fold import birth_want
@@ -24,7 +25,7 @@ from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
 from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
-from flowbridge.model import EngineState, ExecutionRead, Record, Ref, Status, Verb
+from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
 from flowbridge.operate import Ask, Operator, Outcome
 from flowbridge.plugins import Hooks
 from flowbridge.runners import Host, Launcher, ProcessLauncher
@@ -116,7 +117,8 @@ class Bridge:
         request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
         if definition is not None:
             request |= {"definition": definition.text, "source": definition.source}
-        return self._starter.start(name, request, reason)
+        with self._telling():
+            return self._starter.start(name, request, reason)
 
     def default_backend(self) -> str:
         """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
@@ -177,12 +179,11 @@ class Bridge:
         asked = request or RerunRequest()
         options = {"tasks": list(asked.tasks), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
         ask = Ask(verb, self.config.actor, reason, timeout, expect, options)
-        outcome = self._operator.operate(record.id, ask, self._checks.of(verb, asked, frozenset(accept)))
-        if verb is Verb.RERUN and not asked.tasks:
-            fresh = self._starter.again(record, asked, reason)
-            outcome = replace(outcome, execution=fresh.id, status=fresh.status)
-        self._tell()
-        return outcome
+        check = self._checks.of(verb, asked, frozenset(accept))
+        with self._telling():
+            if verb is Verb.RERUN and not asked.tasks:
+                return self._starter.again(record, asked, ask, check)
+            return self._operator.operate(record.id, ask, check)
 
     def plan(self, verb: Verb, id: str, *, request: RerunRequest | None = None, accept: Iterable[str] = ()) -> Plan:
         """What a verb would do (O1). Nothing is written or sent; raises what the verb would raise."""
@@ -199,15 +200,14 @@ class Bridge:
         return self.ledger.executions.find(text, self.config.actor)
 
     def get(self, id: str) -> Look:
-        """One execution with its tree, freshly seen. An engine that does not answer is named, not an error."""
+        """One execution with its tree, freshly seen. An engine that does not answer is named, not an error.
+
+        One that was superseded is not looked at: `Look.frozen` is its tree as it stood (X2).
+        """
         record = self.find(id)
         if record.superseded_by:
-            raise Rejected(
-                f"execution {record.id} was superseded by {record.superseded_by} when it was re-run (X2)",
-                rule="X2",
-                reason="superseded",
-                execution=record.id,
-            )
+            snapshot = Snapshot((Node(record, -1, record.seen, raw=record.raw, error=record.error),))
+            return Look(snapshot, 0, frozen=self.ledger.executions.frozen(record.id))
         return self._looked(self._operator.tend(record.tree, set()), record.id)
 
     def list(self, filter: Filter, *, look: bool = True) -> Sequence[Record]:
@@ -235,8 +235,12 @@ class Bridge:
         sent: set[tuple[str, str]] = set()
         last: object = None
         wait = _FIRST_POLL
+        if record.superseded_by:
+            yield self.get(record.id)
+            return
         while deadline is None or time.monotonic() < deadline:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
+            record = look.record
             self._tell()
             shown = shape(look)
             if shown != last:
@@ -247,18 +251,24 @@ class Bridge:
             time.sleep(wait)
 
     def wait(self, id: str, *, timeout: float | None = None, until: frozenset[Status] = _SETTLED) -> Look:
-        """Watch until the execution is in one of `until`. Raises `Timeout`, and nothing is lost by it."""
+        """Watch until the execution is in one of `until`. Raises `Timeout`, and nothing is lost by it.
+
+        One that is superseded already is not waited for; one that is re-run meanwhile is, under its new id.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         record = self.find(id)
+        if record.superseded_by:
+            return self.get(record.id)
         sent: set[tuple[str, str]] = set()
         wait = _FIRST_POLL
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
-            if look.record.status in until or look.record.gone:
+            record = look.record
+            if record.status in until or record.gone:
                 self._tell()
                 return look
             if deadline is not None and time.monotonic() >= deadline:
-                raise Timeout(f"execution {record.id} is still {look.record.status} after {timeout:g} s")
+                raise Timeout(f"execution {record.id} is still {record.status} after {timeout:g} s")
             time.sleep(wait)
             wait = min(wait * 1.5, _LONGEST_POLL)
 
@@ -279,19 +289,27 @@ class Bridge:
         looks = next(iter(self.instances.get(ref.backend).observe([ref.id]).values()), ())
         if not looks:
             raise NotFound(f"{ref.backend} has no execution {ref.id}")
-        root = looks[0]
-        record = Record(
-            id=str(uuid.uuid4()),
-            tree=str(uuid.uuid4()),
-            ref=root.ref,
-            workflow=root.workflow,
-            want=birth_want(None),
-            actor=self.config.actor,
-            created=time.time(),
-        )
-        self.ledger.executions.put([record])
+        record = self._taken_in(looks[0])
         self._operator.tend(record.tree, set())
         return self.ledger.executions.current(ref) or record
+
+    def _taken_in(self, root: ExecutionLook) -> Record:
+        """The record of a root, made where there is none: one, whoever asks at the same time."""
+        with self.ledger.transaction():
+            known = self.ledger.executions.current(root.ref)
+            if known is not None:
+                return known
+            record = Record(
+                id=str(uuid.uuid4()),
+                tree=str(uuid.uuid4()),
+                ref=root.ref,
+                workflow=root.workflow,
+                want=birth_want(None),
+                actor=self.config.actor,
+                created=time.time(),
+            )
+            self.ledger.executions.put([record])
+        return record
 
     def recover(self, id: str | None = None, *, assume: str = "failed", timeout: float = 30.0) -> Sequence[Look]:
         """Finish what a crash left open: operations, and local runs whose runner died (O3, S6).
@@ -302,10 +320,9 @@ class Bridge:
         trees = [self.find(id).tree] if id else self._unfinished()
         looks = []
         for tree in trees:
+            self._recover_runs(self._operator.tend(tree, set()), assume)
             self._operator.finish(tree, self.config.actor, timeout)
             found = self._operator.tend(tree, set())
-            if self._recover_runs(found, assume):
-                found = self._operator.tend(tree, set())
             looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
         self._tell()
         return looks
@@ -315,19 +332,18 @@ class Bridge:
         abandoned = [record.tree for record in self.list(filter) if record.status is Status.ABANDONED]
         return list(dict.fromkeys([*self.ledger.operations.open_trees(), *abandoned]))
 
-    def _recover_runs(self, found: Pass, assume: str) -> bool:
-        touched = False
-        for node in found.snapshot.nodes:
-            root = node.parent < 0 or not node.record.native
-            below = any(other.state is EngineState.ABANDONED for other in found.snapshot.nodes)
-            engine = self.instances.get(node.record.ref.backend)
-            if root and below and isinstance(engine, LocalBackend):
+    def _recover_runs(self, found: Pass, assume: str) -> None:
+        """Take up the abandoned local runs of a tree, before what operations left open is finished on them."""
+        nodes = found.snapshot.nodes
+        abandoned = {node.record.ref.backend for node in nodes if node.state is EngineState.ABANDONED}
+        for node in nodes:
+            is_root = node.parent < 0 or not node.record.native
+            engine = self.instances.get(node.record.ref.backend) if node.record.ref.backend in abandoned else None
+            if is_root and isinstance(engine, LocalBackend):
                 self.ledger.operations.note(
                     node.record.tree, node.record.id, "recover", self.config.actor, time.time(), {"assume": assume}
                 )
                 engine.recover(node.record.ref.id, assume)
-                touched = True
-        return touched
 
     def prune(self, before: float) -> int:
         """Forget trees that were started before a time (seconds since the epoch) and are over; gives how many.
@@ -356,22 +372,30 @@ class Bridge:
             found.snapshot, place_of(found.snapshot, id), found.silent, tuple(self.ledger.operations.open(tree))
         )
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._tell()
+
     def _tell(self) -> None:
-        """Tell observers what changed since they were last told; each is told at least once."""
+        """Tell observers what happened since they were last told; after a crash the last thing is told again."""
         if not self.hooks.observed:
             return
         seen = self.ledger.operations.cursor("hooks")
         for entry in self.ledger.operations.history(after=seen):
-            if "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
-                record = self.ledger.executions.get(entry.execution)
-                self.hooks.tell(
-                    "flowbridge_status_changed",
-                    execution=record,
-                    old=entry.doc["old"],
-                    new=entry.doc["new"],
-                    number=entry.seq,
-                )
+            self._tell_of(entry)
             self.ledger.operations.move_cursor("hooks", entry.seq)
+
+    def _tell_of(self, entry: Entry) -> None:
+        if entry.kind == "outcome":
+            self.hooks.tell("flowbridge_after_operation", operation=self.ledger.operations.get(entry.operation))
+        elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
+            with suppress(NotFound):  # the record was pruned since
+                execution = self.ledger.executions.get(entry.execution)
+                old, new = entry.doc["old"], entry.doc["new"]
+                self.hooks.tell("flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq)
 
     def _launcher(self) -> Launcher:
         log = Path(self.config.ledger).with_name("runners.log")

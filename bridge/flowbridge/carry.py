@@ -7,7 +7,7 @@ that the engine never took it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,13 +15,20 @@ from typing import Any
 from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
-from flowbridge.law.decide import Action, Step, decide
+from flowbridge.law.decide import Action, Plan, Step, decide
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
 from flowbridge.sync import Pass, Sync
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
+
+#: By what is wanted, the states in which something is still to be done.
+_NOT_YET: Mapping[Want, Set[EngineState]] = {
+    Want.RUN: {EngineState.ABSENT, EngineState.PAUSED},
+    Want.HOLD: {EngineState.REQUESTED, EngineState.RUNNING},
+    Want.CANCEL: {EngineState.REQUESTED, EngineState.RUNNING, EngineState.PAUSED, EngineState.ABANDONED},
+}
 
 
 @dataclass(slots=True)
@@ -83,6 +90,7 @@ class Carrier:
         plan = decide(snapshot, self._sync.facts(snapshot))
         steps = [*_once(operation, snapshot), *plan.steps]
         stopped = {*progress.refused, *progress.silent}
+        stopped |= {node.record.id for node in snapshot.nodes if not node.reachable}
         return [step for step in steps if step.record not in stopped]
 
     def _send(self, step: Step, progress: Progress) -> None:
@@ -130,9 +138,14 @@ class Carrier:
             progress.exit_code = max(progress.exit_code, error.exit_code)
         if progress.refused:
             self._give_up(operation, progress)
+        once = {step.record for step in _once(operation, progress.found.snapshot)} - progress.refused.keys()
         for node in progress.found.snapshot.nodes:
-            if not node.reachable and _wanted_differs(node):
-                progress.silent[node.record.id] = progress.found.silent.get(node.record.ref.backend, "does not answer")
+            if not node.reachable and (node.record.id in once or _wanted_differs(node)):
+                progress.silent[node.record.id] = progress.found.silent[node.record.ref.backend]
+        for node in progress.found.snapshot.nodes:
+            if node.state is EngineState.GONE and node.record.id in _touched(operation):
+                progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"
+                progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
         for step in self._open_steps(operation, progress):
             progress.not_done[step.record] = f"{step.action} was accepted by {step.ref.backend}, but is not seen yet"
             progress.exit_code, progress.open = max(progress.exit_code, EngineRefused.exit_code), True
@@ -141,14 +154,23 @@ class Carrier:
             progress.exit_code, progress.open = max(progress.exit_code, Unavailable.exit_code), True
 
     def _give_up(self, operation: Operation, progress: Progress) -> None:
-        """What an engine refused is wanted no longer: the record goes back to what was wanted before."""
+        """What an engine refused is wanted no longer, nor what it would have done with it (`_with_what_follows`)."""
         before: Mapping[str, str] = operation.options.get("before", {})
-        nodes = [node for node in progress.found.snapshot.nodes if node.record.id in progress.refused]
-        self._ledger.executions.put(
+        snapshot = progress.found.snapshot
+        refused = _with_what_follows(snapshot, decide(snapshot, self._sync.facts(snapshot)), progress.refused)
+        undone = [
             replace(node.record, want=Want(before[node.record.id]), resumed_at=None)
-            for node in nodes
+            for node in refused
             if node.record.id in before
-        )
+        ]
+        with self._ledger.transaction():
+            self._ledger.executions.put(undone)
+            if all(step["record"] in progress.refused for step in operation.steps):
+                reinstated = self._ledger.executions.reinstate(operation.options.get("reopened", ()))
+                progress.not_done = {reinstated.get(id, id): why for id, why in progress.not_done.items()}
+        if undone or operation.steps:
+            progress.found = self._sync.look(operation.tree)
+            self._sync.write(progress.found)
 
 
 def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
@@ -163,13 +185,17 @@ def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
     )
 
 
+def _touched(operation: Operation) -> Set[str]:
+    return {*operation.options.get("before", ()), *(step["record"] for step in operation.steps)}
+
+
 def _once(operation: Operation, snapshot: Snapshot) -> list[Step]:
     """The steps of an operation that happen once and that the look does not show yet."""
     nodes = {node.record.id: node for node in snapshot.nodes}
     steps = []
     for step in operation.steps:
         node = nodes.get(step["record"])
-        if node is not None and not _shown(step, node):
+        if node is not None and node.state is not EngineState.GONE and not _shown(step, node):
             tasks = tuple(TaskRerun(*task) for task in step["tasks"])
             steps.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
     return steps
@@ -182,9 +208,20 @@ def _shown(step: Mapping[str, Any], node: Node) -> bool:
 
 
 def _task_shown(action: str, task: TaskLook, mark: int) -> bool:
-    return task.status is TaskStatus.SKIPPED if action == Action.SKIP else task.starts > mark
+    """A re-run shows once the task has left `errored`, or has begun something that the mark did not know."""
+    if action == Action.SKIP:
+        return task.status is TaskStatus.SKIPPED
+    return task.starts > mark or task.status is not TaskStatus.ERRORED
 
 
 def _wanted_differs(node: Node) -> bool:
-    asked = {Want.HOLD: EngineState.PAUSED, Want.CANCEL: EngineState.CANCELED}.get(node.record.want)
-    return asked is not None and node.state in (EngineState.REQUESTED, EngineState.RUNNING) and node.state is not asked
+    return not node.record.gone and node.state in _NOT_YET[node.record.want]
+
+
+def _with_what_follows(snapshot: Snapshot, plan: Plan, refused: Container[str]) -> list[Node]:
+    """The executions that refused a call, and those that their engine would have taken along with them."""
+    found: dict[int, Node] = {}
+    for place, (node, line) in enumerate(zip(snapshot.nodes, plan.lines, strict=True)):
+        if node.record.id in refused or (line.by == "engine" and node.parent in found):
+            found[place] = node
+    return list(found.values())

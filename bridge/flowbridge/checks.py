@@ -53,6 +53,8 @@ class Checks:
         self, verb: Verb, request: RerunRequest, accept: frozenset[str], snapshot: Snapshot, place: int
     ) -> Effect:
         facts = self._sync.facts(snapshot)
+        if not request.tasks:
+            raise Rejected(f"{verb} names no task, so nothing was done (O10)", rule="O10", reason="no_tasks")
         if request.input:
             raise Rejected("a re-run from tasks keeps their original input (X4)", rule="X2", reason="input_override")
         chosen = selection.select(snapshot, place, request.tasks, verb)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from flowbridge.yamltext import Located
 
 _KEYS: Mapping[str, type] = {"ledger": str, "default_backend": str, "required_plugins": list, "backends": dict}
+_WORDS: Mapping[type, str] = {
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +52,16 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
     """The configuration of this process. Raises `InvalidInput` with file and line where the file is wrong."""
     env = os.environ if environ is None else environ
     file = path(env)
-    data: Mapping[str, Any] = {}
-    if env.get("FLOWBRIDGE_CONFIG") or file.exists():
-        data = _read(file)
+    there = bool(env.get("FLOWBRIDGE_CONFIG")) or file.exists()
+    data = _read(file) if there else {}
     ledger = env.get("FLOWBRIDGE_LEDGER") or data.get("ledger")
     return Config(
-        ledger=Path(ledger).expanduser() if ledger else default_ledger(),
+        ledger=_expanded(ledger, lambda why: InvalidInput(f"FLOWBRIDGE_LEDGER: {why}")) if ledger else default_ledger(),
         backends=data.get("backends") or {},
         default_backend=env.get("FLOWBRIDGE_BACKEND") or data.get("default_backend") or "",
         required_plugins=tuple(data.get("required_plugins") or ()),
         actor=env.get("FLOWBRIDGE_ACTOR") or _user(),
-        source=file if data else None,
+        source=file if there else None,
     )
 
 
@@ -81,7 +88,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"configuration file cannot be read: {error}", source=str(path)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidInput(f"the configuration file cannot be read: {why}", source=str(path)) from error
     located = load_yaml(text, str(path))
     data = located.data if located.data is not None else {}
     if not isinstance(data, dict):
@@ -95,11 +103,31 @@ def _check(located: Located, key: str, value: Any) -> None:
     if key not in _KEYS:
         raise located.wrong((key,), f"unknown key {key!r}; allowed are: {', '.join(_KEYS)}")
     if value is not None and not isinstance(value, _KEYS[key]):
-        raise located.wrong((key,), f"{key} must be a {_KEYS[key].__name__}, not {type(value).__name__}")
+        raise located.wrong((key,), f"{key} must be {_WORDS[_KEYS[key]]}, not {_WORDS[type(value)]}")
+    if key == "ledger" and value:
+        _expanded(str(value), lambda why: located.wrong((key,), why))
+    if isinstance(value, list):
+        for place, name in enumerate(value):
+            if not isinstance(name, str):
+                raise located.wrong((key, place), f"{key} must list names, not {_WORDS.get(type(name), 'nothing')}")
     if isinstance(value, dict):
         for name, options in value.items():
-            if not isinstance(options, dict) or not isinstance(options.get("type"), str):
-                raise located.wrong((key, name), f"backend {name!r} needs a `type`")
+            _check_backend(located, name, options)
+
+
+def _check_backend(located: Located, name: str, options: Any) -> None:
+    place = ("backends", name)
+    if ":" in name:
+        raise located.wrong(place, f"the name of backend {name!r} may not hold a colon: ids are written NAME:ID")
+    if not isinstance(options, dict) or not isinstance(options.get("type"), str):
+        raise located.wrong(place, f"backend {name!r} needs a `type`; `flowbridge plugins` lists them")
+
+
+def _expanded(ledger: str, wrong: Callable[[str], InvalidInput]) -> Path:
+    try:
+        return Path(ledger).expanduser()
+    except RuntimeError as error:
+        raise wrong(f"there is no home folder for {ledger}") from error
 
 
 def _user() -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from flowbridge.backend import Backend, Capabilities
 from flowbridge.config import Config
-from flowbridge.errors import InvalidInput
+from flowbridge.errors import FlowbridgeError, InvalidInput
 from flowbridge.localbackend import LocalBackend, LocalHost
-from flowbridge.plugins import BACKENDS, found, load_backend
+from flowbridge.plugins import BACKENDS, found, load_backend, one_line
 
 _NOTHING = Capabilities(verbs=frozenset())
 
@@ -59,20 +59,29 @@ class Instances:
     def _build(self, name: str) -> Backend:
         if name in self._config.backends:
             options = dict(self._config.backends[name])
-            return load_backend(str(options.pop("type")))(name, options)
+            return _made(load_backend(str(options.pop("type"))), name, options)
         implicit = self._implicit(name)
         if implicit is None:
             raise InvalidInput(f"there is no backend {name!r}; known are: {', '.join(self.names()) or 'none'}")
-        return load_backend(name)(name, implicit)
+        return _made(load_backend(name), name, implicit)
 
     def _implicit(self, type: str) -> Mapping[str, object] | None:
         if type not in {point.name for point in found(BACKENDS)}:
             return None
         try:
             return load_backend(type).implicit(self._environ)
-        except InvalidInput:
+        except Exception:  # noqa: BLE001  a foreign type that fails here just does not stand without configuration
             return None
 
     def _prepare(self, backend: Backend) -> None:
         if isinstance(backend, LocalBackend) and self._host is not None:
             backend.attach(self._host)
+
+
+def _made(kind: type[Backend], name: str, options: Mapping[str, object]) -> Backend:
+    try:
+        return kind(name, options)
+    except FlowbridgeError:
+        raise
+    except Exception as error:
+        raise InvalidInput(f"backend {name!r} (type {kind.type}) cannot be used: {one_line(error)}") from error

@@ -17,8 +17,6 @@ from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.local import Changes, Command, Flush, Session
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus
 
-_UNENDED = frozenset({EngineState.REQUESTED, EngineState.RUNNING, EngineState.PAUSED})
-
 
 class LocalHost(Protocol):
     """What the bridge gives to a local backend: the run's rows, its inbox, its lease."""
@@ -35,8 +33,8 @@ class LocalHost(Protocol):
     def driven(self, root: Ref) -> bool:
         """Whether a living process holds the run."""
 
-    def pending(self, root: Ref) -> bool:
-        """Whether a command waits for the run."""
+    def deliver(self, backend: LocalBackend, root: Ref) -> None:
+        """Have every command that was sent already carried out: what is in the inbox counts as sent."""
 
 
 class LocalBackend(Backend):
@@ -76,6 +74,7 @@ class LocalBackend(Backend):
         return found
 
     def _look(self, root: Ref) -> tuple[ExecutionLook, ...]:
+        self.host.deliver(self, root)
         driven = self.host.driven(root)
         rows = self.host.rows(root)
         if not rows:
@@ -83,7 +82,7 @@ class LocalBackend(Backend):
         session = self.open_session(rows, _keep)
         try:
             looks = session.look()
-            dead = not driven and not session.settled and not self.host.pending(root)
+            dead = not driven and not session.settled
         finally:
             session.close()
         # The runner may have begun or ended between the two questions: dead only where none drives it now either.
@@ -136,4 +135,11 @@ def _keep(changes: Changes) -> None:
 
 
 def _abandoned(looks: tuple[ExecutionLook, ...]) -> tuple[ExecutionLook, ...]:
-    return tuple(replace(look, state=EngineState.ABANDONED) if look.state in _UNENDED else look for look in looks)
+    """What ran is abandoned; what had settled, paused with nothing running, is as it was."""
+    return tuple(replace(look, state=EngineState.ABANDONED) if _was_running(look) else look for look in looks)
+
+
+def _was_running(look: ExecutionLook) -> bool:
+    if look.state is EngineState.PAUSED:
+        return any(task.active for task in look.tasks)
+    return look.state in (EngineState.REQUESTED, EngineState.RUNNING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flowbridge.errors import NotFound
 from flowbridge.ledger.operations import Operation
@@ -16,12 +17,15 @@ class Look:
 
     `place` is the execution's place in `snapshot`. `silent` maps instances that did not answer to what they said;
     their executions are shown as last seen, at `Record.looked`. `open` lists operations that are not finished.
+    `frozen` is set for a superseded execution only: its tree as it stood (X2), in the shape of `views.tree_view`;
+    `snapshot` then holds its record alone.
     """
 
     snapshot: Snapshot
     place: int
     silent: Mapping[str, str] = field(default_factory=dict)
     open: tuple[Operation, ...] = ()
+    frozen: Mapping[str, Any] | None = None
 
     @property
     def record(self) -> Record:

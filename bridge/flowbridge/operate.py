@@ -86,8 +86,11 @@ class Operator:
         effect = check(found.snapshot, place)
         return self._planned(found.snapshot, effect)
 
-    def operate(self, execution: str, ask: Ask, check: Check) -> Outcome:
-        """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use."""
+    def operate(self, execution: str, ask: Ask, check: Check, also: Callable[[], object] = lambda: None) -> Outcome:
+        """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use.
+
+        `also` writes down what belongs to the operation, in the same transaction.
+        """
         tree = self._ledger.executions.get(execution).tree
         with self._tree(tree, ask):
             self._finish_open(tree, ask)
@@ -103,7 +106,7 @@ class Operator:
                 raise
             by = sorted({line.by for line in plan.lines if line.by})
             operation = replace(operation, options={**operation.options, "by": by})
-            snapshot, operation = self._begin(found, operation, effect, ask)
+            snapshot, operation = self._begin(found, operation, effect, ask, also)
             progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout)
             return self._finished(operation, progress, plan)
 
@@ -112,20 +115,48 @@ class Operator:
 
         Raises `Rejected` where a plugin vetoes; then nothing was written but that.
         """
-        plan = Plan((), (Line(record.id, record.ref, record.workflow, record.status, Action.START, "bridge", ""),))
         operation = _operation(record, ask)
-        if reason := self._hooks().veto(operation, plan):
+        if reason := self._hooks().veto(operation, _starting(record)):
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
             self._reject(operation, error)
             raise error
         with self._tree(record.tree, ask):
-            with self._ledger.transaction():
-                self._ledger.executions.put([record])
-                self._ledger.executions.put_request(record.id, request)
-                self._write_down(operation)
-            found = self._sync.look(record.tree)
-            progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout)
-            return self._finished(operation, progress, plan)
+            self.write_start(record, request, operation)
+            return self.carry_start(record, operation, ask)
+
+    def write_start(self, record: Record, request: Mapping[str, Any], operation: Operation) -> None:
+        """Write down a start that nothing stands in the way of any more."""
+        with self._ledger.transaction():
+            self._ledger.executions.put([record])
+            self._ledger.executions.put_request(record.id, request)
+            self._write_down(operation)
+
+    def carry_start(self, record: Record, operation: Operation, ask: Ask) -> Outcome:
+        """Carry out a start that was written down."""
+        found = self._sync.look(record.tree)
+        progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout)
+        return self._finished(operation, progress, _starting(record))
+
+    def again(
+        self, execution: str, ask: Ask, check: Check, anew: Callable[[], tuple[Record, Mapping[str, Any]]]
+    ) -> Outcome:
+        """Run an execution again from the beginning (X1): the start of what `anew` gives is written with the re-run.
+
+        `anew` is called once the check has passed. Gives the outcome of the start.
+        """
+        starts: list[tuple[Record, Mapping[str, Any], Operation]] = []
+        to_start = replace(ask, verb=Verb.START, expect=None)
+
+        def checked(snapshot: Snapshot, place: int) -> Effect:
+            effect = check(snapshot, place)
+            record, request = anew()
+            starts.append((record, request, _operation(record, to_start)))
+            return effect
+
+        self.operate(execution, ask, checked, lambda: self.write_start(*starts[-1]))
+        record, _, operation = starts[-1]
+        with self._tree(record.tree, to_start):
+            return self.carry_start(record, operation, to_start)
 
     def tend(self, tree: str, sent: set[tuple[str, str]]) -> Pass:
         """One look at a tree, written down, with what follows from holds and cancels carried out (P6, C3).
@@ -205,15 +236,20 @@ class Operator:
         if reason := self._hooks().veto(operation, plan):
             raise Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=operation.target)
 
-    def _begin(self, found: Pass, operation: Operation, effect: Effect, ask: Ask) -> tuple[Snapshot, Operation]:
+    def _begin(
+        self, found: Pass, operation: Operation, effect: Effect, ask: Ask, also: Callable[[], object]
+    ) -> tuple[Snapshot, Operation]:
         """Write what is wanted and the operation in one transaction, before the first call (O3)."""
         before = {found.snapshot.nodes[place].record.id: want for place, want in _wants(found.snapshot, effect).items()}
         wanted = apply(found.snapshot, effect, ask.actor)
         snapshot = self._reopened(wanted, effect)
         facts = self._sync.facts(snapshot)
-        snapshot = settle(snapshot, facts).snapshot
+        settled = settle(snapshot, facts)
+        snapshot = settled.snapshot
         steps = _steps(snapshot, effect)
-        operation = replace(operation, steps=steps, options={**operation.options, "before": before})
+        reopened = [snapshot.nodes[place].record.id for place in effect.reopened]
+        options = {**operation.options, "before": before, "reopened": reopened}
+        operation = replace(operation, steps=steps, options=options)
         old = {node.record.id: node.record for node in found.snapshot.nodes}
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:
@@ -223,6 +259,8 @@ class Operator:
                 node.record for node in snapshot.nodes if old.get(node.record.id) != node.record
             )
             self._write_down(operation)
+            self._sync.note(replace(found, settled=settled, at=operation.at), ask.actor, operation=operation.id)
+            also()
         return snapshot, operation
 
     def _reopened(self, snapshot: Snapshot, effect: Effect) -> Snapshot:
@@ -246,6 +284,7 @@ class Operator:
             old = found.snapshot.nodes[place].record
             self._ledger.executions.put_frozen(old.id, tree_view(found.snapshot, place))
             self._ledger.executions.put([replace(old, superseded_by=snapshot.nodes[place].record.id)])
+        self._ledger.executions.put_looks(snapshot.nodes[place] for place in effect.reopened)
 
     def _replace_open(self, cancel: Operation) -> None:
         for operation in self._ledger.operations.open(cancel.tree):
@@ -268,11 +307,10 @@ class Operator:
         with self._ledger.transaction():
             self._write_down(operation)
             rule = {"rule": error.rule, "accept": error.accept} if isinstance(error, Rejected) else {}
-            ended = self._ledger.operations.end(operation, state, error.message, time.time(), **rule)
-        self._hooks().tell("flowbridge_after_operation", operation=ended)
+            self._ledger.operations.end(operation, state, error.message, time.time(), **rule)
 
     def _end(self, operation: Operation, progress: Progress) -> Operation:
-        if progress.open:
+        if progress.open or self._ledger.operations.get(operation.id).state is not State.OPEN:
             return operation
         state = State.FAILED if progress.not_done else State.DONE
         outcome = "; ".join(f"{id}: {why}" for id, why in progress.not_done.items()) or "done"
@@ -281,7 +319,6 @@ class Operator:
             if operation.verb == Verb.START and state is State.FAILED:
                 # Its engine refused it, so there never was such an execution.
                 self._ledger.executions.forget(operation.tree)
-        self._hooks().tell("flowbridge_after_operation", operation=ended)
         return ended
 
     def _finished(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
@@ -332,8 +369,12 @@ def _operation(record: Record, ask: Ask) -> Operation:
     )
 
 
+def _starting(record: Record) -> Plan:
+    return Plan((), (Line(record.id, record.ref, record.workflow, record.status, Action.START, "bridge", ""),))
+
+
 def _asked(operation: Operation) -> dict[str, Any]:
-    options = {key: value for key, value in operation.options.items() if key != "before" and value}
+    options = {key: value for key, value in operation.options.items() if key not in ("before", "reopened") and value}
     return {"verb": operation.verb, "reason": operation.reason, **options}
 
 

@@ -95,10 +95,10 @@ class Hooks:
             self._manager.register(plugin, name)
             self._manager.check_pending()
         except Exception as error:
-            # pluggy leaves a plugin registered that it has just rejected.
-            if self._manager.has_plugin(name):
+            # pluggy leaves a plugin registered that it has just rejected. Another one of that name stays.
+            if self._manager.get_plugin(name) is plugin:
                 self._manager.unregister(name=name)
-            raise ValueError(_one_line(error)) from error
+            raise ValueError(one_line(error)) from error
 
     def veto(self, operation: Any, plan: Any) -> str | None:
         """The reason of the first veto, or None. A required plugin that is missing or broken is a veto."""
@@ -109,7 +109,7 @@ class Hooks:
             try:
                 reason = implementation(operation=operation, plan=plan)
             except Exception as error:  # noqa: BLE001  a veto hook that raises is a veto
-                return f"plugin {name} failed: {_one_line(error)}"
+                return f"plugin {name} failed: {one_line(error)}"
             if reason:
                 return f"{reason} (plugin {name})"
         return None
@@ -120,7 +120,7 @@ class Hooks:
             try:
                 implementation(**arguments)
             except Exception as error:  # noqa: BLE001  an observer never takes a command down
-                self.problems.append(f"plugin {name}: {hook} failed: {_one_line(error)}")
+                self.problems.append(f"plugin {name}: {hook} failed: {one_line(error)}")
 
     def resolve(self, ref: str) -> Any:
         """What the first plugin that knows `ref` gives, or None."""
@@ -128,8 +128,8 @@ class Hooks:
 
     @property
     def observed(self) -> bool:
-        """Whether any plugin wants to know of status changes."""
-        return bool(self._implementations("flowbridge_status_changed"))
+        """Whether any plugin wants to know what happened."""
+        return any(self._implementations(f"flowbridge_{hook}") for hook in ("status_changed", "after_operation"))
 
     def _implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
         caller = getattr(self._manager.hook, hook)
@@ -158,10 +158,11 @@ def _bound(implementation: Any) -> Callable[..., Any]:
 def _load(point: EntryPoint) -> tuple[Any, str]:
     try:
         return point.load(), ""
-    except Exception as error:  # noqa: BLE001  whatever a foreign module raises while it is imported
-        return None, _one_line(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a foreign module raises while it is imported
+        return None, one_line(error)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An exception that is nobody's own, in one line."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

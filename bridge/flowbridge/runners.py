@@ -59,27 +59,40 @@ class Host:
         """Whether a living process holds the run."""
         return self._leases.holder(_lease_name(root)) is not None
 
-    def pending(self, root: Ref) -> bool:
-        """Whether a command waits for the run."""
-        return bool(self._rows.pending(str(root)))
+    def deliver(self, backend: LocalBackend, root: Ref) -> None:
+        """Have every command that was sent already carried out, so that a look shows what came of it.
+
+        Raises `Unavailable` where the run's runner does not get to it in time.
+        """
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while self._rows.pending(str(root)):
+            self._advance(backend, root, "deliver", deadline)
 
     def submit(self, backend: LocalBackend, root: Ref, command: Command) -> None:
         """Have a command carried out, by the run's runner or here.
 
-        Raises `EngineRefused` or `NotFound` as the session said, `Unavailable` where no answer came in time: the
-        command is then taken back.
+        Raises `EngineRefused`, `InvalidInput` or `NotFound` as the session said, `Unavailable` where no answer came in
+        time: the command is then taken back.
         """
         self._rows.send(str(root), command, time.time())
         deadline = time.monotonic() + _ANSWER_SECONDS
         while (outcome := self._rows.outcome(command.id)) is None:
-            lease = self._leases.take(_lease_name(root), f"{command.name} of {root}")
-            if lease is not None:
-                self._carry_out(backend, root, lease)
-            elif time.monotonic() > deadline and self._rows.withdraw(command.id):
-                raise Unavailable(f"the runner of {root} did not answer within {_ANSWER_SECONDS:.0f} s")
-            else:
-                time.sleep(_IDLE_SECONDS / 5)
+            try:
+                self._advance(backend, root, command.name, deadline)
+            except Unavailable:
+                if self._rows.withdraw(command.id):
+                    raise
         _raise(outcome)
+
+    def _advance(self, backend: LocalBackend, root: Ref, why: str, deadline: float) -> None:
+        """Carry out what waits where nobody drives the run; otherwise give its runner a moment."""
+        lease = self._leases.take(_lease_name(root), f"{why} of {root}")
+        if lease is not None:
+            self._carry_out(backend, root, lease)
+        elif time.monotonic() > deadline:
+            raise Unavailable(f"the runner of {root} did not answer within {_ANSWER_SECONDS:.0f} s")
+        else:
+            time.sleep(_IDLE_SECONDS / 5)
 
     def _carry_out(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Carry out what waits, then hand the run to a runner if there is work left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flowbridge.checks import RerunRequest
@@ -12,7 +13,7 @@ from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotF
 from flowbridge.instances import Instances
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.model import EngineState, Record, Ref, Verb
-from flowbridge.operate import Ask, Operator
+from flowbridge.operate import Ask, Check, Operator, Outcome
 
 _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind in (InvalidInput, NotFound)}
 
@@ -26,10 +27,33 @@ class Starter:
         self._operator = operator
         self._actor = actor
 
-    def start(self, backend: str, request: Mapping[str, Any], reason: str, rerun_of: str = "") -> Record:
+    def start(self, backend: str, request: Mapping[str, Any], reason: str) -> Record:
         """Start what a request says; gives the new record. A start that its engine refused leaves no record."""
+        record = self._record(backend, request)
+        ask = Ask(Verb.START, self._actor, reason, options={"workflow": record.workflow})
+        _raise_unless_done(record, self._operator.start(record, request, ask))
+        return self._ledger.executions.get(record.id)
+
+    def again(self, record: Record, asked: RerunRequest, ask: Ask, check: Check) -> Outcome:
+        """Start a run again from the beginning, with the same workflow and input but for what is overridden (X1).
+
+        Gives the outcome of the start, under the new id.
+        """
+        fresh: list[Record] = []
+
+        def anew() -> tuple[Record, Mapping[str, Any]]:
+            started = self._ledger.executions.request(record.id) or self._reconstructed(record)
+            started["input"] = {**started.get("input", {}), **asked.input}
+            fresh.append(self._record(record.ref.backend, started, rerun_of=record.id))
+            return fresh[-1], started
+
+        outcome = self._operator.again(record.id, ask, check, anew)
+        _raise_unless_done(fresh[-1], outcome)
+        return replace(outcome, verb=ask.verb)
+
+    def _record(self, backend: str, request: Mapping[str, Any], rerun_of: str = "") -> Record:
         id = str(uuid.uuid4())
-        record = Record(
+        return Record(
             id=id,
             tree=id,
             ref=Ref(backend, id),
@@ -39,25 +63,24 @@ class Starter:
             actor=self._actor,
             created=time.time(),
         )
-        ask = Ask(Verb.START, self._actor, reason, options={"workflow": request["workflow"]})
-        outcome = self._operator.start(record, request, ask)
-        if outcome.exit_code == Unavailable.exit_code:
-            why = "; ".join(outcome.not_done.values())
-            raise Unavailable(f"{why}; whether it was started is not known: `flowbridge recover {id}` finishes it")
-        if outcome.not_done:
-            raise _REFUSALS.get(outcome.exit_code, EngineRefused)("; ".join(outcome.not_done.values()))
-        return self._ledger.executions.get(id)
-
-    def again(self, record: Record, request: RerunRequest, reason: str) -> Record:
-        """Start a run again from the beginning, with the same workflow and input but for what is overridden (X1)."""
-        started = self._ledger.executions.request(record.id) or self._reconstructed(record)
-        started["input"] = {**started.get("input", {}), **request.input}
-        return self.start(record.ref.backend, started, reason, rerun_of=record.id)
 
     def _reconstructed(self, record: Record) -> dict[str, Any]:
         """What an execution that somebody else started was started with, as its engine tells it."""
         root = next((one for one in self._ledger.executions.tree(record.tree) if one.parent is None), record)
         above = self._ledger.executions.request(root.id) or {}
-        read = self._instances.get(record.ref.backend).read(record.ref.id, [])
+        try:
+            read = self._instances.get(record.ref.backend).read(record.ref.id, [])
+        except NotFound as error:
+            raise NotFound(
+                f"{error.message}, and the ledger does not know its input either: start it with `flowbridge run`"
+            ) from error
         kept: dict[str, Any] = {key: above[key] for key in ("definition", "source", "env") if key in above}
         return {**kept, "workflow": record.workflow, "input": dict(read.input)}
+
+
+def _raise_unless_done(record: Record, outcome: Outcome) -> None:
+    why = "; ".join(outcome.not_done.values())
+    if outcome.exit_code == Unavailable.exit_code:
+        raise Unavailable(f"{why}; whether it was started is not known: `flowbridge recover {record.id}` finishes it")
+    if outcome.not_done:
+        raise _REFUSALS.get(outcome.exit_code, EngineRefused)(why)

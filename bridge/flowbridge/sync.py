@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from flowbridge.backend import Capabilities
-from flowbridge.errors import InvalidInput, NotFound, Unavailable
+from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.ledger.codec import dumps
@@ -69,14 +69,13 @@ class Sync:
         with self._ledger.transaction():
             self._ledger.executions.put(changed)
             self._ledger.executions.put_looks(node for node in nodes if node.reachable and not node.record.gone)
-            self._note(found, actor, ours={Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS})
+            self.note(found, actor, ours={Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS})
 
-    def _note(self, found: Pass, actor: str, ours: Set[Kind]) -> None:
-        if not found.settled.events:
-            return
+    def note(self, found: Pass, actor: str, *, ours: Set[Kind] = frozenset({Kind.STATUS}), operation: str = "") -> None:
+        """Put what happened into the history: by `actor` where its kind is one of `ours`, else by the engine."""
         tree = _tree(found.snapshot)
         self._ledger.operations.note_many(
-            (found.at, tree, event.record, "", *_author(event, actor, ours), _event_doc(event))
+            (found.at, tree, event.record, operation, *_author(event, actor, ours), _event_doc(event))
             for event in found.settled.events
         )
 
@@ -91,7 +90,7 @@ class Sync:
             try:
                 for tree in self._instances.get(name).observe(ids).values():
                     looks.update((look.ref, look) for look in tree)
-            except (Unavailable, InvalidInput) as error:
+            except (EngineError, InvalidInput) as error:
                 silent[name] = error.message
         return looks, silent
 
@@ -149,7 +148,9 @@ def _seen(record: Record, parent: int, look: ExecutionLook, at: float) -> Node:
 
 def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
     tasks, waiting = kept.get(record.id, ((), ()))
-    state = record.seen if silent or record.seen is EngineState.ABSENT else EngineState.GONE
+    # What was started but never seen at its engine is not there yet, or its start never arrived (O3).
+    missing = EngineState.GONE if record.looked else EngineState.ABSENT
+    state = record.seen if silent else missing
     return Node(
         record=record,
         parent=parent,
@@ -175,7 +176,8 @@ def _born(look: ExecutionLook, known: Mapping[Ref, Record], at: float) -> Record
     if look.parent is None or above is None:
         raise InvalidInput(f"{look.ref} hangs under {parent}, which its engine did not show")
     return Record(
-        id=str(uuid.uuid4()),
+        # The same id whoever finds it first: a look that may not write shows it too.
+        id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{above.tree} {look.ref}")),
         tree=above.tree,
         ref=look.ref,
         workflow=look.workflow,

@@ -54,10 +54,11 @@ def family(desk: Desk) -> tuple[Record, Record, Record]:
     return root, current(desk.bridges[0], "e1"), current(desk.bridges[0], "e2")
 
 
-def mixed(desk: Desk) -> tuple[Record, Record]:
-    """A root on the first engine and a child on the other, linked by the bridge, both running."""
-    root = one(desk)
-    desk.other.add("x0", task("work", of="x0"))
+def mixed(desk: Desk, *, idle: bool = False) -> tuple[Record, Record]:
+    """A root on the first engine and a child on the other, linked by the bridge, both running; `idle`: no leaf is."""
+    status = TaskStatus.WAITING if idle else TaskStatus.RUNNING
+    root = one(desk, status)
+    desk.other.add("x0", task("work", status, of="x0"))
     child = Record("child", root.tree, Ref("other", "x0"), parent=root.ref, parent_task="e0.t0", native=False)
     desk.bridges[0].ledger.executions.put([child])
     desk.bridges[0].get(root.id)

@@ -139,12 +139,11 @@ CASES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("filter", "expected"), CASES, ids=str)
 def test_a_filter_selects_newest_first(kept: Executions, filter: dict[str, Any], expected: str) -> None:
-    common = {"actor": "me", "workflow": "w"}
     kept.put(
         [
             Record("a", "t", Ref("fake", "a"), parent=Ref("fake", "b"), created=0.0),
-            Record("b", "t", Ref("fake", "b"), **{**common, "workflow": "v"}, status=Status.RUNNING, created=1.0),
-            Record("c", "u", Ref("fake", "c"), **common, status=Status.PAUSED, created=2.0),
+            Record("b", "t", Ref("fake", "b"), actor="me", workflow="v", status=Status.RUNNING, created=1.0),
+            Record("c", "u", Ref("fake", "c"), actor="me", workflow="w", status=Status.PAUSED, created=2.0),
             Record("d", "v", Ref("other", "d"), workflow="w", actor="you", created=3.0),
             Record("e", "w", Ref("fake", "e"), workflow="w", superseded_by="z", created=4.0),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowbridge.errors import InvalidInput, NotFound
@@ -126,6 +126,17 @@ class Executions:
         """A superseded record's tree as it stood, or None."""
         row = self._db.one("SELECT doc FROM frozen WHERE id = ?", (id,))
         found: dict[str, Any] | None = json.loads(row[0]) if row else None
+        return found
+
+    def reinstate(self, ids: Iterable[str]) -> dict[str, str]:
+        """Take back records that took over from others; gives whose place each had, and these are current again."""
+        found = {}
+        for id in ids:
+            old = self.get(self.get(id).rerun_of)
+            for table, gone in (("executions", id), ("looks", id), ("frozen", old.id)):
+                self._db.run(f"DELETE FROM {table} WHERE id = ?", (gone,))  # noqa: S608
+            self.put([replace(old, superseded_by="")])
+            found[id] = old.id
         return found
 
     def put_request(self, id: str, request: Mapping[str, Any]) -> None:

@@ -71,6 +71,10 @@ class Operations:
             (operation.id, operation.tree, str(operation.state), operation.at, dumps(plain(operation))),
         )
 
+    def get(self, id: str) -> Operation:
+        """One operation by its id, which the history names."""
+        return _operation(self._db.one("SELECT doc FROM operations WHERE id = ?", (id,))[0])
+
     def open(self, tree: str) -> list[Operation]:
         """The unfinished operations of a tree, oldest first."""
         rows = self._db.all("SELECT doc FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,))

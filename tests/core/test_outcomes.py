@@ -1,0 +1,536 @@
+"""Outcomes: written down before the first call, believed only when seen, finished by whoever comes next (O3 to O6)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from core.kit import Desk, current, errored_family, family, mixed, one, ops, statuses, told
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Rejected, Timeout, Unavailable
+from flowbridge.ledger.executions import Filter
+from flowbridge.model import EngineState, Ref, Status, TaskStatus, Verb, Want
+from flowbridge.operate import Outcome
+from support.fakes import FakeEngine, task
+
+FLOW = Definition("flow", "flow.yaml")
+
+
+class Killed(BaseException):
+    """Stands for the end of this process: no handler of the bridge takes it."""
+
+
+def dies_at(engine: FakeEngine, name: str) -> None:
+    """The next call of that name finds the process dead."""
+    _dies(engine, lambda called: called == name)
+
+
+def dies_after(engine: FakeEngine, name: str) -> None:
+    """The process dies when a call of that name has reached the engine."""
+    _dies(engine, lambda called: engine.count()[name] > 0)
+
+
+def _dies(engine: FakeEngine, when: Callable[[str], bool]) -> None:
+    def die(called: str) -> None:
+        if when(called):
+            raise Killed
+
+    engine.before = die
+
+
+def revived(desk: Desk) -> Bridge:
+    """A fresh process over what the dead one left."""
+    desk.engine.before = desk.other.before = lambda name: None
+    desk.bridges[0].ledger.database.run("DELETE FROM leases")  # its leases died with it
+    return desk.open("next")
+
+
+def idle(desk: Desk) -> str:
+    """A family with no running leaf."""
+    root, *_ = family(desk)
+    for live in desk.engine.has.values():
+        live.tasks = [task(one.name, TaskStatus.WAITING, of=live.id) for one in live.tasks]
+    return root.id
+
+
+# O3
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME, Verb.CANCEL])
+@pytest.mark.parametrize("how", ["recover", "next verb"])
+def test_O3_a_verb_that_died_before_its_first_call_is_finished(flow: Bridge, desk: Desk, verb: Verb, how: str) -> None:
+    id = idle(desk)
+    if verb is Verb.RESUME:
+        flow.pause(id)
+    dies_at(desk.engine, str(verb))
+    with pytest.raises(Killed):
+        flow.operate(verb, id)
+    assert desk.engine.count()[str(verb)] == 0
+    later = revived(desk)
+    if how == "recover":
+        assert [look.record.id for look in later.recover()] == [id]
+    elif verb is Verb.CANCEL:
+        assert later.cancel(id).done
+        later.recover()
+    else:
+        with pytest.raises(Rejected):
+            later.operate(verb, id)
+    expected = {"pause": "paused", "resume": "running", "cancel": "canceled"}[verb]
+    assert {live.state for live in desk.engine.has.values()} == {expected}
+    assert desk.engine.count()[str(verb)] == 1
+    assert ops(later)[-1] == ("outcome", "done") or how == "next verb"
+    assert later.get(id).open == ()
+
+
+@pytest.mark.parametrize("verb", [Verb.RERUN, Verb.SKIP])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_O3_a_rerun_or_skip_that_died_at_its_call_happens_once(
+    flow: Bridge, desk: Desk, verb: Verb, moment: str
+) -> None:
+    root, child = errored_family(desk)
+    name = "rerun" if verb is Verb.RERUN else "skip"
+    if moment == "before":
+        dies_at(desk.engine, name)
+    else:
+        desk.engine.lost = {name}
+        dies_after(desk.engine, name)
+    with pytest.raises(Killed):
+        flow.operate(verb, root.id, request=RerunRequest(("sub.bad",)))
+    desk.engine.lost = set()
+    later = revived(desk)
+    assert [look.record.rerun_of for look in later.recover()] == [root.id]
+    assert desk.engine.count()[name] == 1
+    assert [task.starts for task in desk.engine.has["e1"].tasks] == [2 if verb is Verb.RERUN else 1]
+    assert later.find(child.id).superseded_by == current(later, "e1").id
+    assert later.get(current(later, "e0").id).open == ()
+
+
+@pytest.mark.parametrize("moment", ["before", "lost", "look"])
+def test_O3_a_start_is_never_done_twice(flow: Bridge, desk: Desk, moment: str) -> None:
+    if moment == "before":
+        dies_at(desk.engine, "start")
+    elif moment == "lost":
+        desk.engine.lost = {"start"}
+    else:
+        dies_after(desk.engine, "start")
+    with pytest.raises((Killed, Unavailable)):
+        flow.run(FLOW, backend="fake")
+    desk.engine.lost = set()
+    later = revived(desk)
+    looks = later.recover()
+    assert [look.record.status for look in looks] == [Status.RUNNING]
+    assert [live.tasks[0].starts for live in desk.engine.has.values()] == [1]
+    assert later.recover() == []
+    assert [record.id for record in later.list(Filter())] == [looks[0].record.id]
+
+
+def test_O3_a_start_whose_answer_was_lost_names_how_to_finish_it(flow: Bridge, desk: Desk) -> None:
+    desk.engine.dropped = {"start"}
+    with pytest.raises(Unavailable, match=r"did not answer in time; .*`flowbridge recover [0-9a-f-]{36}` finishes it"):
+        flow.run(FLOW, backend="fake")
+    desk.engine.dropped = set()
+    flow.recover("last")
+    assert len(desk.engine.has) == 1
+    assert statuses(flow, "last") == [Status.RUNNING]
+
+
+def test_O3_a_start_that_was_sent_and_canceled_while_its_engine_is_silent_is_canceled_there(
+    flow: Bridge, desk: Desk
+) -> None:
+    desk.engine.lost = {"start"}
+    with pytest.raises(Unavailable):
+        flow.run(FLOW, backend="fake")
+    desk.engine.down = True
+    flow.cancel("last", timeout=0)
+    desk.engine.down = False
+    desk.engine.lost = set()
+    flow.recover()
+    (live,) = desk.engine.has.values()
+    assert live.state is EngineState.CANCELED
+
+
+def test_O3_a_start_that_never_arrived_and_was_canceled_is_not_made_up_for(flow: Bridge, desk: Desk) -> None:
+    desk.engine.down = True
+    with pytest.raises((Unavailable, InvalidInput)):
+        flow.run("flow", backend="fake")
+    flow.cancel("last", timeout=0)
+    desk.engine.down = False
+    flow.recover()
+    flow.recover("last")
+    assert desk.engine.has == {}
+    assert statuses(flow, "last") == [Status.CANCELED]
+
+
+@pytest.mark.parametrize("moment", ["written", "before", "after"])
+def test_X1_a_rerun_from_the_beginning_that_died_is_started_once_by_who_comes_next(
+    flow: Bridge, desk: Desk, moment: str
+) -> None:
+    old = flow.run(FLOW, {"n": 1}, backend="fake")
+    desk.engine.has[old.ref.id].tasks = []
+    desk.engine.has[old.ref.id].go(EngineState.SUCCEEDED)
+    flow.get(old.id)
+    desk.engine.requests.clear()
+    if moment == "before":
+        dies_at(desk.engine, "start")
+    elif moment == "after":
+        dies_after(desk.engine, "start")
+    else:
+        _dies(desk.engine, lambda called: any(entry.doc.get("verb") == "re-run" for entry in flow.history()))
+    with pytest.raises(Killed):
+        flow.rerun(old.id, RerunRequest(input={"n": 2}))
+    later = revived(desk)
+    later.recover()
+    assert desk.engine.count()["start"] == 1
+    assert [live.read.input for live in desk.engine.has.values()] == [{"n": 1}, {"n": 2}]
+    assert ops(later)[-1] == ("outcome", "done")
+    assert later.ledger.operations.open_trees() == []
+    assert flow.find("last").rerun_of == old.id
+
+
+# O4
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME, Verb.CANCEL])
+def test_O4_what_was_accepted_and_did_not_happen_is_an_error_that_names_it(
+    flow: Bridge, desk: Desk, verb: Verb
+) -> None:
+    id = idle(desk)
+    if verb is Verb.RESUME:
+        flow.pause(id)
+    desk.engine.ignores = {str(verb)}
+    outcome = flow.operate(verb, id, timeout=0.05)
+    assert (outcome.done, outcome.exit_code) == (False, 6)
+    assert outcome.not_done == {id: f"{verb} was accepted by fake, but is not seen yet"}
+    assert desk.engine.count()[str(verb)] == 1
+    assert [operation.verb for operation in flow.get(id).open] == [verb]
+    desk.engine.ignores = set()
+    flow.recover(id)
+    assert told(flow)[-1].doc["state"] == "done"
+    assert flow.get(id).open == ()
+
+
+@pytest.mark.parametrize("verb", [Verb.RERUN, Verb.SKIP])
+def test_O4_a_rerun_or_skip_that_did_not_happen_is_an_error_that_names_it(flow: Bridge, desk: Desk, verb: Verb) -> None:
+    root, _ = errored_family(desk)
+    desk.engine.ignores = {"rerun", "skip"}
+    outcome = flow.operate(verb, root.id, request=RerunRequest(("sub.bad",)), timeout=0.05)
+    assert outcome.exit_code == 6
+    assert outcome.not_done == {current(flow, "e1").id: f"{verb} was accepted by fake, but is not seen yet"}
+    desk.engine.ignores = set()
+    flow.recover(outcome.execution)
+    assert current(flow, "e1").status is Status.RUNNING
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME, Verb.CANCEL])
+def test_O4_an_engine_that_is_late_is_waited_for(flow: Bridge, desk: Desk, verb: Verb) -> None:
+    id = idle(desk)
+    if verb is Verb.RESUME:
+        flow.pause(id)
+    desk.engine.late = 3
+    assert flow.operate(verb, id, timeout=20).done
+    assert desk.engine.count()[str(verb)] == 1
+
+
+def test_O4_a_start_is_done_when_it_is_seen(flow: Bridge, desk: Desk) -> None:
+    desk.engine.late = 3
+    record = flow.run(FLOW, backend="fake")
+    assert record.status is Status.RUNNING
+    assert desk.engine.count()["start"] == 1
+
+
+def ended_first(flow: Bridge, desk: Desk, verb: Verb, state: EngineState) -> Outcome:
+    """A verb that its execution was faster than."""
+    record = one(desk)
+    if verb is Verb.RESUME:
+        desk.engine.has["e0"].tasks = []
+        flow.pause(record.id)
+
+    def end(called: str) -> None:
+        if called == str(verb):
+            desk.engine.has["e0"].tasks = []
+            desk.engine.has["e0"].go(state)
+
+    desk.engine.before = end
+    return flow.operate(verb, record.id)
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL])
+@pytest.mark.parametrize("state", [EngineState.SUCCEEDED, EngineState.ERRORED])
+def test_O4_what_ended_first_is_reported_with_its_status(
+    flow: Bridge, desk: Desk, verb: Verb, state: EngineState
+) -> None:
+    outcome = ended_first(flow, desk, verb, state)
+    assert outcome.ended_first == {current(flow, "e0").id: str(state)}
+    assert (outcome.done, str(outcome.status)) == (True, str(state))
+    assert flow.get("fake:e0").open == ()
+
+
+def test_O4_a_resume_is_not_sent_again_after_a_timeout_but_looked_for(flow: Bridge, desk: Desk) -> None:
+    id = idle(desk)
+    flow.pause(id)
+    desk.engine.lost = {"resume"}
+    assert flow.resume(id).done
+    assert desk.engine.count()["resume"] == 1
+
+
+def test_O4_a_resume_that_never_arrived_stays_open_and_is_sent_by_the_next_command_after_a_look(
+    flow: Bridge, desk: Desk
+) -> None:
+    id = idle(desk)
+    flow.pause(id)
+    desk.engine.dropped = {"resume"}
+    outcome = flow.resume(id, timeout=0.05)
+    assert (outcome.done, outcome.exit_code) == (False, 6)
+    desk.engine.dropped = set()
+    asked: list[str] = []
+    desk.engine.before = asked.append
+    flow.recover(id)
+    assert asked[asked.index("resume") - 1] == "observe"
+    assert desk.engine.count()["resume"] == 1
+    assert set(statuses(flow, id)) == {Status.RUNNING}
+
+
+@pytest.mark.parametrize("name", ["resume", "rerun", "skip"])
+def test_O4_nothing_is_believed_of_an_engine_that_fell_silent_in_between(flow: Bridge, desk: Desk, name: str) -> None:
+    verb = {"resume": Verb.RESUME, "rerun": Verb.RERUN, "skip": Verb.SKIP}[name]
+    if verb is Verb.RESUME:
+        id, request, who = idle(desk), None, "e0"
+        flow.pause(id)
+    else:
+        id, request, who = errored_family(desk)[0].id, RerunRequest(("sub.bad",)), "e1"
+    desk.engine.dropped = {name}
+
+    def fall(called: str) -> None:
+        desk.engine.down = desk.engine.down or (called == "observe" and falling[0] == name)
+        falling[0] = called
+
+    falling = [""]
+    desk.engine.before = fall
+    outcome = flow.operate(verb, id, request=request, timeout=0.05)
+    desk.engine.before = lambda called: None
+    assert (outcome.done, outcome.exit_code) == (False, 5)
+    assert outcome.not_done[current(flow, who).id] == "fake does not answer"
+    assert len(flow.get(outcome.execution).open) == 1
+    desk.engine.dropped, desk.engine.down = set(), False
+    flow.recover()
+    assert desk.engine.has["e0"].state is EngineState.RUNNING
+    assert flow.ledger.operations.open_trees() == []
+
+
+@pytest.mark.parametrize("cascades", [True, False])
+@pytest.mark.parametrize(
+    ("verb", "before"), [(Verb.PAUSE, Want.RUN), (Verb.RESUME, Want.HOLD), (Verb.CANCEL, Want.RUN)]
+)
+def test_O4_what_an_engine_refuses_is_wanted_no_longer(desk: Desk, verb: Verb, before: Want, cascades: bool) -> None:
+    desk.engine = FakeEngine() if cascades else FakeEngine(cascades=frozenset())
+    flow = desk.open()
+    id = idle(desk)
+    if verb is Verb.RESUME:
+        flow.pause(id)
+    states = [live.state for live in desk.engine.has.values()]
+    desk.engine.refuses = {str(verb): EngineRefused("fake says: not today")}
+    outcome = flow.operate(verb, id)
+    assert (outcome.done, outcome.exit_code) == (False, 6)
+    assert set(outcome.not_done.values()) == {"fake says: not today"}
+    assert told(flow)[-1].doc["state"] == "failed"
+    desk.engine.refuses = {}
+    look = desk.open().get(id)
+    assert {node.record.want for node in look.snapshot.nodes} == {before}
+    assert [live.state for live in desk.engine.has.values()] == states
+    assert outcome.status is look.record.status
+    assert look.open == ()
+    if verb is Verb.RESUME:  # O12: somebody else's resume is not fought afterwards
+        desk.engine.resume("e0", "")
+        assert statuses(flow, id)[0] is Status.RUNNING
+
+
+def test_O4_a_rerun_that_the_engine_refuses_supersedes_nothing(flow: Bridge, desk: Desk) -> None:
+    root, child = errored_family(desk)
+    desk.engine.refuses = {"rerun": EngineRefused("fake says: not today")}
+    outcome = flow.rerun(root.id, RerunRequest(("sub.bad",)))
+    assert outcome.not_done == {child.id: "fake says: not today"}
+    assert outcome.execution == root.id
+    assert flow.get(root.id).record.status is Status.ERRORED
+    assert (flow.find(root.id).superseded_by, flow.find(child.id).superseded_by) == ("", "")
+    desk.engine.refuses = {}
+    assert flow.rerun(root.id, RerunRequest(("sub.bad",))).done
+
+
+REFUSALS: list[tuple[FlowbridgeError, type[FlowbridgeError]]] = [
+    (EngineRefused("fake says: no"), EngineRefused),
+    (NotFound("fake has no such workflow"), NotFound),
+    (InvalidInput("n is missing"), InvalidInput),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), REFUSALS)
+def test_a_start_that_the_engine_refuses_leaves_no_execution(
+    flow: Bridge, desk: Desk, error: FlowbridgeError, kind: type[FlowbridgeError]
+) -> None:
+    desk.engine.refuses = {"start": error}
+    with pytest.raises(kind, match=error.message):
+        flow.run(FLOW, backend="fake")
+    assert flow.list(Filter()) == []
+    assert ops(flow) == [("operation", "start"), ("outcome", "failed")]
+    assert flow.recover() == []
+
+
+def test_O2_a_refused_branch_does_not_keep_the_others_from_being_paused(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk)
+    desk.other.refuses = {"pause": EngineRefused("other says: no")}
+    outcome = flow.pause(root.id)
+    assert outcome.not_done == {child.id: "other says: no"}
+    assert desk.engine.has["e0"].state is EngineState.PAUSED
+    assert flow.get(root.id).open == ()
+
+
+def test_pause_and_cancel_name_the_tasks_that_still_run(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    desk.engine.has["e0"].set("t0", running=("std.http",))
+    assert flow.pause(record.id).running == ("flow.t0 (std.http)",)
+    assert flow.cancel(record.id).running == ("flow.t0 (std.http)",)
+
+
+# O5
+
+
+def test_O5_a_verb_ends_when_the_engines_show_it_not_when_the_tree_has_settled(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    outcome = flow.pause(record.id, timeout=20)
+    assert (outcome.done, outcome.status) == (True, Status.PAUSING)
+    assert flow.get(record.id).open == ()
+
+
+def test_O5_a_cancel_gets_through_while_a_pause_is_settling(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    flow.pause(record.id)
+    assert flow.get(record.id).record.status is Status.PAUSING
+    outcome = flow.cancel(record.id, timeout=1)
+    assert (outcome.done, outcome.status) == (True, Status.CANCELING)
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME])
+def test_O5_a_cancel_replaces_what_is_left_of_a_pause_or_resume(flow: Bridge, desk: Desk, verb: Verb) -> None:
+    id = idle(desk)
+    if verb is Verb.RESUME:
+        flow.pause(id)
+    desk.engine.ignores = {str(verb)}
+    flow.operate(verb, id, timeout=0)
+    desk.engine.ignores = set()
+    sent = desk.engine.count()[str(verb)]
+    assert flow.cancel(id, timeout=5).done
+    assert desk.engine.count()[str(verb)] == sent
+    assert {live.state for live in desk.engine.has.values()} == {EngineState.CANCELED}
+    replaced = [entry for entry in told(flow) if entry.doc.get("state") == "replaced"]
+    assert len(replaced) == 1
+    assert flow.get(id).open == ()
+
+
+def test_O5_a_second_verb_waits_for_the_first(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    entered, go = threading.Event(), threading.Event()
+
+    def gate(called: str) -> None:
+        if called == "pause":
+            entered.set()
+            assert go.wait(20)
+
+    desk.engine.before = gate
+    second = desk.open("second")
+    first = threading.Thread(target=lambda: flow.pause(record.id))
+    first.start()
+    assert entered.wait(20)
+    with pytest.raises(Timeout, match="in use by pause by me"):
+        second.cancel(record.id, timeout=0.05)
+    release = threading.Timer(0.1, go.set)
+    release.start()
+    assert second.cancel(record.id, timeout=20).done
+    first.join(20)
+    release.join()
+    assert [name for name, _ in desk.engine.sent()] == ["pause", "cancel"]
+
+
+# O6
+
+
+def test_O6_the_history_says_who_why_what_before_and_after_and_the_outcome(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    alice = desk.open("alice")
+    alice.pause(record.id, reason="the disk is full")
+    desk.engine.has["e0"].tasks = []
+    flow.get(record.id)
+    with pytest.raises(Rejected):
+        desk.open("bob").pause(record.id, reason="me too")
+    entries = [entry for entry in flow.history(record.id) if entry.kind != "status" or entry.doc["new"] != "running"]
+    assert [(entry.actor, entry.kind) for entry in entries] == [
+        ("alice", "operation"),
+        ("alice", "status"),
+        ("alice", "outcome"),
+        ("engine", "status"),
+        ("bob", "operation"),
+        ("bob", "outcome"),
+    ]
+    asked, change, done, settled, again, rejected = (entry.doc for entry in entries)
+    assert (asked["verb"], asked["reason"]) == ("pause", "the disk is full")
+    assert change == {"old": "running", "new": "pausing"}
+    assert done["state"] == "done"
+    assert settled == {"old": "pausing", "new": "paused"}
+    assert again["reason"] == "me too"
+    assert (rejected["state"], rejected["rule"]) == ("rejected", "P1")
+    assert entries[1].operation == entries[0].operation == entries[2].operation
+    numbers = [entry.seq for entry in flow.history()]
+    assert numbers == sorted(set(numbers))
+    assert [entry.at for entry in flow.history()] == sorted(entry.at for entry in flow.history())
+
+
+def test_O6_a_rerun_keeps_what_was_asked_and_both_ids(flow: Bridge, desk: Desk) -> None:
+    root, _ = errored_family(desk)
+    fresh = flow.rerun(root.id, RerunRequest(("sub.bad",)), accept=["X6"], reason="again")
+    asked = next(entry for entry in flow.history(fresh.execution) if entry.kind == "operation")
+    assert asked.execution == root.id
+    assert {key: asked.doc[key] for key in ("verb", "reason", "tasks", "accept")} == {
+        "verb": "re-run",
+        "reason": "again",
+        "tasks": ["sub.bad"],
+        "accept": ["X6"],
+    }
+    assert flow.find(root.id).superseded_by == fresh.execution
+
+
+def test_O6_the_history_of_one_tree_is_not_that_of_another(flow: Bridge, desk: Desk) -> None:
+    first, second = one(desk), one(desk, id="f0")
+    flow.pause(first.id)
+    flow.cancel(second.id)
+    assert {entry.doc["verb"] for entry in flow.history(first.id) if entry.kind == "operation"} == {"pause"}
+    assert {entry.doc["verb"] for entry in flow.history() if entry.kind == "operation"} == {"pause", "cancel"}
+    json.dumps([dict(entry.doc) for entry in flow.history()])
+
+
+def test_an_execution_of_the_engine_is_adopted_once_with_its_tree(flow: Bridge, desk: Desk) -> None:
+    desk.engine.add("e0", task("sub"))
+    desk.engine.add("e1", task("work", of="e1"), parent="e0")
+    child = flow.adopt(Ref("fake", "e1"))
+    root = flow.adopt(Ref("fake", "e0"))
+    assert (child.parent, child.tree) == (root.ref, root.tree)
+    assert flow.find("fake:e1").id == child.id
+    assert len(flow.list(Filter(roots=False))) == 2
+    desk.engine.add("e2", task("work", of="e2"), parent="e0")
+    late = flow.adopt(Ref("fake", "e2"))
+    assert (late.parent, late.tree) == (root.ref, root.tree)
+    with pytest.raises(NotFound, match="fake has no execution e9"):
+        flow.find("fake:e9")
+    with pytest.raises(InvalidInput, match="no backend 'none'"):
+        flow.find("none:e0")
+
+
+def test_O5_a_child_has_the_same_id_for_who_may_not_write_it_down(flow: Bridge, desk: Desk) -> None:
+    root, *_ = family(desk)
+    desk.engine.add("e3", task("work", of="e3"), parent="e0")
+    with flow.ledger.leases.held(f"tree:{root.tree}", "somebody", what="it", timeout=0):
+        seen = [node.record.id for node in desk.open().get(root.id).snapshot.nodes]
+    assert [node.record.id for node in flow.get(root.id).snapshot.nodes] == seen

@@ -1,0 +1,179 @@
+"""What happens without the bridge: changes from outside, births under a hold, and who is told (O12, P6, P7)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from core.kit import Desk, current, family, mixed, one, statuses
+from flowbridge.bridge import Bridge
+from flowbridge.errors import EngineRefused, NotFound, Rejected, Timeout
+from flowbridge.ledger.executions import Filter
+from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
+from support.fakes import FakeEngine, task
+
+
+def kinds(flow: Bridge) -> list[tuple[str, str]]:
+    return [(entry.actor, entry.kind) for entry in flow.history() if entry.kind != "status"]
+
+
+def test_P7_a_pause_from_outside_holds_the_whole_tree_and_is_the_engines(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk, idle=True)
+    desk.other.has["x0"].go(EngineState.PAUSED)
+    look = flow.get(child.id)
+    assert {node.record.want for node in look.snapshot.nodes} == {Want.HOLD}
+    assert look.record.held_by == "engine"
+    assert ("engine", "paused_itself") in kinds(flow)
+    assert desk.engine.has["e0"].state is EngineState.PAUSED  # it goes up (P3)
+    assert statuses(flow, root.id) == [Status.PAUSED, Status.PAUSED]
+    assert flow.resume(root.id).done
+
+
+def test_O12_a_resume_from_outside_is_recorded_as_the_engines_and_not_fought(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    desk.engine.has["e0"].tasks = []
+    flow.pause(record.id)
+    flow.get(record.id)
+    sent = desk.engine.sent()
+    desk.engine.has["e0"].go(EngineState.RUNNING)
+    for _ in range(3):
+        assert statuses(flow, record.id) == [Status.RUNNING]
+    assert desk.engine.sent() == sent
+    assert ("engine", "resumed_outside") in kinds(flow)
+    assert flow.find(record.id).held_by == ""
+
+
+def test_O12_a_cancel_from_outside_is_recorded_as_the_engines(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    desk.engine.has["e0"].tasks = []
+    desk.engine.has["e0"].go(EngineState.CANCELED)
+    assert statuses(flow, record.id) == [Status.CANCELED]
+    assert ("engine", "canceled_outside") in kinds(flow)
+
+
+def test_O12_what_had_ended_and_runs_again_not_by_us_is_flagged(flow: Bridge, desk: Desk) -> None:
+    record = one(desk, TaskStatus.ERRORED)
+    desk.engine.has["e0"].go(EngineState.ERRORED)
+    assert statuses(flow, record.id) == [Status.ERRORED]
+    desk.engine.rerun("e0", [])
+    assert statuses(flow, record.id) == [Status.RUNNING]
+    assert ("engine", "reopened_outside") in kinds(flow)
+
+
+def test_P6_a_child_born_under_a_hold_is_held_by_whoever_looks_next(desk: Desk) -> None:
+    desk.engine = FakeEngine(cascades=frozenset())
+    flow = desk.open()
+    root, *_ = family(desk)
+    flow.pause(root.id)
+    desk.engine.add("e3", task("work", of="e3"), parent="e0")
+    flow.get(root.id)
+    assert desk.engine.has["e3"].state is EngineState.PAUSED
+    assert current(flow, "e3").want is Want.HOLD
+    assert desk.engine.sent()[-1] == ("pause", "e3")
+
+
+@pytest.mark.parametrize("by", ["get", "list", "watch", "wait"])
+def test_P6_a_child_born_under_a_cancel_is_canceled_by_whoever_looks_next(desk: Desk, by: str) -> None:
+    desk.engine = FakeEngine(cascades=frozenset())
+    flow = desk.open()
+    root, *_ = family(desk)
+    flow.cancel(root.id)
+    desk.engine.add("e3", task("work", of="e3"), parent="e0")
+    if by == "get":
+        flow.get(root.id)
+    elif by == "list":
+        flow.list(Filter())
+    elif by == "watch":
+        next(flow.watch(root.id))
+    else:
+        with pytest.raises(Timeout, match="is still canceling after 0 s"):
+            flow.wait(root.id, timeout=0)
+    assert desk.engine.has["e3"].state is EngineState.CANCELED
+
+
+def test_P6_a_born_child_whose_engine_refuses_is_tried_again_by_the_next_look_only(desk: Desk) -> None:
+    desk.engine = FakeEngine(cascades=frozenset())
+    flow = desk.open()
+    root, *_ = family(desk)
+    flow.pause(root.id)
+    desk.engine.add("e3", task("work", of="e3"), parent="e0")
+    desk.engine.refuses = {"pause": EngineRefused("no")}
+    before = desk.engine.count()["pause"]
+    assert flow.get(root.id).record.status is Status.PAUSING
+    assert desk.engine.count()["pause"] == before + 1
+    desk.engine.refuses = {}
+    flow.get(root.id)
+    assert desk.engine.has["e3"].state is EngineState.PAUSED
+
+
+def test_a_silent_engine_is_named_and_its_executions_are_shown_as_last_seen(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk)
+    desk.other.down = True
+    look = flow.get(child.id)
+    assert look.silent == {"other": "other does not answer"}
+    assert [node.reachable for node in look.snapshot.nodes] == [True, False]
+    assert [task.name for task in look.snapshot.nodes[1].tasks] == ["work"]
+    assert look.record.status is Status.RUNNING
+    assert flow.get(root.id).record.looked > look.record.looked
+
+
+def test_a_watch_shows_each_change_once_and_ends_at_its_deadline(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    watched = flow.watch(record.id, deadline=time.monotonic() + 0.5)
+    assert next(watched).record.status is Status.RUNNING
+    desk.engine.has["e0"].set("t0", status=TaskStatus.SUCCEEDED, active=False)
+    assert next(watched).record.status is Status.RUNNING
+    desk.engine.has["e0"].go(EngineState.SUCCEEDED)
+    assert next(watched).record.status is Status.SUCCEEDED
+    assert list(watched) == []
+
+
+def test_a_wait_ends_when_the_execution_has_settled(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    with pytest.raises(Timeout, match="still running"):
+        flow.wait(record.id, timeout=0.02)
+    desk.engine.has["e0"].tasks = []
+    flow.pause(record.id)
+    assert flow.wait(record.id).record.status is Status.PAUSED
+    with pytest.raises(Timeout):
+        flow.wait(record.id, timeout=0, until=frozenset({Status.SUCCEEDED}))
+    flow.cancel(record.id)
+    assert flow.wait(record.id).record.status is Status.CANCELED
+
+
+def test_a_look_is_one_request_for_a_whole_native_tree(flow: Bridge, desk: Desk) -> None:
+    root, *_ = family(desk)
+    for number in range(30):
+        desk.engine.add(f"c{number}", parent="e1", task="work")
+    desk.engine.requests.clear()
+    assert len(flow.get(root.id).snapshot.nodes) == 33
+    assert desk.engine.requests == [("observe", "e0")]
+    desk.engine.requests.clear()
+    flow.pause(root.id)
+    assert desk.engine.requests == [("observe", "e0"), ("pause", "e0"), ("observe", "e0")]
+
+
+def test_S6_only_an_abandoned_execution_can_be_recovered_and_a_sound_tree_is_left_alone(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+    assert flow.recover() == []
+    assert [look.record.status for look in flow.recover(record.id)] == [Status.RUNNING]
+    assert desk.engine.sent() == []
+
+
+def test_the_default_backend_is_the_configured_one_or_the_only_local_one(desk: Desk) -> None:
+    assert desk.open().default_backend() == "memory"
+    assert desk.open(default_backend="fake").default_backend() == "fake"
+    flow = desk.open(default_backend="fake")
+    assert flow.run("flow").ref.backend == "fake"
+
+
+def test_a_verb_on_something_unknown_is_not_found(flow: Bridge, desk: Desk) -> None:
+    for verb in (Verb.PAUSE, Verb.CANCEL):
+        with pytest.raises(NotFound):
+            flow.operate(verb, "nothing")
+    assert flow.history() == []
+    with pytest.raises(Rejected):
+        flow.resume(one(desk).id)

@@ -1,0 +1,373 @@
+"""Plans: shown without being carried out, carried out as they were shown, and never half (O1, O2, O9, O10)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from core.kit import Desk, current, errored_family, family, mixed, one, statuses, told
+from flowbridge.bridge import Bridge
+from flowbridge.capabilities import JoinUnderPause, ResumeUp
+from flowbridge.checks import RerunRequest
+from flowbridge.errors import EngineRefused, FlowbridgeError, Rejected, Unsupported
+from flowbridge.law.decide import Action, Plan
+from flowbridge.ledger.executions import Filter
+from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
+from flowbridge.operate import fingerprint
+from support.fakes import FakeEngine, task
+
+
+def everything(flow: Bridge) -> dict[str, list[str]]:
+    """All that the ledger knows, but for leases, and for when it was last looked."""
+    tables = ("executions", "looks", "frozen", "requests", "operations", "events", "rows", "inbox")
+    return {
+        table: [re.sub(r'"looked":[\d.]+', "", str(row)) for row in flow.ledger.database.all(f"SELECT * FROM {table}")]
+        for table in tables
+    }
+
+
+def lines(plan: Plan) -> list[tuple[str, str, str, str]]:
+    return [(line.ref.id, line.status, str(line.action), line.by) for line in plan.lines]
+
+
+# O1
+
+
+def test_O1_a_plan_names_every_execution_and_who_does_what(flow: Bridge, desk: Desk) -> None:
+    root, *_ = family(desk)
+    desk.engine.has["e2"].tasks = []
+    desk.engine.has["e2"].go(EngineState.SUCCEEDED)
+    plan = flow.plan(Verb.PAUSE, root.id)
+    assert lines(plan) == [
+        ("e0", "running", "pause", "bridge"),
+        ("e1", "running", "pause", "engine"),
+        ("e2", "succeeded", "leave", ""),
+    ]
+    assert [line.reason for line in plan.lines[1:]] == ["its engine does it with the parent", "has succeeded"]
+    assert [(step.action, step.ref.id) for step in plan.steps] == [(Action.PAUSE, "e0")]
+
+
+def test_O1_on_an_engine_that_cascades_nothing_the_bridge_does_it_all(desk: Desk) -> None:
+    desk.engine = FakeEngine(cascades=frozenset())
+    flow = desk.open()
+    root, child, _ = family(desk)
+    assert [by for *_, by in lines(flow.plan(Verb.PAUSE, root.id))] == ["bridge"] * 3
+    assert [by for *_, by in lines(flow.plan(Verb.CANCEL, child.id))] == ["", "bridge", ""]
+
+
+def _paused_family(desk: Desk) -> str:
+    root = family(desk)[0]
+    for live in desk.engine.has.values():
+        live.tasks = []
+    desk.bridges[0].pause(root.id)
+    desk.engine.requests.clear()
+    return root.id
+
+
+VERBS: list[tuple[Verb, RerunRequest | None, Callable[[Desk], str]]] = [
+    (Verb.PAUSE, None, lambda desk: family(desk)[0].id),
+    (Verb.RESUME, None, _paused_family),
+    (Verb.CANCEL, None, lambda desk: family(desk)[1].id),
+    (Verb.RERUN, RerunRequest(("sub.bad",)), lambda desk: errored_family(desk)[0].id),
+    (Verb.RERUN, None, lambda desk: errored_family(desk)[0].id),
+    (Verb.SKIP, RerunRequest(("sub.bad",)), lambda desk: errored_family(desk)[1].id),
+]
+IDS = ["pause", "resume", "cancel", "re-run tasks", "re-run", "skip"]
+
+
+@pytest.mark.parametrize(("verb", "request_", "prepare"), VERBS, ids=IDS)
+def test_O1_a_dry_run_sends_nothing_and_writes_nothing(
+    flow: Bridge, desk: Desk, verb: Verb, request_: RerunRequest | None, prepare: Callable[[Desk], str]
+) -> None:
+    id = prepare(desk)
+    if verb is Verb.SKIP:
+        request_ = RerunRequest(("bad",))
+    before = everything(flow)
+    desk.engine.requests.clear()
+    plan = flow.plan(verb, id, request=request_)
+    assert len(plan.lines) == len(flow.ledger.executions.tree(flow.find(id).tree))
+    assert set(desk.engine.count()) == {"observe"}
+    assert everything(flow) == before
+
+
+def test_O1_the_plan_of_a_rerun_names_the_tasks_and_what_is_reopened(flow: Bridge, desk: Desk) -> None:
+    root, _ = errored_family(desk)
+    plan = flow.plan(Verb.RERUN, root.id, request=RerunRequest(("sub.bad",)))
+    assert lines(plan) == [("e0", "errored", "re-open", "engine"), ("e1", "errored", "re-run", "bridge")]
+    assert plan.lines[1].reason == "tasks bad"
+
+
+def test_O8_what_the_engine_may_still_do_under_a_pause_stands_in_plan_and_outcome(desk: Desk) -> None:
+    desk.engine = FakeEngine(join_under_pause=JoinUnderPause.MAY_SLIP)
+    flow = desk.open()
+    record = one(desk, TaskStatus.RUNNING, TaskStatus.WAITING)
+    for plan in (flow.plan(Verb.PAUSE, record.id), flow.pause(record.id).plan):
+        assert plan.warnings == ("fake:e0: t1 may start under the pause when the last inbound task ends (P5)",)
+
+
+def test_O1_a_dry_run_of_what_the_law_rejects_says_so_and_writes_nothing(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    before = everything(flow)
+    with pytest.raises(Rejected) as caught:
+        flow.plan(Verb.RESUME, record.id)
+    assert caught.value.rule == "R1"
+    assert everything(flow) == before
+
+
+# O2
+
+
+def _up(desk: Desk) -> str:
+    desk.engine = FakeEngine(resume_up=ResumeUp.ALWAYS)
+    desk.bridges.clear()
+    desk.open()
+    family(desk)
+    root = current(desk.bridges[0], "e0")
+    for live in desk.engine.has.values():
+        live.tasks = []
+    desk.bridges[0].pause(root.id)
+    return current(desk.bridges[0], "e1").id
+
+
+def _rerun(desk: Desk) -> str:
+    return errored_family(desk)[0].id
+
+
+def _bare(desk: Desk) -> str:
+    desk.engine = FakeEngine(verbs=frozenset(Verb) - {Verb.SKIP})
+    desk.bridges.clear()
+    desk.open()
+    return errored_family(desk)[0].id
+
+
+REJECTED: list[tuple[str, Verb, RerunRequest | None, Callable[[Desk], str]]] = [
+    ("P1", Verb.PAUSE, None, _rerun),
+    ("R1", Verb.RESUME, None, lambda desk: one(desk).id),
+    ("R4", Verb.RESUME, None, _up),
+    ("C1", Verb.CANCEL, None, _rerun),
+    ("X1", Verb.RERUN, None, lambda desk: one(desk).id),
+    ("X2", Verb.RERUN, RerunRequest(("sub",), input={"n": 1}), _rerun),
+    ("X3", Verb.RERUN, RerunRequest(("sub.bad", "fine")), _rerun),
+    ("X3", Verb.RERUN, RerunRequest(("sub.bad", "nowhere")), _rerun),
+    ("X4", Verb.RERUN, RerunRequest(("sub.bad", "sub")), _rerun),
+    ("X6", Verb.RERUN, RerunRequest(("sub",), ("sub",)), _rerun),
+    ("X6", Verb.RERUN, RerunRequest((), ("sub",)), _rerun),
+    ("K1", Verb.SKIP, RerunRequest(("t0",)), lambda desk: one(desk).id),
+    ("", Verb.SKIP, RerunRequest(("sub.bad",)), _bare),
+]
+
+
+@pytest.mark.parametrize(("rule", "verb", "request_", "prepare"), REJECTED)
+def test_O2_a_rejected_operation_has_changed_nothing_anywhere(
+    desk: Desk, rule: str, verb: Verb, request_: RerunRequest | None, prepare: Callable[[Desk], str]
+) -> None:
+    desk.open()
+    id = prepare(desk)
+    flow = desk.bridges[0]
+    before = {**everything(flow)}
+    sent = desk.engine.sent()
+    with pytest.raises((Rejected, Unsupported)) as caught:
+        flow.operate(verb, id, request=request_, reason="because")
+    assert getattr(caught.value, "rule", "") == rule
+    assert desk.engine.sent() == sent
+    after = everything(flow)
+    for table in ("executions", "frozen", "requests"):
+        assert after[table] == before[table], table
+    assert flow.ledger.operations.open_trees() == []
+    asked, outcome = told(flow)[-2:]  # O6: but for the history, which says so
+    assert (asked.doc["verb"], asked.doc["reason"], asked.actor) == (str(verb), "because", "me")
+    assert outcome.doc["outcome"] == caught.value.message
+    assert outcome.doc["state"] == ("rejected" if rule else "failed")
+
+
+@pytest.mark.parametrize(("verb", "seen"), [("pause", EngineState.PAUSED), ("cancel", EngineState.CANCELED)])
+def test_O2_pause_and_cancel_go_ahead_where_an_engine_answers_and_finish_when_the_other_is_back(
+    flow: Bridge, desk: Desk, verb: str, seen: EngineState
+) -> None:
+    root, child = mixed(desk)
+    desk.other.down = True
+    outcome = flow.operate(Verb(verb), root.id, timeout=0)
+    assert (outcome.done, outcome.exit_code) == (False, 5)
+    assert outcome.not_done == {child.id: "other does not answer"}
+    assert [node.state for node in flow.get(root.id).snapshot.nodes] == [seen, EngineState.RUNNING]
+    assert [operation.verb for operation in flow.get(root.id).open] == [verb]
+    desk.other.down = False
+    assert [look.record.id for look in desk.open().recover()] == [root.id]
+    assert desk.other.has["x0"].state is seen
+    assert flow.get(root.id).open == ()
+    assert told(flow)[-1].doc["state"] == "done"
+    assert (desk.engine.count()[verb], desk.other.count()[verb]) == (1, 1)
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+def test_O2_the_next_verb_finishes_what_a_silent_engine_left_open(flow: Bridge, desk: Desk, verb: str) -> None:
+    root, _ = mixed(desk)
+    desk.other.down = True
+    flow.pause(root.id, timeout=0)
+    desk.other.down = False
+    with pytest.raises(Rejected):
+        flow.pause(root.id)
+    assert desk.other.has["x0"].state is EngineState.PAUSED
+    assert flow.get(root.id).open == ()
+
+
+def test_O2_a_cancel_of_something_paused_on_a_silent_engine_stays_open(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk)
+    flow.pause(root.id)
+    desk.other.down = True
+    outcome = flow.cancel(root.id, timeout=0)
+    assert outcome.not_done == {child.id: "other does not answer"}
+    assert outcome.exit_code == 5
+    desk.other.down = False
+    flow.recover()
+    assert desk.other.has["x0"].state is EngineState.CANCELED
+
+
+def test_O2_with_its_own_engine_silent_a_pause_stays_open_too(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    desk.engine.down = True
+    outcome = flow.pause(record.id, timeout=0)
+    assert (outcome.exit_code, outcome.not_done) == (5, {record.id: "fake does not answer"})
+    assert outcome.status is Status.PAUSING
+    desk.engine.down = False
+    flow.recover(record.id)
+    assert desk.engine.has["e0"].state is EngineState.PAUSED
+
+
+NEEDS_ALL: list[tuple[Verb, RerunRequest | None, EngineState]] = [
+    (Verb.RESUME, None, EngineState.PAUSED),
+    (Verb.RERUN, RerunRequest(("t0",)), EngineState.ERRORED),
+    (Verb.SKIP, RerunRequest(("t0",)), EngineState.ERRORED),
+]
+
+
+@pytest.mark.parametrize(("verb", "request_", "state"), NEEDS_ALL)
+@pytest.mark.parametrize("which", ["engine", "other"])
+def test_O2_resume_rerun_and_skip_need_every_engine_they_touch(
+    flow: Bridge, desk: Desk, verb: Verb, request_: RerunRequest | None, state: EngineState, which: str
+) -> None:
+    root, child = mixed(desk, idle=True)
+    if verb is Verb.RESUME:
+        flow.pause(root.id)
+        named = root.id
+    else:
+        for engine, id in ((desk.engine, "e0"), (desk.other, "x0")):
+            engine.has[id].tasks = [task("t0", TaskStatus.ERRORED, of=id)]
+            engine.has[id].go(state)
+        flow.get(root.id)
+        named = root.id if which == "engine" else child.id
+    sent = [*desk.engine.sent(), *desk.other.sent()]
+    getattr(desk, which).down = True
+    with pytest.raises(Rejected) as caught:
+        flow.operate(verb, named, request=request_)
+    assert (caught.value.rule, caught.value.reason) == ("O2", "unreachable")
+    assert [*desk.engine.sent(), *desk.other.sent()] == sent
+    assert flow.ledger.operations.open_trees() == []
+
+
+def test_O2_a_resume_does_not_need_an_engine_that_it_does_not_touch(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk, idle=True)
+    flow.pause(root.id)
+    desk.engine.down = True
+    assert flow.resume(child.id).done
+    assert desk.other.has["x0"].state is EngineState.RUNNING
+
+
+def test_an_engine_that_refuses_the_look_is_named_like_one_that_is_silent(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk)
+    other = one(desk, id="f0")
+    desk.other.refuses["observe"] = EngineRefused("other says: the password is wrong")
+    look = flow.get(root.id)
+    assert look.silent == {"other": "other says: the password is wrong"}
+    assert [node.reachable for node in look.snapshot.nodes] == [True, False]
+    assert {record.id for record in flow.list(Filter())} == {root.id, other.id}
+    assert flow.pause(child.id, timeout=0).not_done == {child.id: "other says: the password is wrong"}
+    assert desk.engine.has["e0"].state is EngineState.PAUSED
+
+
+# O9
+
+
+def test_O9_a_confirmed_plan_is_carried_out_while_tasks_go_on_inside(flow: Bridge, desk: Desk) -> None:
+    root, *_ = family(desk)
+    shown = fingerprint(flow.plan(Verb.PAUSE, root.id))
+    desk.engine.has["e1"].tasks.append(task("next", of="e1"))
+    assert flow.pause(root.id, expect=shown).done
+
+
+CHANGES: list[Callable[[FakeEngine], object]] = [
+    lambda engine: engine.add("e3", task("work", of="e3"), parent="e0"),
+    lambda engine: engine.has["e1"].go(EngineState.SUCCEEDED),
+    lambda engine: engine.forget("e2"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_O9_a_plan_that_would_touch_others_now_is_not_carried_out(
+    flow: Bridge, desk: Desk, change: Callable[[FakeEngine], object]
+) -> None:
+    root, *_ = family(desk)
+    shown = fingerprint(flow.plan(Verb.PAUSE, root.id))
+    desk.engine.has["e1"].tasks = []
+    change(desk.engine)
+    with pytest.raises(Rejected) as caught:
+        flow.pause(root.id, expect=shown)
+    assert (caught.value.rule, caught.value.reason) == ("O9", "plan_changed")
+    assert desk.engine.sent() == []
+    assert current(flow, "e0").want is Want.RUN
+    assert flow.pause(root.id, expect=fingerprint(flow.plan(Verb.PAUSE, root.id))).done
+
+
+def test_O9_a_plan_that_fails_another_check_now_is_rejected_by_that(flow: Bridge, desk: Desk) -> None:
+    root, *_ = family(desk)
+    shown = fingerprint(flow.plan(Verb.PAUSE, root.id))
+    for live in desk.engine.has.values():
+        live.tasks = []
+        live.go(EngineState.SUCCEEDED)
+    with pytest.raises(Rejected) as caught:
+        flow.pause(root.id, expect=shown)
+    assert caught.value.rule == "P1"
+
+
+# O10
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL])
+def test_O10_repeating_a_verb_never_does_its_opposite_and_sends_nothing(flow: Bridge, desk: Desk, verb: Verb) -> None:
+    record = one(desk)
+    desk.engine.has["e0"].tasks = []
+    flow.operate(verb, record.id)
+    state, sent = desk.engine.has["e0"].state, desk.engine.sent()
+    for _ in range(3):
+        with pytest.raises(Rejected) as caught:
+            flow.operate(verb, record.id)
+        assert caught.value.reason == "already"  # O7
+    assert (desk.engine.has["e0"].state, desk.engine.sent()) == (state, sent)
+
+
+def test_O10_a_verb_touches_the_tree_it_names_only(flow: Bridge, desk: Desk) -> None:
+    mine, theirs = one(desk), one(desk, id="f0")
+    flow.pause(mine.id)
+    assert desk.engine.sent() == [("pause", "e0")]
+    assert statuses(flow, theirs.id) == [Status.RUNNING]
+
+
+def test_O10_an_empty_selection_of_tasks_changes_nothing(flow: Bridge, desk: Desk) -> None:
+    root, _ = errored_family(desk)
+    with pytest.raises(Rejected) as caught:
+        flow.skip(root.id, ())
+    assert caught.value.rule == "O10"
+    assert desk.engine.sent() == []
+    assert current(flow, "e0").id == root.id
+
+
+def test_O10_a_verb_that_the_engine_lacks_is_unsupported(desk: Desk) -> None:
+    desk.engine = FakeEngine(verbs=frozenset())
+    flow = desk.open()
+    root, _ = errored_family(desk)
+    with pytest.raises(FlowbridgeError) as caught:
+        flow.rerun(root.id, RerunRequest(("sub",)))
+    assert caught.value.exit_code == 6
+    assert desk.engine.sent() == []

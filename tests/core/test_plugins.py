@@ -1,0 +1,359 @@
+"""Plugins: found by their entry points, loaded one by one, and never able to take a command down."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.kit import Desk, in_child, one, told
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.config import Config
+from flowbridge.errors import InvalidInput, Rejected
+from flowbridge.instances import Instances
+from flowbridge.ledger.executions import Filter
+from flowbridge.model import EngineState
+from flowbridge.plugins import BACKENDS, COMMANDS, HOOKS, Hooks, load_backend, load_command, survey
+
+Plant = Callable[..., None]
+
+FREEZE = """
+from flowbridge import hookimpl
+@hookimpl
+def flowbridge_before_operation(operation, plan):
+    return f"no {operation.verb} in the freeze" if operation.verb == "pause" else None
+"""
+BROKEN_VETO = """
+from flowbridge import hookimpl
+@hookimpl
+def flowbridge_before_operation(operation, plan):
+    raise RuntimeError("the calendar is not there\\nand more")
+"""
+OBSERVER = """
+import json, os
+from flowbridge import hookimpl
+def tell(*what):
+    if os.environ.get("DIE") == what[0]:
+        os._exit(9)
+    with open(os.environ["SEEN"], "a") as file:
+        file.write(json.dumps(what) + chr(10))
+@hookimpl
+def flowbridge_status_changed(execution, old, new, number):
+    tell("status", number, execution.id, old, new)
+@hookimpl
+def flowbridge_after_operation(operation):
+    tell("after", operation.id, operation.verb, operation.state, operation.outcome)
+"""
+FAILING_OBSERVER = """
+from flowbridge import hookimpl
+@hookimpl
+def flowbridge_status_changed(execution):
+    raise KeyError("observer")
+"""
+FINDER = """
+from flowbridge import Definition, hookimpl
+@hookimpl
+def flowbridge_resolve(ref):
+    return Definition("flow", "the catalog") if ref == "pack.flow" else None
+"""
+
+
+@pytest.fixture
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plant:
+    """Install a distribution with one module and one entry point, as a package manager would."""
+
+    def install(name: str, source: str, group: str = HOOKS, target: str = "", dist: str = "") -> None:
+        site = tmp_path / f"site-{dist or name}"
+        module = f"planted_{dist or name}_{tmp_path.name}".replace("-", "_")
+        info = site / f"{dist or name}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{module}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist or name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}{target}\n")
+        monkeypatch.syspath_prepend(site)
+        importlib.invalidate_caches()
+
+    return install
+
+
+# Loading
+
+
+def test_a_hook_plugin_that_does_not_load_is_named_and_the_others_work(plant: Plant) -> None:
+    plant("bad", "1 / 0\n")
+    plant("gone", "", target=":missing")
+    plant("quits", "raise SystemExit(3)\n")
+    plant("good", FREEZE)
+    hooks = Hooks()
+    assert {plugin.name: plugin.problem for plugin in hooks.broken} == {
+        "bad": "ZeroDivisionError: division by zero",
+        "gone": hooks.broken[1].problem,
+        "quits": "SystemExit: 3",
+    }
+    assert "missing" in hooks.broken[1].problem
+    assert (hooks.broken[0].distribution, hooks.broken[0].version) == ("bad", "1.2")
+    assert [name for name, _ in hooks._manager.list_name_plugin()] == ["good"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        FREEZE.replace("(operation, plan)", "(operation, plan, more)"),
+        FREEZE.replace("flowbridge_before_operation", "flowbridge_before_everything"),
+    ],
+)
+def test_a_plugin_that_pluggy_rejects_is_unregistered(plant: Plant, source: str) -> None:
+    plant("odd", source)
+    plant("watcher", OBSERVER)
+    hooks = Hooks()
+    assert [plugin.name for plugin in hooks.broken] == ["odd"]
+    assert [name for name, _ in hooks._manager.list_name_plugin()] == ["watcher"]
+    assert "\n" not in hooks.broken[0].problem
+
+
+def test_of_two_plugins_of_one_name_the_first_stays_and_the_second_is_named(plant: Plant) -> None:
+    plant("freeze", FREEZE, dist="ours")
+    plant("freeze", OBSERVER, dist="theirs")
+    hooks = Hooks()
+    assert len(hooks.broken) == 1
+    assert len(hooks._manager.list_name_plugin()) == 1
+    assert hooks._manager.get_plugin("freeze") is not None
+
+
+def test_every_plugin_of_every_kind_is_listed_with_where_it_comes_from(plant: Plant) -> None:
+    plant("bad", "1 / 0\n", group=BACKENDS)
+    plant("speak", "def speak(): ...\n", group=COMMANDS, target=":speak")
+    plant("odd", FREEZE.replace("_operation", "_everything"))
+    found = {(plugin.group, plugin.name): plugin for plugin in survey()}
+    assert found[BACKENDS, "bad"].problem == "ZeroDivisionError: division by zero"
+    assert not found[COMMANDS, "speak"].problem
+    assert (found[COMMANDS, "speak"].distribution, found[COMMANDS, "speak"].version) == ("speak", "1.2")
+    assert "flowbridge_before_everything" in found[HOOKS, "odd"].problem
+    assert not found[BACKENDS, "memory"].problem
+
+
+def test_a_command_is_loaded_when_it_is_called(plant: Plant) -> None:
+    plant("speak", "def speak(): return 7\n", group=COMMANDS, target=":speak")
+    plant("bad", "1 / 0\n", group=COMMANDS)
+    loaded, problem = load_command("speak")
+    assert (loaded(), problem) == (7, "")
+    assert load_command("none") == (None, "")
+    assert "does not load: ZeroDivisionError" in load_command("bad")[1]
+    assert not [name for name in sys.modules if name.startswith("planted_bad")]
+
+
+# Backend types
+
+
+def test_an_unknown_backend_type_is_refused_and_the_installed_ones_are_listed() -> None:
+    with pytest.raises(InvalidInput, match=r"no backend type 'nope'; installed are: .*memory, mistral"):
+        load_backend("nope")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("Bad = 3", "not a Backend"),
+        ("class Bad: ...", "not a Backend"),
+        ("", "AttributeError: "),
+    ],
+)
+def test_a_broken_backend_type_is_named_with_the_reason(plant: Plant, source: str, problem: str) -> None:
+    plant("bad", source + "\n", group=BACKENDS, target=":Bad")
+    with pytest.raises(InvalidInput, match=f"backend type 'bad' .* does not load: {problem}"):
+        load_backend("bad")
+
+
+RAISING = """
+from support.fakes import FakeEngine
+class Bad(FakeEngine):
+    type = "bad"
+    def __init__(self, name, options):
+        raise KeyError("url")
+    @classmethod
+    def implicit(cls, environ):
+        raise OSError("no home")
+"""
+
+
+def test_a_backend_type_that_raises_takes_nothing_else_down(plant: Plant, tmp_path: Path) -> None:
+    plant("bad", RAISING, group=BACKENDS, target=":Bad")
+    instances = Instances(Config(ledger=tmp_path / "l.db", backends={"prod": {"type": "bad"}}), {})
+    assert instances.names() == ["memory", "prod"]
+    assert instances.facts(["prod"])["prod"].verbs == frozenset()
+    with pytest.raises(InvalidInput, match=r"backend 'prod' \(type bad\) cannot be used: KeyError: 'url'"):
+        instances.get("prod")
+    with pytest.raises(InvalidInput, match=r"no backend 'bad'; known are: memory, prod"):
+        instances.get("bad")
+
+
+def test_a_tree_of_an_instance_that_is_gone_from_the_configuration_is_shown_as_last_seen(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+    with Bridge(Config(ledger=desk.ledger, actor="me"), durable=False) as later:
+        look = later.get(record.id)
+    assert look.record.status == "running"
+    assert "there is no backend 'fake'" in look.silent["fake"]
+
+
+# Vetoes
+
+
+def test_a_veto_rejects_before_anything_is_sent_and_is_kept_in_the_history(
+    plant: Plant, flow: Bridge, desk: Desk
+) -> None:
+    plant("freeze", FREEZE)
+    record = one(desk)
+    with pytest.raises(Rejected, match=r"vetoed: no pause in the freeze \(plugin freeze\)") as caught:
+        flow.pause(record.id)
+    assert (caught.value.exit_code, caught.value.reason) == (3, "vetoed")
+    assert desk.engine.sent() == []
+    assert flow.get(record.id).record.want == "run"
+    assert [entry.doc.get("state") for entry in told(flow)] == [None, "rejected"]
+    assert flow.cancel(record.id).done
+
+
+def test_a_veto_hook_that_raises_is_a_veto(plant: Plant, flow: Bridge, desk: Desk) -> None:
+    plant("calendar", BROKEN_VETO)
+    record = one(desk)
+    with pytest.raises(Rejected, match=r"plugin calendar failed: RuntimeError: the calendar is not there$"):
+        flow.pause(record.id)
+    with pytest.raises(Rejected, match="plugin calendar failed"):
+        flow.run(Definition("flow"), backend="fake")
+    assert desk.engine.sent() == []
+    assert len(flow.list(Filter())) == 1
+
+
+@pytest.mark.parametrize("source", [None, "1 / 0\n", FREEZE.replace("_operation", "_everything")])
+def test_a_required_plugin_that_is_missing_or_broken_is_a_veto(plant: Plant, desk: Desk, source: str | None) -> None:
+    if source is not None:
+        plant("freeze", source)
+    one(desk)
+    bridge = desk.open(required_plugins=("freeze",))
+    with pytest.raises(Rejected, match="required plugin freeze is not loaded"):
+        bridge.cancel("fake:e0")
+    assert desk.engine.sent() == []
+
+
+def test_a_required_plugin_that_loads_is_asked(plant: Plant, desk: Desk) -> None:
+    plant("freeze", FREEZE)
+    one(desk)
+    bridge = desk.open(required_plugins=("freeze",))
+    with pytest.raises(Rejected, match="no pause in the freeze"):
+        bridge.pause("fake:e0")
+    assert bridge.cancel("fake:e0").done
+
+
+def test_a_veto_does_not_apply_to_what_follows_from_an_accepted_operation(
+    plant: Plant, flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+    desk.engine.silent = {"pause"}
+    assert flow.pause(record.id, timeout=0).exit_code == 5
+    plant("freeze", FREEZE)
+    desk.engine.silent = set()
+    desk.open().recover(record.id)
+    assert desk.engine.has["e0"].state is EngineState.PAUSED
+
+
+# Observers
+
+
+@pytest.fixture
+def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[object]]]:
+    """What the observer was told so far."""
+    file = tmp_path / "seen"
+    file.touch()
+    monkeypatch.setenv("SEEN", str(file))
+    return lambda: [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_observers_are_told_of_every_status_and_of_every_operation(
+    plant: Plant, flow: Bridge, desk: Desk, seen: Callable[[], list[list[object]]]
+) -> None:
+    plant("watcher", OBSERVER)
+    record = one(desk)
+    flow.pause(record.id)
+    desk.engine.has["e0"].set("t0", active=False)
+    with pytest.raises(Rejected):
+        flow.pause(record.id)
+    statuses = [line for line in seen() if line[0] == "status"]
+    assert [line[2:] for line in statuses] == [
+        [record.id, "requested", "running"],
+        [record.id, "running", "pausing"],
+        [record.id, "pausing", "paused"],
+    ]
+    numbers = [line[1] for line in statuses]
+    assert numbers == sorted(set(numbers))  # type: ignore[type-var]
+    assert [line[2:4] for line in seen() if line[0] == "after"] == [["pause", "done"], ["pause", "rejected"]]
+
+
+def test_an_observer_that_raises_is_named_and_the_others_are_told(
+    plant: Plant, flow: Bridge, desk: Desk, seen: Callable[[], list[list[object]]]
+) -> None:
+    plant("zz-fails", FAILING_OBSERVER)
+    plant("watcher", OBSERVER)
+    record = one(desk)
+    assert flow.pause(record.id).done
+    assert flow.hooks.problems
+    assert "plugin zz-fails: flowbridge_status_changed failed: KeyError: 'observer'" in flow.hooks.problems
+    assert [line[0] for line in seen()].count("after") == 1
+
+
+@pytest.mark.parametrize("moment", ["status", "after"])
+def test_observers_are_told_at_least_once_across_a_crash_with_the_same_number(
+    moment: str,
+    plant: Plant,
+    desk: Desk,
+    seen: Callable[[], list[list[object]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant("watcher", OBSERVER)
+    record = one(desk)
+    desk.close()
+    desk.bridges.clear()
+    monkeypatch.setenv("DIE", moment)
+    assert in_child(lambda: desk.open().pause(record.id)) == 9
+    monkeypatch.delenv("DIE")
+    desk.engine.has["e0"].go(EngineState.PAUSED)  # what the child's engine was told
+    later = desk.open()
+    with pytest.raises(Rejected):
+        later.pause(record.id)
+    assert [line[3] for line in seen() if line[0] == "after"] == ["done", "rejected"]
+    changes = [line[3:] for line in seen() if line[0] == "status"]
+    assert ["running", "pausing"] in changes
+    with pytest.raises(Rejected):
+        later.pause(record.id)
+    assert [line[3:] for line in seen() if line[0] == "status"] == changes
+
+
+def test_an_observer_installed_after_a_prune_takes_no_command_down(
+    plant: Plant, flow: Bridge, desk: Desk, seen: Callable[[], list[list[object]]]
+) -> None:
+    record = one(desk)
+    desk.engine.has["e0"].tasks = []
+    desk.engine.has["e0"].go(EngineState.SUCCEEDED)
+    flow.get(record.id)
+    assert flow.prune(float("inf")) == 1
+    plant("watcher", OBSERVER)
+    second = one(desk, id="f0")
+    assert desk.open().pause(second.id).done
+    assert second.id in {line[2] for line in seen()}
+
+
+# Resolving
+
+
+def test_a_name_is_resolved_by_the_plugin_that_knows_it(plant: Plant, flow: Bridge, desk: Desk) -> None:
+    plant("catalog", FINDER)
+    flow.run("pack.flow", backend="fake")
+    assert [name for name, _ in desk.engine.requests if name != "observe"] == ["validate", "start"]
+    flow.run("flow", backend="fake")
+    assert desk.engine.count()["validate"] == 1
