@@ -48,8 +48,9 @@ class Database:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
-            if not os.access(self.path, os.W_OK):
-                raise LedgerError(f"ledger {self.path}: may not be written; {_ANOTHER}") from None
+            if self.path.is_dir() or not os.access(self.path, os.W_OK):
+                why = "is a directory" if self.path.is_dir() else "may not be written"
+                raise LedgerError(f"ledger {self.path} {why}; {_ANOTHER}") from None
         except OSError as error:
             raise LedgerError(f"ledger {self.path}: {error.strerror}; {_ANOTHER}") from error
 

@@ -1,7 +1,7 @@
 """Leases: who may act on a tree, who drives a local run (O5, S6).
 
-A lease ends when it is released, when its time runs out, or when its holder is a process of this host that no
-longer lives. The last one makes a killed runner known at once.
+A lease ends when it is released, or when its holder is a process of this host that no longer lives: a killed runner
+is known at once, and a slow one keeps what it has. Of a holder on another host only its time can tell: it runs out.
 """
 
 from __future__ import annotations

@@ -1,0 +1,32 @@
+"""Start-up: what a command does not need it does not import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("rich", "requests", "yaml", "jinja2", "yaql", "pluggy", "importlib.metadata", "sqlite3", "flowbridge.bridge")
+
+
+def _imported(*words: str) -> set[str]:
+    script = f"""
+import sys
+from flowbridge_cli.main import run
+code = run({list(words)!r})
+print("IMPORTED", *sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stderr.rpartition("IMPORTED")[2].split())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("execution", "--help")])
+def test_help_imports_nothing_but_click(words: tuple[str, ...]) -> None:
+    assert _imported(*words) == set()
+
+
+def test_a_list_needs_no_engine_and_no_table_library(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setenv("FLOWBRIDGE_LEDGER", f"{tmp_path}/ledger.db")
+    assert _imported("list") <= {"sqlite3", "flowbridge.bridge", "pluggy", "importlib.metadata"}
