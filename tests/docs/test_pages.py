@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -47,6 +48,29 @@ def test_every_test_that_is_named_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/asks.md").read_text()))
     assert named
     assert named <= TESTS, named - TESTS
+
+
+def test_every_function_that_the_trace_names_is_there() -> None:
+    for module, name in re.findall(r"`([a-z_.]+):([A-Za-z_.]+)`", (ROOT / "docs/code.md").read_text()):
+        found: object = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert callable(found)
+
+
+def test_every_hook_is_documented() -> None:
+    from flowbridge import hookspecs
+
+    hooks = [name for name in vars(hookspecs) if name.startswith("flowbridge_")]
+    page = (ROOT / "docs/plugins.md").read_text()
+    assert hooks
+    assert all(f"`{name}(" in page for name in hooks)
+
+
+def test_every_file_of_the_tree_is_there() -> None:
+    tree = (ROOT / "docs/code.md").read_text().split("```")[1]
+    for name in re.findall(r"(\w+\.py)", tree):
+        assert list((ROOT / "bridge").rglob(name)), name
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:
