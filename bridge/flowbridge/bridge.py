@@ -15,7 +15,7 @@ from typing import Any
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition
 from flowbridge.checks import Checks, RerunRequest
-from flowbridge.errors import InvalidInput, NotFound, Timeout
+from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
 from flowbridge.law.fold import birth_want
@@ -125,10 +125,15 @@ class Bridge:
         if self.config.default_backend:
             return self.config.default_backend
         names = self.instances.names()
-        local = [name for name in names if isinstance(self.instances.get(name), LocalBackend)]
+        local = [name for name in names if self._is_local(name)]
         if len(local) == 1:
             return local[0]
         raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}")
+
+    def _is_local(self, name: str) -> bool:
+        with suppress(InvalidInput):
+            return isinstance(self.instances.get(name), LocalBackend)
+        return False  # it does not load: whoever names it is told why
 
     # Verbs
 
@@ -213,7 +218,9 @@ class Bridge:
     def list(self, filter: Filter, *, look: bool = True) -> Sequence[Record]:
         """Records by a filter, newest first. Those that have not ended are looked at first, unless `look` is false."""
         if look:
-            open_ones = replace(filter, status=tuple(status for status in Status if status not in TERMINAL))
+            unended = tuple(status for status in Status if status not in TERMINAL)
+            reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
+            open_ones = replace(filter, status=unended, offset=0, limit=reach)
             trees = dict.fromkeys(record.tree for record in self.ledger.executions.list(open_ones) if not record.gone)
             for tree in trees:
                 self._operator.tend(tree, set())
@@ -320,12 +327,25 @@ class Bridge:
         trees = [self.find(id).tree] if id else self._unfinished()
         looks = []
         for tree in trees:
-            self._recover_runs(self._operator.tend(tree, set()), assume)
-            self._operator.finish(tree, self.config.actor, timeout)
-            found = self._operator.tend(tree, set())
-            looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
+            try:
+                look = self._recovered(tree, assume, timeout)
+            except FlowbridgeError:
+                if id:
+                    raise
+                continue  # another command works on it, or its engine refuses: it stays open, and the others go on
+            if look is not None:
+                looks.append(look)
         self._tell()
         return looks
+
+    def _recovered(self, tree: str, assume: str, timeout: float) -> Look | None:
+        """None where the engine refused the start that was open, so there is no such execution."""
+        self._recover_runs(self._operator.tend(tree, set()), assume)
+        self._operator.finish(tree, self.config.actor, timeout)
+        if not self.ledger.executions.tree(tree):
+            return None
+        found = self._operator.tend(tree, set())
+        return self._looked(found, found.snapshot.nodes[0].record.id)
 
     def _unfinished(self) -> Sequence[str]:
         filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
@@ -369,8 +389,18 @@ class Bridge:
     def _looked(self, found: Pass, id: str) -> Look:
         tree = found.snapshot.nodes[0].record.tree
         return Look(
-            found.snapshot, place_of(found.snapshot, id), found.silent, tuple(self.ledger.operations.open(tree))
+            found.snapshot,
+            place_of(found.snapshot, self._successors(id)),
+            found.silent,
+            tuple(self.ledger.operations.open(tree)),
         )
+
+    def _successors(self, id: str) -> Sequence[str]:
+        """An execution and the records that took over from it, one after the other."""
+        ids = [id]
+        while following := self.ledger.executions.get(ids[-1]).superseded_by:
+            ids.append(following)
+        return ids
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -382,6 +412,10 @@ class Bridge:
     def _tell(self) -> None:
         """Tell observers what happened since they were last told; after a crash the last thing is told again."""
         if not self.hooks.observed:
+            # Nobody is to be told the past when an observer is installed one day.
+            newest = self.ledger.operations.newest()
+            if newest != self.ledger.operations.cursor("hooks"):
+                self.ledger.operations.move_cursor("hooks", newest)
             return
         seen = self.ledger.operations.cursor("hooks")
         for entry in self.ledger.operations.history(after=seen):

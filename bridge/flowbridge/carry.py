@@ -196,7 +196,7 @@ def _once(operation: Operation, snapshot: Snapshot) -> list[Step]:
     for step in operation.steps:
         node = nodes.get(step["record"])
         if node is not None and node.state is not EngineState.GONE and not _shown(step, node):
-            tasks = tuple(TaskRerun(*task) for task in step["tasks"])
+            tasks = tuple(TaskRerun(*task) for task in step["tasks"] if not _known(step, node, task[0]))
             steps.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
     return steps
 
@@ -205,6 +205,11 @@ def _shown(step: Mapping[str, Any], node: Node) -> bool:
     mark = step["mark"]
     tasks = [task for task in node.tasks if task.id in mark]
     return all(_task_shown(step["action"], task, mark[task.id]) for task in tasks)
+
+
+def _known(step: Mapping[str, Any], node: Node, id: str) -> bool:
+    """Whether the engine has taken one task of a step already: that one is not sent a second time."""
+    return any(_task_shown(step["action"], task, step["mark"][id]) for task in node.tasks if task.id == id)
 
 
 def _task_shown(action: str, task: TaskLook, mark: int) -> bool:

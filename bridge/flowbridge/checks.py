@@ -56,7 +56,7 @@ class Checks:
         if not request.tasks:
             raise Rejected(f"{verb} names no task, so nothing was done (O10)", rule="O10", reason="no_tasks")
         if request.input:
-            raise Rejected("a re-run from tasks keeps their original input (X4)", rule="X2", reason="input_override")
+            raise Rejected("a re-run from tasks keeps their original input (X2)", rule="X2", reason="input_override")
         chosen = selection.select(snapshot, place, request.tasks, verb)
         if verb is Verb.SKIP:
             return selection.skip_effect(snapshot, chosen, facts)

@@ -82,7 +82,7 @@ class LocalBackend(Backend):
         session = self.open_session(rows, _keep)
         try:
             looks = session.look()
-            dead = not driven and not session.settled
+            dead = not driven and (not session.settled or any(look.unknown for look in looks))
         finally:
             session.close()
         # The runner may have begun or ended between the two questions: dead only where none drives it now either.
@@ -135,11 +135,9 @@ def _keep(changes: Changes) -> None:
 
 
 def _abandoned(looks: tuple[ExecutionLook, ...]) -> tuple[ExecutionLook, ...]:
-    """What ran is abandoned; what had settled, paused with nothing running, is as it was."""
+    """What ran is abandoned, an ended execution with a task under way too; what had settled is as it was."""
     return tuple(replace(look, state=EngineState.ABANDONED) if _was_running(look) else look for look in looks)
 
 
 def _was_running(look: ExecutionLook) -> bool:
-    if look.state is EngineState.PAUSED:
-        return any(task.active for task in look.tasks)
-    return look.state in (EngineState.REQUESTED, EngineState.RUNNING)
+    return look.state in (EngineState.REQUESTED, EngineState.RUNNING) or any(task.active for task in look.tasks)

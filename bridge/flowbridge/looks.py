@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,12 +33,12 @@ class Look:
         return self.snapshot.nodes[self.place].record
 
 
-def place_of(snapshot: Snapshot, id: str) -> int:
-    """The place of a record, or of the one that took over from it while it was being looked at."""
+def place_of(snapshot: Snapshot, ids: Sequence[str]) -> int:
+    """The place of a record, or of one that took over from it while it was being looked at."""
     for place, node in enumerate(snapshot.nodes):
-        if id in (node.record.id, node.record.rerun_of):
+        if node.record.id in ids:
             return place
-    raise NotFound(f"execution {id} is no longer in its tree")
+    raise NotFound(f"execution {ids[0]} is no longer in its tree")
 
 
 def shape(look: Look) -> object:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowbridge.carry import Carrier, Progress
-from flowbridge.errors import CallerError, FlowbridgeError, Rejected
+from flowbridge.errors import CallerError, FlowbridgeError, Rejected, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Line, Plan, decide
 from flowbridge.law.fold import settle
@@ -28,6 +28,8 @@ from flowbridge.model import Node, Record, Snapshot, Status, Verb, Want
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.views import tree_view
+
+_VERBS = {Action.PAUSE: Verb.PAUSE, Action.RESUME: Verb.RESUME, Action.CANCEL: Verb.CANCEL}
 
 #: Gives a verb's effect on a fresh snapshot, or raises `Rejected`.
 Check = Callable[[Snapshot, int], Effect]
@@ -76,6 +78,7 @@ class Operator:
 
     def __init__(self, ledger: Ledger, instances: Instances, sync: Sync, hooks: Callable[[], Hooks]) -> None:
         self._ledger = ledger
+        self._instances = instances
         self._sync = sync
         self._hooks = hooks
         self._carrier = Carrier(ledger, instances, sync)
@@ -91,24 +94,33 @@ class Operator:
 
         `also` writes down what belongs to the operation, in the same transaction.
         """
-        tree = self._ledger.executions.get(execution).tree
-        with self._tree(tree, ask):
-            self._finish_open(tree, ask)
+        record = self._ledger.executions.get(execution)
+        operation = _operation(record, ask)
+        if record.superseded_by:
+            with self._kept(operation):
+                require(Node(record, -1, record.seen), ask.verb)
+        with self._tree(record.tree, ask):
+            self._finish_open(record.tree, ask)
             found, place = self._look(execution)
             self._sync.write(found)
-            operation = _operation(found.snapshot.nodes[place].record, ask)
-            try:
+            with self._kept(operation):
                 effect = self._checked(found, place, ask, check)
                 plan = self._planned(found.snapshot, effect)
                 self._admit(operation, plan, ask)
-            except FlowbridgeError as error:
-                self._reject(operation, error)
-                raise
             by = sorted({line.by for line in plan.lines if line.by})
             operation = replace(operation, options={**operation.options, "by": by})
             snapshot, operation = self._begin(found, operation, effect, ask, also)
             progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout)
             return self._finished(operation, progress, plan)
+
+    @contextmanager
+    def _kept(self, operation: Operation) -> Iterator[None]:
+        """Keep what is rejected inside in the history (O6)."""
+        try:
+            yield
+        except FlowbridgeError as error:
+            self._reject(operation, error)
+            raise
 
     def start(self, record: Record, request: Mapping[str, Any], ask: Ask) -> Outcome:
         """Start a new execution: its record, what it starts with and the operation are written in one transaction.
@@ -163,13 +175,17 @@ class Operator:
 
         Where another command holds the tree this only looks. `sent` remembers what was sent from one pass to the next.
         """
-        lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
+        mark = self._ledger.operations.last(tree)
+        # Without the lease: an engine that hangs must not keep a cancel waiting for a look (O2).
         found = self._sync.look(tree)
+        lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
         if lease is None:
             return found
         try:
-            self._sync.write(found)
-            self._carrier.tend(found, sent)
+            # What was written meanwhile knows more than this look.
+            if self._ledger.operations.last(tree) == mark:
+                self._sync.write(found)
+                self._carrier.tend(found, sent)
         finally:
             self._ledger.leases.give(lease)
         return found
@@ -225,6 +241,7 @@ class Operator:
         return plan._replace(lines=tuple(lines))
 
     def _admit(self, operation: Operation, plan: Plan, ask: Ask) -> None:
+        self._reject_unsupported(plan)
         if ask.expect is not None and fingerprint(plan) != ask.expect:
             raise Rejected(
                 "the tree has changed since the plan was shown: another execution would be touched. Nothing was done; "
@@ -235,6 +252,15 @@ class Operator:
             )
         if reason := self._hooks().veto(operation, plan):
             raise Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=operation.target)
+
+    def _reject_unsupported(self, plan: Plan) -> None:
+        facts = self._instances.facts(step.ref.backend for step in plan.steps)
+        for step in plan.steps:
+            verb = _VERBS.get(step.action)
+            if verb is not None and verb not in facts[step.ref.backend].verbs:
+                raise Unsupported(
+                    f"{verb} of {step.ref} is unsupported: the engine of {step.ref.backend} cannot do it (O10)."
+                )
 
     def _begin(
         self, found: Pass, operation: Operation, effect: Effect, ask: Ask, also: Callable[[], object]

@@ -124,7 +124,15 @@ class Hooks:
 
     def resolve(self, ref: str) -> Any:
         """What the first plugin that knows `ref` gives, or None."""
-        return self._manager.hook.flowbridge_resolve(ref=ref)
+        for name, implementation in self._implementations("flowbridge_resolve"):
+            try:
+                found = implementation(ref=ref)
+            except Exception as error:  # noqa: BLE001  a broken catalog hides no other one
+                self.problems.append(f"plugin {name}: flowbridge_resolve failed: {one_line(error)}")
+                continue
+            if found is not None:
+                return found
+        return None
 
     @property
     def observed(self) -> bool:

@@ -6,6 +6,7 @@ ignores the terminal's interrupt: stopping a watch never stops the work.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -23,8 +24,11 @@ def main(arguments: list[str]) -> int:
     root = Ref(instance, root_id)
     try:
         with Bridge(durable=False) as bridge:
-            drive(bridge.ledger.database, _local(bridge, instance), root, lease_for(root, token))
-            _write_down(bridge, root)
+            lease = lease_for(root, token)
+            # Whoever started this process may have died before it could say who holds the lease now.
+            if bridge.ledger.leases.hand_over(lease, os.getpid(), f"the runner of {root} (process {os.getpid()})"):
+                drive(bridge.ledger.database, _local(bridge, instance), root, lease)
+                _write_down(bridge, root)
     except FlowbridgeError as error:
         sys.stderr.write(f"runner of {root}: {error.message}\n")
         return error.exit_code

@@ -23,6 +23,7 @@ from flowbridge.ledger.rows import Rows
 from flowbridge.local import Command, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
+from flowbridge.plugins import one_line
 
 _IDLE_SECONDS = 0.02
 _ANSWER_SECONDS = 30.0
@@ -90,7 +91,7 @@ class Host:
         if lease is not None:
             self._carry_out(backend, root, lease)
         elif time.monotonic() > deadline:
-            raise Unavailable(f"the runner of {root} did not answer within {_ANSWER_SECONDS:.0f} s")
+            raise Unavailable(f"the runner of {root} did not answer within {_ANSWER_SECONDS:.0f} s", unsent=True)
         else:
             time.sleep(_IDLE_SECONDS / 5)
 
@@ -101,15 +102,15 @@ class Host:
             drain(self._db, self._rows, session, root)
             # A leaf whose end nobody saw waits for `recover`: no runner can go on before that (S6).
             idle = session.settled or any(look.unknown for look in session.look())
+            if idle:
+                self._leases.give(lease)
+            else:
+                self._launch(backend, root, lease)
         except BaseException:
             self._leases.give(lease)
             raise
         finally:
             session.close()
-        if idle:
-            self._leases.give(lease)
-        else:
-            self._launch(backend, root, lease)
 
 
 def drain(database: Database, rows: Rows, session: Session, root: Ref) -> None:
@@ -120,6 +121,11 @@ def drain(database: Database, rows: Rows, session: Session, root: Ref) -> None:
             session.apply(command)
         except (EngineRefused, InvalidInput, NotFound) as error:
             outcome = {"error": type(error).__name__, "message": error.message}
+        except Exception as error:
+            # A bug in the engine: the session is given up as it is, and the command is not tried again.
+            message = f"{command.name} failed in the engine: {one_line(error)}"
+            rows.answer(command.id, {"error": EngineRefused.__name__, "message": message})
+            raise
         with database.transaction():
             rows.write(str(root), session.changes())
             rows.answer(command.id, outcome or "done")
@@ -182,7 +188,7 @@ class ProcessLauncher:
 
     def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Start the process and make it the lease's holder; its output goes to the runner log."""
-        with self._log.open("ab") as log:
+        with open(self._log, "ab", opener=_private) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flowbridge.runner", backend.name, root.id, lease.token],
                 stdin=subprocess.DEVNULL,
@@ -194,6 +200,10 @@ class ProcessLauncher:
         self._leases.hand_over(lease, process.pid, f"the runner of {root} (process {process.pid})")
         # The runner outlives this process on purpose, so nobody here waits for it.
         process.returncode = 0
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _lease_name(root: Ref) -> str:

@@ -37,8 +37,14 @@ def execution_view(record: Record, parent_id: str | None = None) -> dict[str, An
         "actor": record.actor,
         "created_at": moment(record.created),
         "observed_at": moment(record.looked),
-        "possible": list(possible(record.status)) if not record.superseded_by else [],
+        "possible": _possible(record),
     }
+
+
+def _possible(record: Record) -> list[str]:
+    if record.superseded_by:
+        return []
+    return ["re-run"] if record.gone else list(possible(record.status))
 
 
 def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:

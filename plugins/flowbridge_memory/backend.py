@@ -42,7 +42,7 @@ class MemoryBackend(LocalBackend):
         for action, place in (options.get("actions") or {}).items():
             self.actions.register(action, _callable(name, action, place))
         self._cascades = _cascades(name, options.get("cascades")) | {Cascade.RERUN_UP}
-        self._workers = int(options.get("workers", 8))
+        self._workers = _workers(name, options.get("workers", 8))
         self._clock = clock
 
     @classmethod
@@ -107,6 +107,12 @@ def _callable(backend: str, action: str, place: object) -> Callable[..., Any]:
     if not callable(found):
         raise InvalidInput(f"backend {backend}: action {action!r}: {place!r} cannot be called")
     return found  # type: ignore[no-any-return]  # callable() proves no more than that
+
+
+def _workers(backend: str, count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidInput(f"backend {backend}: workers must be a whole number from 1 up, not {count!r}")
+    return count
 
 
 def _cascades(backend: str, chosen: Any) -> frozenset[Cascade]:

@@ -44,6 +44,8 @@ def _start(world: World, id: str, args: Mapping[str, Any]) -> None:
         if world.root.id == id:
             return
         raise EngineRefused(f"Execution {world.root.id} runs here; {id} needs a session of its own.")
+    if "definition" not in args:
+        raise NotFound(f"There is no workflow {args.get('workflow')!r} here: this engine runs files, so name one.")
     book = world.library.add(Definition(args["definition"], args.get("source") or "definition"))
     plan = _chosen(world, book, args.get("workflow") or "")
     given = dict(args.get("input") or {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Rejected, Timeout, Unavailable
+from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Ref, Status, TaskStatus, Verb, Want
 from flowbridge.operate import Outcome
@@ -166,9 +168,9 @@ def test_O3_a_start_that_never_arrived_and_was_canceled_is_not_made_up_for(flow:
     assert statuses(flow, "last") == [Status.CANCELED]
 
 
-@pytest.mark.parametrize("moment", ["written", "before", "after"])
+@pytest.mark.parametrize("moment", ["committed", "before", "after"])
 def test_X1_a_rerun_from_the_beginning_that_died_is_started_once_by_who_comes_next(
-    flow: Bridge, desk: Desk, moment: str
+    flow: Bridge, desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = flow.run(FLOW, {"n": 1}, backend="fake")
     desk.engine.has[old.ref.id].tasks = []
@@ -180,7 +182,7 @@ def test_X1_a_rerun_from_the_beginning_that_died_is_started_once_by_who_comes_ne
     elif moment == "after":
         dies_after(desk.engine, "start")
     else:
-        _dies(desk.engine, lambda called: any(entry.doc.get("verb") == "re-run" for entry in flow.history()))
+        monkeypatch.setattr(flow.ledger.database, "commit", lambda: dies_once_committed(flow))
     with pytest.raises(Killed):
         flow.rerun(old.id, RerunRequest(input={"n": 2}))
     later = revived(desk)
@@ -190,6 +192,33 @@ def test_X1_a_rerun_from_the_beginning_that_died_is_started_once_by_who_comes_ne
     assert ops(later)[-1] == ("outcome", "done")
     assert later.ledger.operations.open_trees() == []
     assert flow.find("last").rerun_of == old.id
+
+
+def dies_once_committed(flow: Bridge) -> None:
+    """Commit, and die right after the commit that holds the re-run."""
+    Database.commit(flow.ledger.database)
+    if any(entry.doc.get("verb") == "re-run" for entry in flow.history()):
+        raise Killed
+
+
+def test_X1_a_start_that_another_command_finished_first_is_not_finished_twice(
+    flow: Bridge, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = flow.run(FLOW, backend="fake")
+    desk.engine.has[old.ref.id].tasks = []
+    desk.engine.has[old.ref.id].go(EngineState.ERRORED)
+    operate = flow._operator.operate
+
+    def then_somebody_recovers(*given: Any) -> Outcome:
+        outcome = operate(*given)
+        assert len(desk.open("somebody").recover()) == 1
+        return outcome
+
+    monkeypatch.setattr(flow._operator, "operate", then_somebody_recovers)
+    fresh = flow.rerun(old.id)
+    assert fresh.status is Status.RUNNING
+    assert [entry.kind for entry in flow.history(fresh.execution)].count("outcome") == 1
+    assert desk.engine.count()["start"] == 2
 
 
 # O4
@@ -308,12 +337,15 @@ def test_O4_nothing_is_believed_of_an_engine_that_fell_silent_in_between(flow: B
     def fall(called: str) -> None:
         desk.engine.down = desk.engine.down or (called == "observe" and falling[0] == name)
         falling[0] = called
+        asked.append(called)
 
     falling = [""]
+    asked: list[str] = []
     desk.engine.before = fall
-    outcome = flow.operate(verb, id, request=request, timeout=0.05)
+    outcome = flow.operate(verb, id, request=request, timeout=60)
     desk.engine.before = lambda called: None
     assert (outcome.done, outcome.exit_code) == (False, 5)
+    assert asked == ["observe", name, "observe"]  # nobody waits for what cannot be seen
     assert outcome.not_done[current(flow, who).id] == "fake does not answer"
     assert len(flow.get(outcome.execution).open) == 1
     desk.engine.dropped, desk.engine.down = set(), False
@@ -534,3 +566,16 @@ def test_O5_a_child_has_the_same_id_for_who_may_not_write_it_down(flow: Bridge, 
     with flow.ledger.leases.held(f"tree:{root.tree}", "somebody", what="it", timeout=0):
         seen = [node.record.id for node in desk.open().get(root.id).snapshot.nodes]
     assert [node.record.id for node in flow.get(root.id).snapshot.nodes] == seen
+
+
+def test_O5_recovering_all_leaves_what_another_command_works_on_and_recovers_the_rest(flow: Bridge, desk: Desk) -> None:
+    busy, free = one(desk), one(desk, id="f0")
+    desk.engine.silent = {"pause"}
+    for record in (busy, free):
+        flow.pause(record.id, timeout=0)
+    desk.engine.silent = set()
+    with flow.ledger.leases.held(f"tree:{busy.tree}", "somebody", what="it", timeout=0):
+        assert [look.record.id for look in flow.recover(timeout=0)] == [free.id]
+        with pytest.raises(Timeout, match="in use by somebody"):
+            flow.recover(busy.id, timeout=0)
+    assert [look.record.id for look in flow.recover()] == [busy.id]

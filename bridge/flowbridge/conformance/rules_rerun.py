@@ -148,8 +148,11 @@ def test_X5_a_name_without_a_dot_starts_its_child_anew(lab: Lab) -> None:
     after = lab.until(
         lambda: found if (found := lab.child(new, "left")).ref != before.ref else None, "another child under left"
     )
-    lab.release(lab.child(after.id, "inner").id, "deep")
+    inner = lab.child(after.id, "inner").id
+    lab.release(inner, "deep")
+    lab.reaches(inner, Status.SUCCEEDED)
     lab.release(after.id, "peer")
+    lab.reaches(after.id, Status.SUCCEEDED)
     lab.release(new, "last")
     lab.reaches(new, Status.SUCCEEDED)
 

@@ -53,6 +53,7 @@ def test_R2_every_held_descendant_resumes_with_its_root(lab: Lab) -> None:
     lab.bridge.resume(id)
     for child in (one, two):
         lab.release(child, "d")
+        lab.reaches(child, Status.SUCCEEDED)
     lab.release(id, "next")
     lab.reaches(id, Status.SUCCEEDED)
 
@@ -72,6 +73,7 @@ def test_R3_a_resumed_child_leaves_its_parent_and_peers_paused(lab: Lab) -> None
     assert task.starts == 1
     lab.bridge.resume(id)
     lab.release(two, "d")
+    lab.reaches(two, Status.SUCCEEDED)
     lab.release(id, "next")
     lab.reaches(id, Status.SUCCEEDED)
 
@@ -126,8 +128,9 @@ def test_R5_a_task_that_still_runs_is_not_started_a_second_time(lab: Lab) -> Non
     gate = lab.gate(one, "d")
     lab.bridge.resume(id)
     assert lab.gate(one, "d") == gate
-    lab.release(one, "d")
-    lab.release(two, "d")
+    for child in (one, two):
+        lab.release(child, "d")
+        lab.reaches(child, Status.SUCCEEDED)
     lab.release(id, "next")
     lab.reaches(id, Status.SUCCEEDED)
     tasks = {task.name: task.starts for task in lab.look(id).snapshot.nodes[0].tasks}

@@ -128,6 +128,14 @@ class Operations:
         )
         return [_entry(row) for row in rows]
 
+    def last(self, tree: str) -> int:
+        """The number of the newest line in a tree's history, 0 where there is none."""
+        return int(self._db.one("SELECT coalesce(max(seq), 0) FROM events WHERE tree = ?", (tree,))[0])
+
+    def newest(self) -> int:
+        """The number of the newest line of all."""
+        return int(self._db.one("SELECT coalesce(max(seq), 0) FROM events")[0])
+
     def cursor(self, name: str) -> int:
         """How far a reader of the history has come."""
         row = self._db.one("SELECT seq FROM cursors WHERE name = ?", (name,))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import click
 
 from flowbridge import config as configuration
@@ -10,6 +13,11 @@ from flowbridge_cli.output import emit
 
 #: Options of a backend that are shown as they are; anything else may be a secret.
 _OPEN = frozenset({"type", "url", "timeout", "ca_file", "region", "project", "subworkflows", "workers", "actions"})
+
+
+def _without_password(value: Any) -> Any:
+    """A value without the user and password that an address may carry."""
+    return re.sub(r"(\w+://)[^/@\s]*@", r"\1", value) if isinstance(value, str) else value
 
 
 @click.group("config")
@@ -23,7 +31,7 @@ def show(output: str) -> int:
     """Show what is in force. Values that may be secret are not shown."""
     found = configuration.load()
     backends = {
-        name: {key: value if key in _OPEN else "(not shown)" for key, value in given.items()}
+        name: {key: _without_password(value) if key in _OPEN else "(not shown)" for key, value in given.items()}
         for name, given in found.backends.items()
     }
     view = {
