@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from flowbridge.errors import LedgerError
 from flowbridge.ledger.schema import MIGRATIONS, VERSION
 
 _BUSY_SECONDS = 20.0
+_RETRY_SECONDS = 0.005
 _ANOTHER = "set FLOWBRIDGE_LEDGER to another file"
 
 
@@ -35,7 +37,7 @@ class Database:
             )
             try:
                 self._version()
-                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._use_wal()
                 self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._migrate()
             except BaseException:
@@ -53,6 +55,19 @@ class Database:
                 raise LedgerError(f"ledger {self.path} {why}; {_ANOTHER}") from None
         except OSError as error:
             raise LedgerError(f"ledger {self.path}: {error.strerror}; {_ANOTHER}") from error
+
+    def _use_wal(self) -> None:
+        # Where several processes open a new ledger at once, SQLite refuses this at once instead of waiting.
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     def _migrate(self) -> None:
         found = self._version()
