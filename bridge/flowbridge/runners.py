@@ -20,7 +20,7 @@ from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases
 from flowbridge.ledger.rows import Rows
-from flowbridge.local import Command, Session
+from flowbridge.local import Changes, Command, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
 from flowbridge.plugins import one_line
@@ -97,9 +97,10 @@ class Host:
 
     def _carry_out(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Carry out what waits, then hand the run to a runner if there is work left."""
-        session = backend.open_session(self._rows.load(str(root)), lambda changes: self._rows.write(str(root), changes))
+        journal = _Journal(self._db, root, lease)
+        session = backend.open_session(journal.load(), journal.write)
         try:
-            drain(self._db, self._rows, session, root)
+            drain(journal, session)
             # A leaf whose end nobody saw waits for `recover`: no runner can go on before that (S6).
             idle = session.settled or any(look.unknown for look in session.look())
             if idle:
@@ -113,9 +114,41 @@ class Host:
             session.close()
 
 
-def drain(database: Database, rows: Rows, session: Session, root: Ref) -> None:
+class _LeaseLostError(Exception):
+    """Another process drives the run now; nothing of ours may be written over its rows."""
+
+
+class _Journal:
+    """The rows and the inbox of one run, written only while its lease is held."""
+
+    def __init__(self, database: Database, root: Ref, lease: Lease) -> None:
+        self._db, self._root, self._lease = database, str(root), lease
+        self._rows, self._leases = Rows(database), Leases(database)
+
+    def load(self) -> dict[str, str]:
+        """Every row."""
+        return self._rows.load(self._root)
+
+    def pending(self) -> list[Command]:
+        """The commands that wait."""
+        return self._rows.pending(self._root)
+
+    def write(self, changes: Changes, answer: tuple[str, object] | None = None) -> None:
+        """Write changed rows, and the answer to a command with them.
+
+        Raises `_LeaseLostError`, having written nothing.
+        """
+        with self._db.transaction():
+            if not self._leases.ours(self._lease):
+                raise _LeaseLostError
+            self._rows.write(self._root, changes)
+            if answer is not None:
+                self._rows.answer(*answer)
+
+
+def drain(journal: _Journal, session: Session) -> None:
     """Carry out every waiting command: what it changed and its answer are written in one transaction."""
-    for command in rows.pending(str(root)):
+    for command in journal.pending():
         outcome: dict[str, str] = {}
         try:
             session.apply(command)
@@ -124,26 +157,26 @@ def drain(database: Database, rows: Rows, session: Session, root: Ref) -> None:
         except Exception as error:
             # A bug in the engine: the session is given up as it is, and the command is not tried again.
             message = f"{command.name} failed in the engine: {one_line(error)}"
-            rows.answer(command.id, {"error": EngineRefused.__name__, "message": message})
+            journal.write({}, (command.id, {"error": EngineRefused.__name__, "message": message}))
             raise
-        with database.transaction():
-            rows.write(str(root), session.changes())
-            rows.answer(command.id, outcome or "done")
+        journal.write(session.changes(), (command.id, outcome or "done"))
 
 
 def drive(database: Database, backend: LocalBackend, root: Ref, lease: Lease) -> None:
     """The runner's loop: returns when the run is settled and its lease is given back, or when the lease was lost."""
-    rows = Rows(database)
+    journal = _Journal(database, root, lease)
     leases = Leases(database)
-    session = backend.open_session(rows.load(str(root)), lambda changes: rows.write(str(root), changes))
+    session = backend.open_session(journal.load(), journal.write)
     pulse = _Pulse(database, leases, lease)
     try:
         while pulse.beat():
-            drain(database, rows, session, root)
+            drain(journal, session)
             session.advance(until=pulse.due)
-            if session.settled and _give_if_idle(database, rows, leases, lease, root):
+            if session.settled and _give_if_idle(database, Rows(database), leases, lease, root):
                 return
             session.wait(_IDLE_SECONDS)
+    except _LeaseLostError:
+        return
     finally:
         session.close()
 

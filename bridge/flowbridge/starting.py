@@ -12,6 +12,7 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.ledger.ledger import Ledger
+from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, Record, Ref, Verb
 from flowbridge.operate import Ask, Check, Operator, Outcome
 
@@ -44,6 +45,9 @@ class Starter:
         def anew() -> tuple[Record, Mapping[str, Any]]:
             started = self._ledger.executions.request(record.id) or self._reconstructed(record)
             started["input"] = {**started.get("input", {}), **asked.input}
+            if not isinstance(self._instances.get(record.ref.backend), LocalBackend):
+                # A server keeps its workflows by name: sending the text again would undo a newer one for everybody.
+                started = {key: value for key, value in started.items() if key not in ("definition", "source")}
             fresh.append(self._record(record.ref.backend, started, rerun_of=record.id))
             return fresh[-1], started
 
