@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Rejected, Timeout, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Ref, Status, TaskStatus, Verb, Want
+from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
 from flowbridge.operate import Outcome
 from support.fakes import FakeEngine, task
 
@@ -485,97 +484,3 @@ def test_O5_a_second_verb_waits_for_the_first(flow: Bridge, desk: Desk) -> None:
     first.join(20)
     release.join()
     assert [name for name, _ in desk.engine.sent()] == ["pause", "cancel"]
-
-
-# O6
-
-
-def test_O6_the_history_says_who_why_what_before_and_after_and_the_outcome(flow: Bridge, desk: Desk) -> None:
-    record = one(desk)
-    alice = desk.open("alice")
-    alice.pause(record.id, reason="the disk is full")
-    desk.engine.has["e0"].tasks = []
-    flow.get(record.id)
-    with pytest.raises(Rejected):
-        desk.open("bob").pause(record.id, reason="me too")
-    entries = [entry for entry in flow.history(record.id) if entry.kind != "status" or entry.doc["new"] != "running"]
-    assert [(entry.actor, entry.kind) for entry in entries] == [
-        ("alice", "operation"),
-        ("alice", "status"),
-        ("alice", "outcome"),
-        ("engine", "status"),
-        ("bob", "operation"),
-        ("bob", "outcome"),
-    ]
-    asked, change, done, settled, again, rejected = (entry.doc for entry in entries)
-    assert (asked["verb"], asked["reason"]) == ("pause", "the disk is full")
-    assert change == {"old": "running", "new": "pausing"}
-    assert done["state"] == "done"
-    assert settled == {"old": "pausing", "new": "paused"}
-    assert again["reason"] == "me too"
-    assert (rejected["state"], rejected["rule"]) == ("rejected", "P1")
-    assert entries[1].operation == entries[0].operation == entries[2].operation
-    numbers = [entry.seq for entry in flow.history()]
-    assert numbers == sorted(set(numbers))
-    assert [entry.at for entry in flow.history()] == sorted(entry.at for entry in flow.history())
-
-
-def test_O6_a_rerun_keeps_what_was_asked_and_both_ids(flow: Bridge, desk: Desk) -> None:
-    root, _ = errored_family(desk)
-    fresh = flow.rerun(root.id, RerunRequest(("sub.bad",)), accept=["X6"], reason="again")
-    asked = next(entry for entry in flow.history(fresh.execution) if entry.kind == "operation")
-    assert asked.execution == root.id
-    assert {key: asked.doc[key] for key in ("verb", "reason", "tasks", "accept")} == {
-        "verb": "re-run",
-        "reason": "again",
-        "tasks": ["sub.bad"],
-        "accept": ["X6"],
-    }
-    assert flow.find(root.id).superseded_by == fresh.execution
-
-
-def test_O6_the_history_of_one_tree_is_not_that_of_another(flow: Bridge, desk: Desk) -> None:
-    first, second = one(desk), one(desk, id="f0")
-    flow.pause(first.id)
-    flow.cancel(second.id)
-    assert {entry.doc["verb"] for entry in flow.history(first.id) if entry.kind == "operation"} == {"pause"}
-    assert {entry.doc["verb"] for entry in flow.history() if entry.kind == "operation"} == {"pause", "cancel"}
-    json.dumps([dict(entry.doc) for entry in flow.history()])
-
-
-def test_an_execution_of_the_engine_is_adopted_once_with_its_tree(flow: Bridge, desk: Desk) -> None:
-    desk.engine.add("e0", task("sub"))
-    desk.engine.add("e1", task("work", of="e1"), parent="e0")
-    child = flow.adopt(Ref("fake", "e1"))
-    root = flow.adopt(Ref("fake", "e0"))
-    assert (child.parent, child.tree) == (root.ref, root.tree)
-    assert flow.find("fake:e1").id == child.id
-    assert len(flow.list(Filter(roots=False))) == 2
-    desk.engine.add("e2", task("work", of="e2"), parent="e0")
-    late = flow.adopt(Ref("fake", "e2"))
-    assert (late.parent, late.tree) == (root.ref, root.tree)
-    with pytest.raises(NotFound, match="fake has no execution e9"):
-        flow.find("fake:e9")
-    with pytest.raises(InvalidInput, match="no backend 'none'"):
-        flow.find("none:e0")
-
-
-def test_O5_a_child_has_the_same_id_for_who_may_not_write_it_down(flow: Bridge, desk: Desk) -> None:
-    root, *_ = family(desk)
-    desk.engine.add("e3", task("work", of="e3"), parent="e0")
-    with flow.ledger.leases.held(f"tree:{root.tree}", "somebody", what="it", timeout=0):
-        seen = [node.record.id for node in desk.open().get(root.id).snapshot.nodes]
-    assert [node.record.id for node in flow.get(root.id).snapshot.nodes] == seen
-
-
-def test_O5_recovering_all_leaves_what_another_command_works_on_and_recovers_the_rest(flow: Bridge, desk: Desk) -> None:
-    busy, free = one(desk), one(desk, id="f0")
-    desk.engine.silent = {"pause"}
-    for record in (busy, free):
-        flow.pause(record.id, timeout=0)
-    desk.engine.silent = set()
-    with flow.ledger.leases.held(f"tree:{busy.tree}", "somebody", what="it", timeout=0):
-        assert [look.record.id for look in flow.recover(timeout=0)] == [free.id]
-        with pytest.raises(Timeout, match="in use by somebody"):
-            flow.recover(busy.id, timeout=0)
-    assert [look.record.id for look in flow.recover()] == [busy.id]
