@@ -53,9 +53,20 @@ def _below(execution: Mapping[str, Any], depth: int) -> list[_Entry]:
     found: list[_Entry] = []
     for task in execution["tasks"]:
         found.append((depth, _task(task), None))
-        for child in task["children"]:
-            item = "" if child["item"] is None else f"[{child['item']}] "
-            found.append((depth + 1, item, child))
+        found += _children(task, depth + 1)
+    return found
+
+
+def _children(task: Mapping[str, Any], depth: int) -> list[_Entry]:
+    """A task's children by item; one that was tried again is a single line, its tasks are those of its successor."""
+    latest = {child["item"]: child["id"] for child in task["children"]}
+    found: list[_Entry] = []
+    for child in sorted(task["children"], key=lambda child: -1 if child["item"] is None else child["item"]):
+        item = "" if child["item"] is None else f"[{child['item']}] "
+        if child["id"] == latest[child["item"]]:
+            found.append((depth, item, child))
+        else:
+            found.append((depth, _execution(child, f"{item}earlier: "), None))
     return found
 
 

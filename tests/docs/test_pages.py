@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,22 +76,6 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert second.rstrip().endswith("pytest")
 
 
-def test_every_command_of_the_readme_is_one(tmp_path: Path) -> None:
-    lines = [line[2:] for block in _blocks("console") for line in block.splitlines() if line.startswith("$ flowbridge")]
-    assert len(lines) > 8
-    for line in lines:
-        words = shlex.split(line)[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "flowbridge_cli.main", words[0], "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, line
-        for option in (word for word in words if word.startswith("--")):
-            assert option in done.stdout, line
-
-
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     (script,) = _blocks("python")
     done = subprocess.run(
@@ -107,44 +88,3 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "succeeded {'greeting': 'hello, Ada'}"
-
-
-def test_the_session_of_the_readme_comes_out_as_it_is_shown(tmp_path: Path) -> None:
-    """The first block of the session, run for real: the same words, but for ids and times."""
-    environment = {
-        "FLOWBRIDGE_LEDGER": str(tmp_path / "ledger.db"),
-        "FLOWBRIDGE_ACTOR": "ada",
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(tmp_path),
-    }
-
-    def flowbridge(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "flowbridge_cli.main", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            env=environment,
-        )
-        return done.stdout + done.stderr
-
-    id = flowbridge("run", "examples/deploy.yaml", "pace=2", 'broken=["web2"]', "--detach").strip()
-    _until(lambda: "* build" in flowbridge("tree", id))
-    paused = flowbridge("pause", "last", "--reason", "disk alarm on web2")
-    assert paused == f"{id}  pause  pausing\n  still running: release.build (build: std.sleep)\n"
-    _until(lambda: flowbridge("tree", "last").startswith("release  paused"))
-    assert flowbridge("resume", "last").startswith(f"{id}  resume  running")
-    assert "is already running; resume needs it to be paused (R1). Possible now: pause, cancel." in flowbridge(
-        "resume", "last"
-    )
-    assert "one_host  errored" in flowbridge("watch", "last")
-    plan = flowbridge("re-run", "last", "--tasks", "roll_out.each", "--no-reset", "roll_out.each", "--dry-run")
-    assert "its engine re-opens it with the task below (X2)" in plan
-    assert flowbridge("skip", "last", "--tasks", "roll_out.each").split()[1] == "skip"
-
-
-def _until(found: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < deadline
