@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowbridge.looks import Look as Look
     from flowbridge.model import Status as Status
     from flowbridge.model import Verb as Verb
-    from flowbridge.operate import Outcome as Outcome
+    from flowbridge.outcome import Outcome as Outcome
 
 _HOME = {
     "Backend": "backend",
@@ -37,7 +37,7 @@ _HOME = {
     "FlowbridgeError": "errors",
     "LocalBackend": "localbackend",
     "Look": "looks",
-    "Outcome": "operate",
+    "Outcome": "outcome",
     "RerunRequest": "checks",
     "Session": "local",
     "Status": "model",

@@ -88,6 +88,9 @@ class Backend(ABC):
     #: The type's name, as in the entry point.
     type: ClassVar[str]
 
+    #: The options that may be shown to anybody. Any other may hold a secret, and is never shown.
+    open_options: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
         self.options = dict(options)

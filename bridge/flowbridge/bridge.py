@@ -26,7 +26,8 @@ from flowbridge.ledger.operations import Entry
 from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
-from flowbridge.operate import Ask, Operator, Outcome
+from flowbridge.operate import Operator
+from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
 from flowbridge.runners import Host, Launcher, ProcessLauncher
 from flowbridge.starting import Starter
@@ -182,18 +183,21 @@ class Bridge:
         """
         record = self.find(id)
         asked = request or RerunRequest()
-        options = {"tasks": list(asked.tasks), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
+        options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
         ask = Ask(verb, self.config.actor, reason, timeout, expect, options)
         check = self._checks.of(verb, asked, frozenset(accept))
         with self._telling():
-            if verb is Verb.RERUN and not asked.tasks:
+            if verb is Verb.RERUN and asked.tasks is None:
                 return self._starter.again(record, asked, ask, check)
             return self._operator.operate(record.id, ask, check)
 
     def plan(self, verb: Verb, id: str, *, request: RerunRequest | None = None, accept: Iterable[str] = ()) -> Plan:
-        """What a verb would do (O1). Nothing is written or sent; raises what the verb would raise."""
+        """What a verb would do (O1). Nothing is sent, nor written but the record of an execution that `id` adopts.
+
+        Raises what the verb would raise.
+        """
         check = self._checks.of(verb, request or RerunRequest(), frozenset(accept))
-        return self._operator.plan(self.find(id).id, check)
+        return self._operator.plan(self.find(id).id, verb, check)
 
     # Looking
 
@@ -222,8 +226,7 @@ class Bridge:
             reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
             open_ones = replace(filter, status=unended, offset=0, limit=reach)
             trees = dict.fromkeys(record.tree for record in self.ledger.executions.list(open_ones) if not record.gone)
-            for tree in trees:
-                self._operator.tend(tree, set())
+            self._operator.tend_all(list(trees), set())
         return self.ledger.executions.list(filter)
 
     def read(self, id: str) -> ExecutionRead:
@@ -239,23 +242,14 @@ class Bridge:
         While it runs it also does what follows from holds and cancels (P6).
         """
         record = self.find(id)
-        sent: set[tuple[str, str]] = set()
-        last: object = None
-        wait = _FIRST_POLL
         if record.superseded_by:
             yield self.get(record.id)
             return
-        while deadline is None or time.monotonic() < deadline:
-            look = self._looked(self._operator.tend(record.tree, sent), record.id)
-            record = look.record
-            self._tell()
-            shown = shape(look)
-            if shown != last:
-                last, wait = shown, _FIRST_POLL
+        for look, changed in self._looks(record):
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+            if changed:
                 yield look
-            else:
-                wait = min(wait * 1.5, _LONGEST_POLL)
-            time.sleep(wait)
 
     def wait(self, id: str, *, timeout: float | None = None, until: frozenset[Status] = _SETTLED) -> Look:
         """Watch until the execution is in one of `until`. Raises `Timeout`, and nothing is lost by it.
@@ -266,22 +260,35 @@ class Bridge:
         record = self.find(id)
         if record.superseded_by:
             return self.get(record.id)
+        for look, _ in self._looks(record):
+            if look.record.status in until or look.record.gone:
+                return look
+            if deadline is not None and time.monotonic() >= deadline:
+                raise Timeout(f"execution {look.record.id} is still {look.record.status} after {timeout:g} s")
+        raise AssertionError("looks never end")
+
+    def _looks(self, record: Record) -> Iterator[tuple[Look, bool]]:
+        """Look after look at a tree, for ever, each with whether it differs from the one before."""
         sent: set[tuple[str, str]] = set()
+        last: object = None
         wait = _FIRST_POLL
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             record = look.record
-            if record.status in until or record.gone:
-                self._tell()
-                return look
-            if deadline is not None and time.monotonic() >= deadline:
-                raise Timeout(f"execution {record.id} is still {record.status} after {timeout:g} s")
+            self._tell()
+            shown = shape(look)
+            wait = min(wait * 1.5, _LONGEST_POLL) if shown == last else _FIRST_POLL
+            yield look, shown != last
+            last = shown
             time.sleep(wait)
-            wait = min(wait * 1.5, _LONGEST_POLL)
 
     def history(self, id: str | None = None) -> Sequence[Entry]:
         """Who did what, when and why, and what the engines did by themselves: of one tree, or of all (O6)."""
         return self.ledger.operations.history(self.find(id).tree if id else None)
+
+    def changed(self, id: str) -> Mapping[str, float]:
+        """When the status of each execution of a tree was last seen to change, in seconds since the epoch."""
+        return self.ledger.operations.changed(self.find(id).tree)
 
     # Keeping
 

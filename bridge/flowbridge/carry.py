@@ -73,17 +73,18 @@ class Carrier:
         self._conclude(operation, progress)
         return progress
 
-    def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
-        """Send the pauses and cancels that a look calls for, each once: children born under a hold (P6).
-
-        An engine that does not answer or refuses is left for the next pass.
-        """
+    def steps(self, found: Pass, sent: Container[tuple[str, str]]) -> list[Step]:
+        """The pauses and cancels that a look calls for: children born under a hold (P6). Without those in `sent`."""
         plan = decide(found.snapshot, self._sync.facts(found.snapshot))
-        for step in plan.steps:
-            if step.action in (Action.PAUSE, Action.CANCEL) and (step.record, str(step.action)) not in sent:
-                sent.add((step.record, str(step.action)))
-                with suppress(EngineError):
-                    self._act(self._instances.get(step.ref.backend), step)
+        due = (step for step in plan.steps if step.action in (Action.PAUSE, Action.CANCEL))
+        return [step for step in due if (step.record, str(step.action)) not in sent]
+
+    def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
+        """Send those steps. An engine that does not answer or refuses is left for the next pass."""
+        for step in self.steps(found, sent):
+            sent.add((step.record, str(step.action)))
+            with suppress(EngineError):
+                self._act(self._instances.get(step.ref.backend), step)
 
     def _open_steps(self, operation: Operation, progress: Progress) -> list[Step]:
         snapshot = progress.found.snapshot
@@ -165,6 +166,8 @@ class Carrier:
         ]
         with self._ledger.transaction():
             self._ledger.executions.put(undone)
+            told = {record: error.message for record, error in progress.refused.items()}
+            self._ledger.operations.refuse(operation, told)
             if all(step["record"] in progress.refused for step in operation.steps):
                 reinstated = self._ledger.executions.reinstate(operation.options.get("reopened", ()))
                 progress.not_done = {reinstated.get(id, id): why for id, why in progress.not_done.items()}

@@ -17,9 +17,12 @@ from flowbridge.sync import Sync
 
 @dataclass(frozen=True, slots=True)
 class RerunRequest:
-    """What a re-run is to do. No tasks: from the beginning (X1), with `input` overriding single values."""
+    """What a re-run is to do: from `tasks`, or, where that is None, from the beginning (X1).
 
-    tasks: tuple[str, ...] = ()
+    `input` overrides single values of the input, from the beginning only. An empty `tasks` is rejected (O10).
+    """
+
+    tasks: tuple[str, ...] | None = None
     no_reset: tuple[str, ...] = ()
     input: Mapping[str, Any] = field(default_factory=dict)
 
@@ -42,7 +45,7 @@ class Checks:
                 return check_resume(snapshot, place, facts, accept)
             if verb is Verb.CANCEL:
                 return check_cancel(snapshot, place)
-            if verb is Verb.RERUN and not request.tasks:
+            if verb is Verb.RERUN and request.tasks is None:
                 _reject_without_tasks(request)
                 return selection.check_rerun_whole(snapshot, place)
             return self._tasks(verb, request, accept, snapshot, place)

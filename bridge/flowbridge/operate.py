@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from flowbridge.carry import Carrier, Progress
 from flowbridge.errors import CallerError, FlowbridgeError, Rejected, Unsupported
 from flowbridge.instances import Instances
-from flowbridge.law.decide import Action, Line, Plan, decide
+from flowbridge.law.decide import Action, Plan
 from flowbridge.law.fold import settle
-from flowbridge.law.tables import TERMINAL
 from flowbridge.law.verbs import Effect, apply, require
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
-from flowbridge.model import Node, Record, Snapshot, Status, Verb, Want
+from flowbridge.model import Node, Record, Snapshot, Verb, Want
+from flowbridge.outcome import Ask, Outcome, ended_first, running_tasks
+from flowbridge.planning import fingerprint, once_steps, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.views import tree_view
@@ -36,41 +37,10 @@ Check = Callable[[Snapshot, int], Effect]
 
 _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 
+#: What a cancel ends if it was left open: pauses and resumes give way (O5), an older cancel goes on in this one.
+_TAKEN_OVER = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Who asks for a verb, why, and how long to wait for the engines, in seconds.
-
-    `expect` is the fingerprint of a plan that was shown and confirmed (O9); None carries out whatever is planned.
-    """
-
-    verb: Verb
-    actor: str
-    reason: str = ""
-    timeout: float = 30.0
-    expect: frozenset[tuple[str, str]] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a verb.
-
-    `execution` is the id to go on with: a re-run gives a new one. `done` tells that the engines show it; otherwise
-    `not_done` maps executions to why, and `exit_code` is 5 (an engine is silent) or 6 (it did not do it). `running`
-    lists the tasks that still run, `ended_first` the executions that ended before the verb reached them.
-    """
-
-    operation: str
-    verb: str
-    execution: str
-    status: Status
-    done: bool
-    exit_code: int
-    plan: Plan
-    not_done: Mapping[str, str] = field(default_factory=dict)
-    running: tuple[str, ...] = ()
-    ended_first: Mapping[str, str] = field(default_factory=dict)
+_INTERNAL = frozenset({"before", "reopened", "refused"})
 
 
 class Operator:
@@ -83,11 +53,11 @@ class Operator:
         self._hooks = hooks
         self._carrier = Carrier(ledger, instances, sync)
 
-    def plan(self, execution: str, check: Check) -> Plan:
-        """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises `Rejected`."""
+    def plan(self, execution: str, verb: Verb, check: Check) -> Plan:
+        """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
         found, place = self._look(execution)
-        effect = check(found.snapshot, place)
-        return self._planned(found.snapshot, effect)
+        effect = _checked(found, place, verb, check)
+        return planned(found.snapshot, effect, self._sync.facts(found.snapshot))
 
     def operate(self, execution: str, ask: Ask, check: Check, also: Callable[[], object] = lambda: None) -> Outcome:
         """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use.
@@ -99,13 +69,15 @@ class Operator:
         if record.superseded_by:
             with self._kept(operation):
                 require(Node(record, -1, record.seen), ask.verb)
-        with self._tree(record.tree, ask):
+        with ExitStack() as lease:
+            with self._kept(operation):
+                lease.enter_context(self._tree(record.tree, ask))
             self._finish_open(record.tree, ask)
             found, place = self._look(execution)
             self._sync.write(found)
             with self._kept(operation):
-                effect = self._checked(found, place, ask, check)
-                plan = self._planned(found.snapshot, effect)
+                effect = _checked(found, place, ask.verb, check)
+                plan = planned(found.snapshot, effect, self._sync.facts(found.snapshot))
                 self._admit(operation, plan, ask)
             by = sorted({line.by for line in plan.lines if line.by})
             operation = replace(operation, options={**operation.options, "by": by})
@@ -128,7 +100,7 @@ class Operator:
         Raises `Rejected` where a plugin vetoes; then nothing was written but that.
         """
         operation = _operation(record, ask)
-        if reason := self._hooks().veto(operation, _starting(record)):
+        if reason := self._hooks().veto(operation, start_plan(record)):
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
             self._reject(operation, error)
             raise error
@@ -147,7 +119,7 @@ class Operator:
         """Carry out a start that was written down."""
         found = self._sync.look(record.tree)
         progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout)
-        return self._finished(operation, progress, _starting(record))
+        return self._finished(operation, progress, start_plan(record))
 
     def again(
         self, execution: str, ask: Ask, check: Check, anew: Callable[[], tuple[Record, Mapping[str, Any]]]
@@ -175,12 +147,26 @@ class Operator:
 
         Where another command holds the tree this only looks. `sent` remembers what was sent from one pass to the next.
         """
-        mark = self._ledger.operations.last(tree)
-        # Without the lease: an engine that hangs must not keep a cancel waiting for a look (O2).
-        found = self._sync.look(tree)
+        return self.tend_all([tree], sent)[tree]
+
+    def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> dict[str, Pass]:
+        """The same for several trees, with each engine asked once for all of them."""
+        marks = {tree: self._ledger.operations.last(tree) for tree in trees}
+        # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
+        passes = self._sync.look_at(trees)
+        quiet = []
+        for tree, found in passes.items():
+            if self._sync.is_quiet(found) and not self._carrier.steps(found, sent):
+                quiet.append(found)
+            else:
+                self._tended(tree, marks[tree], found, sent)
+        self._sync.write_quiet(quiet)
+        return passes
+
+    def _tended(self, tree: str, mark: int, found: Pass, sent: set[tuple[str, str]]) -> None:
         lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
         if lease is None:
-            return found
+            return
         try:
             # What was written meanwhile knows more than this look.
             if self._ledger.operations.last(tree) == mark:
@@ -188,7 +174,6 @@ class Operator:
                 self._carrier.tend(found, sent)
         finally:
             self._ledger.leases.give(lease)
-        return found
 
     def finish(self, tree: str, actor: str, timeout: float) -> list[Operation]:
         """Finish what operations left open on a tree (O3); gives those operations as they now stand."""
@@ -220,26 +205,6 @@ class Operator:
         found = self._sync.look(record.tree)
         return found, found.snapshot.place(execution)
 
-    def _checked(self, found: Pass, place: int, ask: Ask, check: Check) -> Effect:
-        effect = check(found.snapshot, place)
-        if ask.verb in _NEEDS_EVERY_ENGINE:
-            for touched in {*effect.wants, *effect.rerun, *effect.skip}:
-                require(found.snapshot.nodes[touched], ask.verb)
-        return effect
-
-    def _planned(self, snapshot: Snapshot, effect: Effect) -> Plan:
-        facts = self._sync.facts(snapshot)
-        wanted = settle(apply(snapshot, effect, ""), facts).snapshot
-        plan = decide(wanted, facts)
-        lines = list(plan.lines)
-        for place in effect.reopened:
-            action = Action.RERUN if place in effect.rerun else Action.SKIP if place in effect.skip else Action.REOPEN
-            by = "engine" if action is Action.REOPEN else "bridge"
-            lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
-        statuses = [node.record.status for node in snapshot.nodes]
-        lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
-        return plan._replace(lines=tuple(lines))
-
     def _admit(self, operation: Operation, plan: Plan, ask: Ask) -> None:
         self._reject_unsupported(plan)
         if ask.expect is not None and fingerprint(plan) != ask.expect:
@@ -266,17 +231,17 @@ class Operator:
         self, found: Pass, operation: Operation, effect: Effect, ask: Ask, also: Callable[[], object]
     ) -> tuple[Snapshot, Operation]:
         """Write what is wanted and the operation in one transaction, before the first call (O3)."""
-        before = {found.snapshot.nodes[place].record.id: want for place, want in _wants(found.snapshot, effect).items()}
+        old = {node.record.id: node.record for node in found.snapshot.nodes}
+        before = {id: old[id].want for id in (found.snapshot.nodes[place].record.id for place in effect.wants)}
         wanted = apply(found.snapshot, effect, ask.actor)
         snapshot = self._reopened(wanted, effect)
         facts = self._sync.facts(snapshot)
         settled = settle(snapshot, facts)
         snapshot = settled.snapshot
-        steps = _steps(snapshot, effect)
+        steps = once_steps(snapshot, effect)
         reopened = [snapshot.nodes[place].record.id for place in effect.reopened]
         options = {**operation.options, "before": before, "reopened": reopened}
         operation = replace(operation, steps=steps, options=options)
-        old = {node.record.id: node.record for node in found.snapshot.nodes}
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:
                 self._replace_open(operation)
@@ -306,21 +271,29 @@ class Operator:
         return Snapshot(tuple(nodes))
 
     def _supersede(self, found: Pass, snapshot: Snapshot, effect: Effect) -> None:
-        for place in effect.reopened:
-            old = found.snapshot.nodes[place].record
-            self._ledger.executions.put_frozen(old.id, tree_view(found.snapshot, place))
-            self._ledger.executions.put([replace(old, superseded_by=snapshot.nodes[place].record.id)])
+        old = [found.snapshot.nodes[place] for place in effect.reopened]
+        within: dict[int, str] = {}  # a view holds those of the re-opened below it, so it is kept once for all of them
+        for place, node in zip(effect.reopened, old, strict=True):
+            within[place] = within.get(node.parent, "") or node.record.id
+            if within[place] == node.record.id:
+                self._ledger.executions.put_frozen(node.record.id, tree_view(found.snapshot, place))
+            else:
+                self._ledger.executions.put_frozen_within(node.record.id, within[place])
+        self._ledger.executions.put(
+            replace(node.record, superseded_by=snapshot.nodes[place].record.id)
+            for place, node in zip(effect.reopened, old, strict=True)
+        )
         self._ledger.executions.put_looks(snapshot.nodes[place] for place in effect.reopened)
 
     def _replace_open(self, cancel: Operation) -> None:
         for operation in self._ledger.operations.open(cancel.tree):
-            if operation.verb in (Verb.PAUSE, Verb.RESUME):
+            if operation.verb in _TAKEN_OVER:
                 self._ledger.operations.end(operation, State.REPLACED, f"replaced by cancel {cancel.id}", cancel.at)
 
     def _finish_open(self, tree: str, ask: Ask) -> list[Operation]:
         ended = []
         for operation in self._ledger.operations.open(tree):
-            if ask.verb is Verb.CANCEL and operation.verb in (Verb.PAUSE, Verb.RESUME, Verb.CANCEL):
+            if ask.verb is Verb.CANCEL and operation.verb in _TAKEN_OVER:
                 continue
             found = self._sync.look(tree)
             self._sync.write(found, reopening=bool(operation.steps))
@@ -336,10 +309,12 @@ class Operator:
             self._ledger.operations.end(operation, state, error.message, time.time(), **rule)
 
     def _end(self, operation: Operation, progress: Progress) -> Operation:
-        if progress.open or self._ledger.operations.get(operation.id).state is not State.OPEN:
+        operation = self._ledger.operations.get(operation.id)
+        if progress.open or operation.state is not State.OPEN:
             return operation
-        state = State.FAILED if progress.not_done else State.DONE
-        outcome = "; ".join(f"{id}: {why}" for id, why in progress.not_done.items()) or "done"
+        not_done = {**_refused_before(operation, progress), **progress.not_done}
+        state = State.FAILED if not_done else State.DONE
+        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or "done"
         with self._ledger.transaction():
             ended = self._ledger.operations.end(operation, state, outcome, time.time())
             if operation.verb == Verb.START and state is State.FAILED:
@@ -361,25 +336,16 @@ class Operator:
             plan=plan,
             not_done=progress.not_done,
             running=running_tasks(snapshot),
-            ended_first=_ended_first(snapshot, plan, operation.verb),
+            ended_first=ended_first(snapshot, plan, operation.verb),
         )
 
 
-def fingerprint(plan: Plan) -> frozenset[tuple[str, str]]:
-    """Which executions a plan touches, and how. Two plans with the same one are the same to a user (O9)."""
-    return frozenset((line.record, str(line.action)) for line in plan.lines if line.by)
-
-
-def running_tasks(snapshot: Snapshot) -> tuple[str, ...]:
-    """The tasks whose actions still run, each with its execution's workflow."""
-    return tuple(
-        _running(node, task.name, task.running) for node in snapshot.nodes for task in node.tasks if task.active
-    )
-
-
-def _running(node: Node, name: str, actions: tuple[str, ...]) -> str:
-    detail = f" ({', '.join(actions)})" if actions else ""
-    return f"{node.record.workflow or node.record.id}.{name}{detail}"
+def _checked(found: Pass, place: int, verb: Verb, check: Check) -> Effect:
+    effect = check(found.snapshot, place)
+    if verb in _NEEDS_EVERY_ENGINE:
+        for touched in {*effect.wants, *effect.rerun, *effect.skip}:
+            require(found.snapshot.nodes[touched], verb)
+    return effect
 
 
 def _operation(record: Record, ask: Ask) -> Operation:
@@ -395,37 +361,15 @@ def _operation(record: Record, ask: Ask) -> Operation:
     )
 
 
-def _starting(record: Record) -> Plan:
-    return Plan((), (Line(record.id, record.ref, record.workflow, record.status, Action.START, "bridge", ""),))
+def _refused_before(operation: Operation, progress: Progress) -> Mapping[str, str]:
+    """What engines refused before a crash, as far as it was taken back then and not sent again since."""
+    sent = {record for record, _ in progress.sent} | set(progress.not_done)
+    return {id: why for id, why in operation.options.get("refused", {}).items() if id not in sent}
 
 
 def _asked(operation: Operation) -> dict[str, Any]:
-    options = {key: value for key, value in operation.options.items() if key not in ("before", "reopened") and value}
+    options = {key: value for key, value in operation.options.items() if key not in _INTERNAL and value}
     return {"verb": operation.verb, "reason": operation.reason, **options}
-
-
-def _wants(snapshot: Snapshot, effect: Effect) -> dict[int, Want]:
-    return {place: snapshot.nodes[place].record.want for place in effect.wants}
-
-
-def _steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]:
-    """The calls that happen once, deepest execution first, each with the mark of what was seen before."""
-    steps = []
-    for place in sorted({*effect.rerun, *effect.skip}, reverse=True):
-        node = snapshot.nodes[place]
-        rerun = effect.rerun.get(place)
-        tasks = [list(task) for task in rerun] if rerun else [[id, True] for id in effect.skip[place]]
-        ids = {task[0] for task in tasks}
-        mark = {task.id: task.starts for task in node.tasks if task.id in ids}
-        action = Action.RERUN if rerun else Action.SKIP
-        steps.append({"action": str(action), "record": node.record.id, "tasks": tasks, "mark": mark})
-    return tuple(steps)
-
-
-def _names(snapshot: Snapshot, effect: Effect, place: int) -> str:
-    ids = {task.task for task in effect.rerun.get(place, ())} | set(effect.skip.get(place, ()))
-    names = ", ".join(task.name for task in snapshot.nodes[place].tasks if task.id in ids)
-    return f"tasks {names}" if names else "its engine re-opens it with the task below (X2)"
 
 
 def _target(snapshot: Snapshot, execution: str) -> int:
@@ -434,13 +378,3 @@ def _target(snapshot: Snapshot, execution: str) -> int:
         if execution in (node.record.id, node.record.rerun_of):
             return place
     return 0
-
-
-def _ended_first(snapshot: Snapshot, plan: Plan, verb: str) -> dict[str, str]:
-    touched: dict[str, Line] = {line.record: line for line in plan.lines if line.by}
-    wanted = {Verb.PAUSE: Status.PAUSED, Verb.CANCEL: Status.CANCELED}.get(Verb(verb))
-    return {
-        node.record.id: str(node.record.status)
-        for node in snapshot.nodes
-        if wanted and node.record.id in touched and node.record.status in TERMINAL - {wanted}
-    }

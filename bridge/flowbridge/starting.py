@@ -14,7 +14,8 @@ from flowbridge.instances import Instances
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, Record, Ref, Verb
-from flowbridge.operate import Ask, Check, Operator, Outcome
+from flowbridge.operate import Check, Operator
+from flowbridge.outcome import Ask, Outcome
 
 _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind in (InvalidInput, NotFound)}
 

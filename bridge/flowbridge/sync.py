@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from flowbridge.backend import Capabilities
 from flowbridge.errors import EngineError, InvalidInput, NotFound
@@ -19,14 +19,19 @@ from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.model import EngineState, ExecutionLook, Node, Record, Ref, Snapshot, TaskLook, WaitingChild
 
+#: A watch looks every second; what it saw last is written down as seen at most this many seconds too early.
+_LOOKED_STEP = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass found. `silent` maps each instance that did not answer to what it said."""
+    """What one pass found. `silent` maps each instance that did not answer to what it said; `before` are the records
+    that it began with, by id."""
 
     settled: Settled
     silent: Mapping[str, str]
     at: float
+    before: Mapping[str, Record] = field(default_factory=dict, repr=False)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -50,13 +55,44 @@ class Sync:
 
         An engine that does not answer leaves its executions as they were last seen.
         """
-        records = self._ledger.executions.tree(tree)
-        if not records:
-            raise NotFound(f"no tree {tree} in the ledger")
-        looks, silent = self._observe(records)
+        return self.look_at([tree])[tree]
+
+    def look_at(self, trees: Sequence[str]) -> dict[str, Pass]:
+        """Look at several trees, asking each engine once for all of them."""
+        known = {tree: self._ledger.executions.tree(tree) for tree in trees}
+        for tree, records in known.items():
+            if not records:
+                raise NotFound(f"no tree {tree} in the ledger")
+        looks, silent = self._observe(record for records in known.values() for record in records)
         at = time.time()
-        snapshot = self._join(records, looks, silent, at)
-        return Pass(settle(snapshot, self.facts(snapshot)), silent, at)
+        return {tree: self._pass(records, looks, silent, at) for tree, records in known.items()}
+
+    def _pass(
+        self,
+        records: Sequence[Record],
+        looks: Mapping[Ref, Sequence[ExecutionLook]],
+        silent: Mapping[str, str],
+        at: float,
+    ) -> Pass:
+        seen = {look.ref: look for record in records for look in looks.get(record.ref, ())}
+        snapshot = self._join(records, seen, silent, at)
+        before = {record.id: record for record in records}
+        return Pass(settle(snapshot, self.facts(snapshot)), silent, at, before)
+
+    def is_quiet(self, found: Pass) -> bool:
+        """Whether a pass found nothing new: at most that time has gone by."""
+        nodes = found.snapshot.nodes
+        if found.settled.events or any(_differs(found.before.get(node.record.id), node.record) for node in nodes):
+            return False
+        return self._ledger.executions.has_looks(_shown(nodes))
+
+    def write_quiet(self, passes: Iterable[Pass]) -> None:
+        """Write down when passes that found nothing new were made. Needs no lease: what changed since is left."""
+        pairs = ((found.before[node.record.id], node.record) for found in passes for node in found.snapshot.nodes)
+        due = [(before, after) for before, after in pairs if _is_due(before, after)]
+        if due:
+            with self._ledger.transaction():
+                self._ledger.executions.touch(due)
 
     def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False) -> None:
         """Write a pass down: records, the tasks last seen, and what happened, in one transaction.
@@ -65,10 +101,10 @@ class Sync:
         """
         known = {record.id: record for record in self._ledger.executions.tree(_tree(found.snapshot))}
         nodes = found.snapshot.nodes
-        changed = [node.record for node in nodes if known.get(node.record.id) != node.record]
+        changed = [node.record for node in nodes if _is_news(known.get(node.record.id), node.record)]
         with self._ledger.transaction():
             self._ledger.executions.put(changed)
-            self._ledger.executions.put_looks(node for node in nodes if node.reachable and not node.record.gone)
+            self._ledger.executions.put_looks(_shown(nodes))
             self.note(found, actor, ours={Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS})
 
     def note(self, found: Pass, actor: str, *, ours: Set[Kind] = frozenset({Kind.STATUS}), operation: str = "") -> None:
@@ -79,23 +115,23 @@ class Sync:
             for event in found.settled.events
         )
 
-    def _observe(self, records: Iterable[Record]) -> tuple[dict[Ref, ExecutionLook], dict[str, str]]:
+    def _observe(self, records: Iterable[Record]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
         wanted: dict[str, list[str]] = {}
         for record in records:
             if record.parent is None or not record.native:
                 wanted.setdefault(record.ref.backend, []).append(record.ref.id)
-        looks: dict[Ref, ExecutionLook] = {}
+        looks: dict[Ref, tuple[ExecutionLook, ...]] = {}
         silent: dict[str, str] = {}
         for name, ids in wanted.items():
             try:
-                for tree in self._instances.get(name).observe(ids).values():
-                    looks.update((look.ref, look) for look in tree)
+                seen = self._instances.get(name).observe(ids)
+                looks.update((Ref(name, id), tree) for id, tree in seen.items())
             except (EngineError, InvalidInput) as error:
                 silent[name] = error.message
         return looks, silent
 
     def _join(
-        self, records: list[Record], looks: Mapping[Ref, ExecutionLook], silent: Mapping[str, str], at: float
+        self, records: Sequence[Record], looks: Mapping[Ref, ExecutionLook], silent: Mapping[str, str], at: float
     ) -> Snapshot:
         known = {record.ref: record for record in records}
         kept = self._ledger.executions.looks(
@@ -188,6 +224,25 @@ def _born(look: ExecutionLook, known: Mapping[Ref, Record], at: float) -> Record
         actor=above.actor,
         created=at,
     )
+
+
+def _shown(nodes: Iterable[Node]) -> list[Node]:
+    """The executions that their engines showed."""
+    return [node for node in nodes if node.reachable and not node.record.gone]
+
+
+def _is_news(before: Record | None, after: Record) -> bool:
+    """Whether a record is to be written."""
+    return before is None or _differs(before, after) or _is_due(before, after)
+
+
+def _differs(before: Record | None, after: Record) -> bool:
+    """Whether more than the time of the look has changed."""
+    return before is None or replace(before, looked=after.looked) != after
+
+
+def _is_due(before: Record, after: Record) -> bool:
+    return after.looked > before.looked + _LOOKED_STEP
 
 
 def _tree(snapshot: Snapshot) -> str:

@@ -16,7 +16,8 @@ from flowbridge.errors import FlowbridgeError, InvalidInput, Rejected
 from flowbridge.law.decide import Plan
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import Status, Verb
-from flowbridge.operate import Outcome, fingerprint
+from flowbridge.outcome import Outcome
+from flowbridge.planning import fingerprint
 from flowbridge_cli.documents import full_document
 from flowbridge_cli.drawing import ending_lines
 from flowbridge_cli.output import emit, error_view, note, short_id, styled

@@ -35,13 +35,12 @@ def full_document(bridge: Bridge, look: Look, *, deep: bool = False) -> Document
 
 def superseded(bridge: Bridge, id: str) -> Document | None:
     """A superseded record's tree as it stood when it was re-run (X2); None where the record is the current one."""
-    if ":" in id:
-        return None
     record = bridge.find(id)
-    document = bridge.ledger.executions.frozen(record.id) if record.superseded_by else None
-    if document is not None:
-        document |= {"superseded_by": record.superseded_by, "possible": []}
-        _date(bridge, document)
+    if not record.superseded_by:
+        return None
+    frozen = bridge.get(record.id).frozen or {}
+    document = {**frozen, "superseded_by": record.superseded_by, "possible": []}
+    _date(bridge, document)
     return document
 
 
@@ -56,7 +55,7 @@ def executions(document: Document) -> Iterator[Document]:
 
 def _date(bridge: Bridge, document: Document) -> None:
     """`updated_at`: when the status last changed, as far as it was seen."""
-    changed = {entry.execution: entry.at for entry in bridge.history(document["id"]) if "new" in entry.doc}
+    changed = bridge.changed(document["id"])
     for execution in executions(document):
         seen = changed.get(execution["id"])
         execution["updated_at"] = moment(seen) if seen else execution["created_at"]

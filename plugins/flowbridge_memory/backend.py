@@ -32,6 +32,7 @@ class MemoryBackend(LocalBackend):
     """
 
     type: ClassVar[str] = "memory"
+    open_options: ClassVar[frozenset[str]] = frozenset(_OPTIONS)
 
     def __init__(self, name: str, options: Mapping[str, Any], *, clock: Clock | None = None) -> None:
         super().__init__(name, options)

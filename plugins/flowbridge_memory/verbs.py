@@ -7,7 +7,7 @@ from typing import Any
 
 from flowbridge.backend import Definition
 from flowbridge.capabilities import Cascade
-from flowbridge.errors import EngineRefused, NotFound
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.local import Command
 from flowbridge.model import EngineState
 from flowbridge_memory.books import missing, with_defaults
@@ -23,7 +23,7 @@ UNSEEN = "Nobody saw how action '{action}' ended: the process that ran it died. 
 
 
 def apply(world: World, command: Command) -> None:
-    """Carry out a verb. Raises `EngineRefused` or `NotFound`, and has then changed nothing."""
+    """Carry out a verb. Raises `EngineRefused`, `InvalidInput` or `NotFound`, and has then changed nothing."""
     if command.id in world.commands:
         return
     if command.name == "start":
@@ -66,9 +66,9 @@ def _chosen(world: World, book: int, name: str) -> WorkflowPlan:
     if plan is None:
         source = world.library.definitions[book].source
         asked = f"no workflow '{name}'" if name else "more than one workflow, and none named 'main'"
-        raise EngineRefused(f"{source} has {asked}. It has: {', '.join(names)}.")
+        raise InvalidInput(f"{source} has {asked}. It has: {', '.join(names)}.")
     if plan.spec.type != "direct":
-        raise EngineRefused(f"Workflow '{plan.name}' is of type '{plan.spec.type}'. Only 'direct' can be run here.")
+        raise InvalidInput(f"Workflow '{plan.name}' is of type '{plan.spec.type}'. Only 'direct' can be run here.")
     return plan
 
 
@@ -79,7 +79,7 @@ def _check_input(plan: WorkflowPlan, given: Mapping[str, Any]) -> None:
         return
     parts = [f"{word} {', '.join(found)}" for word, found in (("missing", absent), ("unknown", surplus)) if found]
     allowed = ", ".join(plan.spec.input) or "none"
-    raise EngineRefused(f"Invalid input for workflow '{plan.name}': {'; '.join(parts)}. It takes: {allowed}.")
+    raise InvalidInput(f"Invalid input for workflow '{plan.name}': {'; '.join(parts)}. It takes: {allowed}.")
 
 
 def _pause(world: World, run: Run, args: Mapping[str, Any]) -> None:  # noqa: ARG001

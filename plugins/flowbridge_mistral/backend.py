@@ -55,6 +55,7 @@ class MistralBackend(Backend):
     """
 
     type: ClassVar[str] = "mistral"
+    open_options: ClassVar[frozenset[str]] = frozenset(OPTIONS) - {"token"}
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)

@@ -16,7 +16,7 @@ from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotF
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
-from flowbridge.operate import Outcome
+from flowbridge.outcome import Outcome
 from support.fakes import FakeEngine, task
 
 FLOW = Definition("flow", "flow.yaml")
@@ -484,3 +484,72 @@ def test_O5_a_second_verb_waits_for_the_first(flow: Bridge, desk: Desk) -> None:
     first.join(20)
     release.join()
     assert [name for name, _ in desk.engine.sent()] == ["pause", "cancel"]
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RERUN])
+def test_O3_what_an_engine_refused_is_told_as_failed_although_the_command_died_before_it_could_say_so(
+    flow: Bridge, desk: Desk, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if verb is Verb.PAUSE:
+        id, request, name = idle(desk), None, "pause"
+    else:
+        id, request, name = errored_family(desk)[0].id, RerunRequest(("sub.bad",)), "rerun"
+    desk.engine.refuses = {name: EngineRefused("not today")}
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(flow.ledger.operations, "end", die)
+    with pytest.raises(Killed):
+        flow.operate(verb, id, request=request)
+    desk.engine.refuses = {}
+    later = revived(desk)
+    later.recover()
+    assert desk.engine.count()[name] == 1
+    came = told(later)[-1]
+    assert (came.doc["state"], "not today" in came.doc["outcome"]) == ("failed", True)
+    assert later.find(id).superseded_by == ""
+
+
+def test_C1_a_cancel_that_died_is_taken_over_by_the_next_one(flow: Bridge, desk: Desk) -> None:
+    id = idle(desk)
+    dies_at(desk.engine, "cancel")
+    with pytest.raises(Killed):
+        flow.cancel(id)
+    later = revived(desk)
+    assert later.cancel(id).done
+    assert later.get(id).open == ()
+    assert [entry.doc["state"] for entry in told(later) if entry.kind == "outcome"] == ["replaced", "done"]
+
+
+def test_X2_a_watch_follows_two_re_runs_in_a_row(flow: Bridge, desk: Desk) -> None:
+    root, _ = errored_family(desk)
+    looks = flow.watch(root.id)
+    next(looks)
+    other = desk.open("bob")
+    latest = ""
+    for _ in range(2):
+        latest = other.rerun(current(other, "e0").id, RerunRequest(("sub.bad",))).execution
+        desk.engine.has["e1"].set("bad", status=TaskStatus.ERRORED, active=False)
+        for id in ("e0", "e1"):
+            desk.engine.has[id].go(EngineState.ERRORED)
+        other.get(latest)
+    seen = next(look for look in looks if look.record.id != root.id)
+    assert seen.record.id == current(flow, "e0").id == latest
+
+
+def test_O2_a_look_that_hangs_keeps_no_cancel_waiting_and_overwrites_nothing(flow: Bridge, desk: Desk) -> None:
+    id = idle(desk)
+    watcher = desk.open("bob")
+    cancels: list[Outcome] = []
+
+    def hang(called: str) -> None:
+        if called == "observe" and not cancels:
+            desk.engine.before = lambda name: None
+            cancels.append(flow.cancel(id, timeout=5))
+
+    desk.engine.before = hang
+    watcher.get(id)
+    assert cancels[0].done
+    assert set(statuses(flow, id)) == {Status.CANCELED}
+    assert current(flow, "e0").want is Want.CANCEL

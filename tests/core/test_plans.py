@@ -15,7 +15,7 @@ from flowbridge.errors import EngineRefused, FlowbridgeError, Rejected, Unsuppor
 from flowbridge.law.decide import Action, Plan
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
-from flowbridge.operate import fingerprint
+from flowbridge.planning import fingerprint
 from support.fakes import FakeEngine, task
 
 
@@ -153,7 +153,8 @@ REJECTED: list[tuple[str, Verb, RerunRequest | None, Callable[[Desk], str]]] = [
     ("X3", Verb.RERUN, RerunRequest(("sub.bad", "nowhere")), _rerun),
     ("X4", Verb.RERUN, RerunRequest(("sub.bad", "sub")), _rerun),
     ("X6", Verb.RERUN, RerunRequest(("sub",), ("sub",)), _rerun),
-    ("X6", Verb.RERUN, RerunRequest((), ("sub",)), _rerun),
+    ("X6", Verb.RERUN, RerunRequest(None, ("sub",)), _rerun),
+    ("O10", Verb.RERUN, RerunRequest(()), _rerun),
     ("K1", Verb.SKIP, RerunRequest(("t0",)), lambda desk: one(desk).id),
     ("", Verb.SKIP, RerunRequest(("sub.bad",)), _bare),
 ]
@@ -371,3 +372,21 @@ def test_O10_a_verb_that_the_engine_lacks_is_unsupported(desk: Desk) -> None:
         flow.rerun(root.id, RerunRequest(("sub",)))
     assert caught.value.exit_code == 6
     assert desk.engine.sent() == []
+
+
+@pytest.mark.parametrize("verb", [Verb.RESUME, Verb.RERUN, Verb.SKIP])
+def test_O1_a_dry_run_rejects_what_the_verb_would_where_an_engine_is_silent(
+    flow: Bridge, desk: Desk, verb: Verb
+) -> None:
+    if verb is Verb.RESUME:
+        id, request = one(desk, TaskStatus.WAITING).id, None
+        flow.pause(id)
+    else:
+        id, request = errored_family(desk)[0].id, RerunRequest(("sub.bad",))
+    desk.engine.down = True
+    told = []
+    for ask in (flow.plan, flow.operate):
+        with pytest.raises(FlowbridgeError) as caught:
+            ask(verb, id, request=request)
+        told.append((type(caught.value), caught.value.message))
+    assert told[0] == told[1]

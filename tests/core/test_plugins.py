@@ -357,3 +357,19 @@ def test_a_name_is_resolved_by_the_plugin_that_knows_it(plant: Plant, flow: Brid
     assert [name for name, _ in desk.engine.requests if name != "observe"] == ["validate", "start"]
     flow.run("flow", backend="fake")
     assert desk.engine.count()["validate"] == 1
+
+
+LOST = """
+from flowbridge import hookimpl
+@hookimpl
+def flowbridge_resolve(ref):
+    raise OSError("the shelf is gone")
+"""
+
+
+def test_a_resolver_that_raises_is_named_and_the_next_one_is_asked(plant: Plant, flow: Bridge, desk: Desk) -> None:
+    plant("a_lost_one", LOST)
+    plant("catalog", FINDER)
+    flow.run("pack.flow", backend="fake")
+    assert len(desk.engine.has) == 1
+    assert ["a_lost_one" in problem and "the shelf is gone" in problem for problem in flow.hooks.problems] == [True]

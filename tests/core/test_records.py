@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.kit import Desk, errored_family, family, mixed, one
+from core.kit import Desk, current, errored_family, family, mixed, one
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
@@ -19,6 +22,8 @@ from flowbridge.ledger.codec import record_from, record_to, tasks_from, tasks_to
 from flowbridge.ledger.executions import Executions, Filter
 from flowbridge.local import Command
 from flowbridge.model import EngineState, Record, Ref, Status, TaskLook, TaskStatus, WaitingChild, Want
+from flowbridge.views import tree_view
+from support.fakes import task
 
 TEXT = st.text(max_size=6)
 REFS = st.builds(Ref, TEXT, TEXT)
@@ -235,3 +240,46 @@ def test_prune_leaves_a_tree_that_is_in_use(flow: Bridge, desk: Desk) -> None:
     with flow.ledger.leases.held(f"tree:{record.tree}", "a re-run", what="it", timeout=0):
         assert flow.prune(float("inf")) == 0
     assert flow.prune(float("inf")) == 1
+
+
+def timeless(view: object) -> str:
+    """A view without the time of its look."""
+    return re.sub(r'"observed_at": "[^"]*"', "", json.dumps(view))
+
+
+def test_X2_of_a_deep_chain_each_superseded_record_still_shows_its_own_tree(flow: Bridge, desk: Desk) -> None:
+    for depth in range(6):
+        parent = f"e{depth - 1}" if depth else ""
+        desk.engine.add(f"e{depth}", task("sub", TaskStatus.ERRORED, of=f"e{depth}"), parent=parent)
+    for live in desk.engine.has.values():
+        live.go(EngineState.ERRORED)
+    flow.find("fake:e0")
+    old = [current(flow, f"e{depth}").id for depth in range(6)]
+    shown = {id: timeless(tree_view((look := flow.get(id)).snapshot, look.place)) for id in old}
+    flow.rerun(old[0], RerunRequest((".".join(["sub"] * 6),)))
+    assert {id: timeless(flow.get(id).frozen) for id in old} == shown
+    whole = flow.ledger.database.all("SELECT doc FROM frozen WHERE doc LIKE '%tasks%'")
+    assert len(whole) == 1
+
+
+def test_a_look_that_finds_nothing_new_writes_nothing_and_one_some_seconds_later_the_time_only(
+    flow: Bridge, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, *_ = family(desk)
+    flow.get(root.id)
+    changes = flow.ledger.database.one("SELECT total_changes()")[0]
+    flow.get(root.id)
+    assert flow.ledger.database.one("SELECT total_changes()")[0] == changes
+    seen = flow.find(root.id).looked
+    monkeypatch.setattr("flowbridge.sync.time", SimpleNamespace(time=lambda: seen + 60))
+    flow.get(root.id)
+    assert flow.find(root.id).looked == seen + 60
+    assert flow.ledger.database.one("SELECT total_changes()")[0] == changes + 3
+
+
+def test_a_list_asks_each_engine_once_for_all_its_trees(flow: Bridge, desk: Desk) -> None:
+    for number in range(20):
+        one(desk, id=f"f{number}")
+    desk.engine.requests.clear()
+    assert len(flow.list(Filter())) == 20
+    assert desk.engine.count() == {"observe": 1}

@@ -44,7 +44,7 @@ def act(order: dict[str, Any], parent: int) -> None:
         if order["verb"] == "start":
             bridge.run(Definition(order["definition"], "flow"), backend="local")
         else:
-            request = RerunRequest(tuple(order.get("tasks", ())))
+            request = RerunRequest(tuple(order["tasks"]) if order.get("tasks") else None)
             bridge.operate(Verb(order["verb"]), order["id"], request=request, timeout=10)
 
 

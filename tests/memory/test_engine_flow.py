@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowbridge.errors import EngineRefused
+from flowbridge.errors import EngineRefused, InvalidInput
 from memory.enginekit import Engine
 
 HEAD = "version: '2.0'\n"
@@ -52,7 +52,7 @@ def test_defaults_fill_what_the_input_leaves_out() -> None:
 @pytest.mark.parametrize(("given", "named"), [({}, "missing a"), ({"a": 1, "zz": 2}, "unknown zz")])
 def test_wrong_input_is_refused_by_name_and_starts_nothing(given: dict[str, Any], named: str) -> None:
     engine = Engine()
-    with pytest.raises(EngineRefused, match=named):
+    with pytest.raises(InvalidInput, match=named):
         engine.start(HEAD + "main:\n  input: [a]\n  tasks: {t: {action: std.noop}}\n", **given)
     assert engine.session.look() == ()
 

@@ -6,7 +6,7 @@ from flowbridge.conformance import shapes
 from flowbridge.conformance.harness import Lab
 from flowbridge.law.decide import Action
 from flowbridge.model import Status, Verb
-from flowbridge.operate import fingerprint
+from flowbridge.planning import fingerprint
 
 
 def test_O1_a_plan_names_every_execution_and_changes_nothing(lab: Lab) -> None:

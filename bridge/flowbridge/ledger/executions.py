@@ -12,6 +12,9 @@ from flowbridge.ledger.codec import dumps, record_from, record_to, tasks_from, t
 from flowbridge.ledger.database import Database
 from flowbridge.model import Node, Record, Ref, TaskLook, WaitingChild
 
+#: Sorts behind every character of an id, so that a prefix is a range of the index.
+_HIGHEST = "\U0010ffff"
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -46,6 +49,13 @@ class Executions:
             [_row(record) for record in records],
         )
 
+    def touch(self, pairs: Iterable[tuple[Record, Record]]) -> None:
+        """Put the second of each pair in the place of the first, where that is still what is written."""
+        self._db.run_many(
+            "UPDATE executions SET doc = ? WHERE id = ? AND doc = ?",
+            [(record_to(after), after.id, record_to(before)) for before, after in pairs],
+        )
+
     def get(self, id: str) -> Record:
         """One record by its full id. Raises `NotFound`."""
         row = self._db.one("SELECT doc FROM executions WHERE id = ?", (id,))
@@ -66,8 +76,10 @@ class Executions:
             if row is None:
                 raise NotFound(f"{actor} has started nothing yet, so there is no last execution")
             return record_from(row[0])
-        escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        rows = self._db.all("SELECT id, doc FROM executions WHERE id LIKE ? ESCAPE '\\' LIMIT 4", (escaped + "%",))
+        text = text.lower()
+        rows = self._db.all(
+            "SELECT id, doc FROM executions WHERE id >= ? AND id < ? ORDER BY id LIMIT 4", (text, text + _HIGHEST)
+        )
         exact = [doc for id, doc in rows if id == text]
         if not rows or not text:
             raise NotFound(f"no execution {text!r} in the ledger; `flowbridge execution list` shows what there is")
@@ -104,29 +116,43 @@ class Executions:
     def put_looks(self, nodes: Iterable[Node]) -> None:
         """Keep the tasks that a look showed, for when an engine does not answer."""
         self._db.run_many(
-            "INSERT INTO looks VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
+            "INSERT INTO looks VALUES (?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET doc = excluded.doc WHERE doc != excluded.doc",
             [(node.record.id, tasks_to(node.tasks, node.waiting)) for node in nodes],
         )
 
+    def has_looks(self, nodes: Sequence[Node]) -> bool:
+        """Whether the tasks that a look showed are those that are kept."""
+        kept = self._looks([node.record.id for node in nodes])
+        return all(kept.get(node.record.id) == tasks_to(node.tasks, node.waiting) for node in nodes)
+
     def looks(self, ids: Sequence[str]) -> dict[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]:
         """What was last seen of the tasks of these records."""
-        found = {}
+        return {id: tasks_from(doc) for id, doc in self._looks(ids).items()}
+
+    def _looks(self, ids: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
             marks = ",".join("?" * len(part))
-            for id, doc in self._db.all(f"SELECT id, doc FROM looks WHERE id IN ({marks})", part):  # noqa: S608
-                found[id] = tasks_from(doc)
+            found.update(self._db.all(f"SELECT id, doc FROM looks WHERE id IN ({marks})", part))  # noqa: S608
         return found
 
     def put_frozen(self, id: str, view: Mapping[str, Any]) -> None:
         """Keep a superseded record's tree as it stood (X2)."""
         self._db.run("INSERT OR REPLACE INTO frozen VALUES (?, ?)", (id, dumps(view)))
 
+    def put_frozen_within(self, id: str, above: str) -> None:
+        """Say that a superseded record's tree is part of that of `above`, which is superseded with it."""
+        self._db.run("INSERT OR REPLACE INTO frozen VALUES (?, ?)", (id, dumps({"within": above})))
+
     def frozen(self, id: str) -> dict[str, Any] | None:
         """A superseded record's tree as it stood, or None."""
         row = self._db.one("SELECT doc FROM frozen WHERE id = ?", (id,))
-        found: dict[str, Any] | None = json.loads(row[0]) if row else None
-        return found
+        if row is None:
+            return None
+        found: dict[str, Any] = json.loads(row[0])
+        return _part(self.frozen(found["within"]), id) if "within" in found else found
 
     def reinstate(self, ids: Iterable[str]) -> dict[str, str]:
         """Take back records that took over from others; gives whose place each had, and these are current again."""
@@ -160,6 +186,17 @@ class Executions:
                 (tree,),
             )
         self._db.run("DELETE FROM executions WHERE tree = ?", (tree,))
+
+
+def _part(view: dict[str, Any] | None, id: str) -> dict[str, Any] | None:
+    """The view of one execution within that of one above it."""
+    waiting = [view] if view else []
+    while waiting:
+        found = waiting.pop()
+        if found["id"] == id:
+            return found
+        waiting += [child for task in found["tasks"] for child in task["children"]]
+    return None
 
 
 def _row(record: Record) -> tuple[Any, ...]:

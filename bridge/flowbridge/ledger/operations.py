@@ -100,6 +100,10 @@ class Operations:
             )
         return ended
 
+    def refuse(self, operation: Operation, told: Mapping[str, str]) -> None:
+        """Note in an open operation what engines refused: executions with what each was told. A crash keeps it."""
+        self.put(replace(operation, options={**operation.options, "refused": dict(told)}))
+
     def note(
         self,
         tree: str,
@@ -127,6 +131,16 @@ class Operations:
             (after, tree, tree, limit),
         )
         return [_entry(row) for row in rows]
+
+    def changed(self, tree: str) -> dict[str, float]:
+        """When the status of each execution of a tree was last seen to change, in seconds since the epoch."""
+        return dict(
+            self._db.all(
+                "SELECT execution, max(at) FROM events WHERE tree = ? AND json_extract(doc, '$.new') IS NOT NULL "
+                "GROUP BY execution",
+                (tree,),
+            )
+        )
 
     def last(self, tree: str) -> int:
         """The number of the newest line in a tree's history, 0 where there is none."""

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from flowbridge import config as configuration
+from flowbridge.errors import InvalidInput
+from flowbridge.plugins import load_backend
 from flowbridge_cli import options
 from flowbridge_cli.output import emit
-
-#: Options of a backend that are shown as they are; anything else may be a secret.
-_OPEN = frozenset({"type", "url", "timeout", "ca_file", "region", "project", "subworkflows", "workers", "actions"})
 
 
 def _without_password(value: Any) -> Any:
     """A value without the user and password that an address may carry."""
     return re.sub(r"(\w+://)[^/@\s]*@", r"\1", value) if isinstance(value, str) else value
+
+
+def _shown(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A backend's options: those that its type calls open as they are, no other."""
+    try:
+        allowed = load_backend(str(given["type"])).open_options | {"type"}
+    except InvalidInput:
+        allowed = frozenset({"type"})
+    return {key: _without_password(value) if key in allowed else "(not shown)" for key, value in given.items()}
 
 
 @click.group("config")
@@ -30,10 +39,7 @@ def config() -> None:
 def show(output: str) -> int:
     """Show what is in force. Values that may be secret are not shown."""
     found = configuration.load()
-    backends = {
-        name: {key: _without_password(value) if key in _OPEN else "(not shown)" for key, value in given.items()}
-        for name, given in found.backends.items()
-    }
+    backends = {name: _shown(given) for name, given in found.backends.items()}
     view = {
         "file": str(found.source) if found.source else None,
         "ledger": str(found.ledger),

@@ -1,0 +1,70 @@
+"""What is asked for with a verb, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowbridge.law.decide import Line, Plan
+from flowbridge.law.tables import TERMINAL
+from flowbridge.model import Node, Snapshot, Status, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks for a verb, why, and how long to wait for the engines, in seconds.
+
+    `expect` is the fingerprint of a plan that was shown and confirmed (O9); None carries out whatever is planned.
+    """
+
+    verb: Verb
+    actor: str
+    reason: str = ""
+    timeout: float = 30.0
+    expect: frozenset[tuple[str, str]] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a verb.
+
+    `execution` is the id to go on with: a re-run gives a new one. `done` tells that the engines show it; otherwise
+    `not_done` maps executions to why, and `exit_code` is 5 (an engine is silent) or 6 (it did not do it). `running`
+    lists the tasks that still run, `ended_first` the executions that ended before the verb reached them.
+    """
+
+    operation: str
+    verb: str
+    execution: str
+    status: Status
+    done: bool
+    exit_code: int
+    plan: Plan
+    not_done: Mapping[str, str] = field(default_factory=dict)
+    running: tuple[str, ...] = ()
+    ended_first: Mapping[str, str] = field(default_factory=dict)
+
+
+def running_tasks(snapshot: Snapshot) -> tuple[str, ...]:
+    """The tasks whose actions still run, each with its execution's workflow."""
+    return tuple(
+        _running(node, task.name, task.running) for node in snapshot.nodes for task in node.tasks if task.active
+    )
+
+
+def _running(node: Node, name: str, actions: tuple[str, ...]) -> str:
+    detail = f" ({', '.join(actions)})" if actions else ""
+    return f"{node.record.workflow or node.record.id}.{name}{detail}"
+
+
+def ended_first(snapshot: Snapshot, plan: Plan, verb: str) -> dict[str, str]:
+    """The executions of a plan that had ended before the verb reached them, with how."""
+    touched: dict[str, Line] = {line.record: line for line in plan.lines if line.by}
+    wanted = {Verb.PAUSE: Status.PAUSED, Verb.CANCEL: Status.CANCELED}.get(Verb(verb))
+    return {
+        node.record.id: str(node.record.status)
+        for node in snapshot.nodes
+        if wanted and node.record.id in touched and node.record.status in TERMINAL - {wanted}
+    }

@@ -1,0 +1,54 @@
+"""From a verb's effect to what is shown beforehand, and to the calls that happen once (O1, O9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowbridge.law.decide import Action, Line, Plan, decide
+from flowbridge.law.fold import Facts, settle
+from flowbridge.law.verbs import Effect, apply
+from flowbridge.model import Record, Snapshot
+
+
+def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
+    """What an effect comes to on a snapshot: a line for each execution, with a reason (O1)."""
+    wanted = settle(apply(snapshot, effect, ""), facts).snapshot
+    plan = decide(wanted, facts)
+    lines = list(plan.lines)
+    for place in effect.reopened:
+        action = Action.RERUN if place in effect.rerun else Action.SKIP if place in effect.skip else Action.REOPEN
+        by = "engine" if action is Action.REOPEN else "bridge"
+        lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
+    statuses = [node.record.status for node in snapshot.nodes]
+    lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
+    return plan._replace(lines=tuple(lines))
+
+
+def start_plan(record: Record) -> Plan:
+    """The plan of a start."""
+    return Plan((), (Line(record.id, record.ref, record.workflow, record.status, Action.START, "bridge", ""),))
+
+
+def fingerprint(plan: Plan) -> frozenset[tuple[str, str]]:
+    """Which executions a plan touches, and how. Two plans with the same one are the same to a user (O9)."""
+    return frozenset((line.record, str(line.action)) for line in plan.lines if line.by)
+
+
+def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]:
+    """The calls that happen once, deepest execution first, each with the mark of what was seen before."""
+    steps = []
+    for place in sorted({*effect.rerun, *effect.skip}, reverse=True):
+        node = snapshot.nodes[place]
+        rerun = effect.rerun.get(place)
+        tasks = [list(task) for task in rerun] if rerun else [[id, True] for id in effect.skip[place]]
+        ids = {task[0] for task in tasks}
+        mark = {task.id: task.starts for task in node.tasks if task.id in ids}
+        action = Action.RERUN if rerun else Action.SKIP
+        steps.append({"action": str(action), "record": node.record.id, "tasks": tasks, "mark": mark})
+    return tuple(steps)
+
+
+def _names(snapshot: Snapshot, effect: Effect, place: int) -> str:
+    ids = {task.task for task in effect.rerun.get(place, ())} | set(effect.skip.get(place, ()))
+    names = ", ".join(task.name for task in snapshot.nodes[place].tasks if task.id in ids)
+    return f"tasks {names}" if names else "its engine re-opens it with the task below (X2)"
