@@ -1,0 +1,82 @@
+"""The detached process that drives a local run: what it does with the lease that it was started with."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowbridge import runner
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.config import Config
+from flowbridge.ledger.leases import Lease
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import Ref, Status
+from flowbridge.runners import ProcessLauncher
+
+FLOW = Definition("version: '2.0'\nw:\n  tasks:\n    t: {action: std.sleep seconds=0}\n", "w.yaml")
+
+
+class Waiting:
+    """A run that was started, and whose runner was not."""
+
+    def __init__(self, ledger: Path) -> None:
+        self.launched: list[tuple[Ref, Lease]] = []
+        self.bridge = Bridge(Config(ledger=ledger, actor="me"), launch=self._launch, durable=False)
+        self.record = self.bridge.run(FLOW, backend="memory")
+        ((self.root, self.lease),) = self.launched
+
+    def _launch(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        del backend
+        self.launched.append((root, lease))
+
+    def kill_the_launcher(self) -> None:
+        """Leave the lease in the hands of a process that has ended."""
+        with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+            pass
+        self.bridge.ledger.database.run("UPDATE leases SET pid = ? WHERE name = ?", (gone.pid, self.lease.name))
+
+    def drive(self) -> int:
+        """What the detached process does."""
+        return runner.main([self.root.backend, self.root.id, self.lease.token])
+
+
+@pytest.fixture
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waiting]:
+    monkeypatch.setenv("FLOWBRIDGE_LEDGER", str(tmp_path / "ledger.db"))
+    (tmp_path / "config.yaml").write_text("{}")
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    made = Waiting(tmp_path / "ledger.db")
+    yield made
+    made.bridge.close()
+
+
+def test_S6_a_runner_goes_on_although_whoever_started_it_died_before_naming_it(waiting: Waiting) -> None:
+    waiting.kill_the_launcher()
+    assert waiting.drive() == 0
+    assert waiting.bridge.get(waiting.record.id).record.status is Status.SUCCEEDED
+
+
+def test_S6_a_runner_that_comes_too_late_leaves_the_run_to_who_has_it(waiting: Waiting) -> None:
+    waiting.kill_the_launcher()
+    theirs = waiting.bridge.ledger.leases.take(waiting.lease.name, "somebody else")
+    assert theirs is not None
+    before = waiting.bridge.ledger.database.all("SELECT * FROM rows ORDER BY key")
+    assert waiting.drive() == 0
+    assert waiting.bridge.ledger.database.all("SELECT * FROM rows ORDER BY key") == before
+    assert waiting.bridge.ledger.leases.ours(theirs)
+
+
+def test_the_log_of_runners_is_for_its_owner_only(waiting: Waiting, tmp_path: Path) -> None:
+    log = tmp_path / "runners.log"
+    backend = waiting.bridge.instances.get("memory")
+    assert isinstance(backend, LocalBackend)
+    ProcessLauncher(waiting.bridge.ledger.leases, {}, log)(backend, waiting.root, waiting.lease)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    waiting.bridge.wait(waiting.record.id, timeout=60)
