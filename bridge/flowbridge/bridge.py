@@ -7,13 +7,12 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from flowbridge import config as configuration
-from flowbridge.backend import Backend, Definition
+from flowbridge.backend import Backend, Definition, Listed
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
@@ -23,6 +22,7 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
+from flowbridge.listing import listed
 from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
@@ -220,14 +220,24 @@ class Bridge:
         return self._looked(self._operator.tend(record.tree, set()), record.id)
 
     def list(self, filter: Filter, *, look: bool = True) -> Sequence[Record]:
-        """Records by a filter, newest first. Those that have not ended are looked at first, unless `look` is false."""
-        if look:
-            unended = tuple(status for status in Status if status not in TERMINAL)
-            reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
-            open_ones = replace(filter, status=unended, offset=0, limit=reach)
-            trees = dict.fromkeys(record.tree for record in self.ledger.executions.list(open_ones) if not record.gone)
-            self._operator.tend_all(list(trees), set())
-        return self.ledger.executions.list(filter)
+        """Records by a filter, newest first. Those that have not ended are looked at first, unless `look` is false.
+
+        `Record.looked` then tells which of them an engine did not show. Where no children are listed, a root that its
+        engine still calls what it did is not looked at more closely.
+        """
+        if not look:
+            return self.ledger.executions.list(filter)
+        return listed(self.ledger, self._sync, self._operator, filter)
+
+    def list_engine(
+        self, backend: str, *, limit: int = 50, state: str | None = None
+    ) -> Sequence[tuple[Listed, Record | None]]:
+        """The root executions that an engine has, newest first, each with its record where the ledger has one.
+
+        `state` is one of `model.EngineState`, or the engine's own word. Raises `Unavailable`, `InvalidInput`.
+        """
+        members = self.instances.get(backend).list_executions(limit=limit, state=state)
+        return [(member, self.ledger.executions.current(member.ref)) for member in members]
 
     def read(self, id: str) -> ExecutionRead:
         """Input, output and results of an execution, from its engine."""

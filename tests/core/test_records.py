@@ -275,11 +275,3 @@ def test_a_look_that_finds_nothing_new_writes_nothing_and_one_some_seconds_later
     flow.get(root.id)
     assert flow.find(root.id).looked == seen + 60
     assert flow.ledger.database.one("SELECT total_changes()")[0] == changes + 3
-
-
-def test_a_list_asks_each_engine_once_for_all_its_trees(flow: Bridge, desk: Desk) -> None:
-    for number in range(20):
-        one(desk, id=f"f{number}")
-    desk.engine.requests.clear()
-    assert len(flow.list(Filter())) == 20
-    assert desk.engine.count() == {"observe": 1}

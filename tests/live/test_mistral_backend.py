@@ -423,3 +423,10 @@ def test_list_gives_roots_newest_first_by_state_and_at_most_as_many_as_asked(lab
     assert [each.created for each in listed] == sorted((each.created for each in listed), reverse=True)  # type: ignore[type-var]
     assert not [each for each in listed if each.workflow in ("live.many", "live.child")]
     assert {each.raw for each in lab.backend.list_executions(limit=5, state="paused")} == {"PAUSED"}
+
+
+def test_a_glance_tells_the_states_of_many_executions_and_leaves_out_what_is_not_there(lab: Lab) -> None:
+    runs, paused = lab.start("main"), lab.start("held")
+    lab.reaches(paused, EngineState.PAUSED)
+    ids = [runs, *(str(uuid.uuid4()) for _ in range(150)), paused]
+    assert lab.backend.glance(ids) == {runs: "RUNNING", paused: "PAUSED"}

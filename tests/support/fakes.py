@@ -58,7 +58,8 @@ class FakeEngine(Backend):
     raise. `ignores`: calls that are accepted and do nothing. `lost`: calls that are done, but whose answer does not
     come back. `dropped`: calls whose request is lost on the way, which the caller cannot tell from `lost`. `late`:
     the number of looks before a verb is seen. `requests`: the names and ids of all calls that reached it.
-    `before`: is called with the name of each call, before it.
+    `glances`: it can tell the states of many executions at once. `before`: is called with the name of
+    each call, before it.
     """
 
     type = "fake"
@@ -68,6 +69,7 @@ class FakeEngine(Backend):
         self._facts = Capabilities(verbs=facts.pop("verbs", frozenset(Verb)), cascades=cascades, **facts)
         self.has: dict[str, Live] = {}
         self.workflows = {"flow"}
+        self.glances = False
         self.down = False
         self.silent: set[str] = set()
         self.refuses: dict[str, FlowbridgeError] = {}
@@ -128,6 +130,12 @@ class FakeEngine(Backend):
         for effect in due:
             effect()
         return {id: tuple(self._look(live) for live in self._below(self._root(id))) for id in ids if id in self.has}
+
+    def glance(self, ids: Sequence[str]) -> Mapping[str, str]:
+        if not self.glances:
+            return {}
+        self._reach("glance", ",".join(ids))
+        return {id: self.has[id].state.upper() for id in ids if id in self.has}
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         self._reach("read", id)

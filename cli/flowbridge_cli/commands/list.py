@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
 from flowbridge_cli.output import emit, note
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from flowbridge.bridge import Bridge
     from flowbridge.model import Record
 
+_ENGINE_STATUSES = ("running", "paused", "succeeded", "errored", "canceled")
+_ENGINE_COLUMNS = ("ref", "engine_state", "workflow", "created_at", "id")
 _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at", "seen")
 
 
@@ -30,6 +33,7 @@ _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at", "seen"
 @click.option("--children", is_flag=True, help="Children too, not only what was started itself.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="How many to pass over.")
+@click.option("--engine", is_flag=True, help="What the engine of --backend has itself, whoever started it.")
 @click.option("--look/--no-look", default=True, help="Ask the engines about those that have not ended.")
 @options.output
 def list_(
@@ -42,10 +46,18 @@ def list_(
     children: bool,
     limit: int,
     offset: int,
+    engine: bool,
     look: bool,
     output: str,
 ) -> int:
-    """List executions, newest first. Those that have not ended are looked at first."""
+    """List executions, newest first. Those that have not ended are looked at first.
+
+    With --engine the ledger is not asked but the engine of --backend: INSTANCE:ENGINE-ID names an execution to every
+    other command, which then takes it in.
+    """
+    if engine:
+        others = (workflow, actor, older_than, newer_than, children or None, offset or None)
+        return _list_engine(backend, status, limit, output, narrowed=any(given is not None for given in others))
     from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge
     from flowbridge.ledger.executions import Filter  # noqa: PLC0415
     from flowbridge.views import execution_view, moment  # noqa: PLC0415
@@ -63,6 +75,32 @@ def list_(
     if output != "table":
         rows = [{key: value for key, value in row.items() if key != "seen"} for row in rows]
     emit(rows, output, columns=_COLUMNS if any(row["stale"] for row in rows) else _COLUMNS[:-1])
+    return 0
+
+
+def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, output: str, *, narrowed: bool) -> int:
+    from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge
+    from flowbridge.views import moment  # noqa: PLC0415
+
+    if narrowed or len(status) > 1:
+        raise InvalidInput("--engine goes with --backend, one --status and --limit only: engines know no other filter")
+    if wrong := set(status) - set(_ENGINE_STATUSES):
+        raise InvalidInput(f"an engine has no status {wrong.pop()!r} to ask for; it has: {', '.join(_ENGINE_STATUSES)}")
+    with Bridge() as bridge:
+        found = bridge.list_engine(
+            backend or bridge.default_backend(), limit=limit, state=status[0] if status else None
+        )
+    rows = [
+        {
+            "ref": str(member.ref),
+            "engine_state": member.raw,
+            "workflow": member.workflow,
+            "created_at": moment(member.created) if member.created else None,
+            "id": record.id if record else None,
+        }
+        for member, record in found
+    ]
+    emit(rows, output, columns=_ENGINE_COLUMNS)
     return 0
 
 
