@@ -418,6 +418,8 @@ def test_list_gives_roots_newest_first_by_state_and_at_most_as_many_as_asked(lab
     lab.gates(lab.start("nested"), "0", "1", "2")
     paused = lab.start("held")
     lab.reaches(paused, EngineState.PAUSED)
+    for _ in range(3):
+        lab.start("main")
     listed = list(lab.backend.list_executions(limit=5))
     assert len(listed) == 5
     assert [each.created for each in listed] == sorted((each.created for each in listed), reverse=True)  # type: ignore[type-var]
