@@ -169,6 +169,14 @@ class Backend(ABC):
         """Skip errored tasks of an errored execution (K1). Only called where `Verb.SKIP` is declared."""
         raise NotImplementedError
 
+    def end_hung(self, id: str) -> None:
+        """Have the engine end, as succeeded, an execution that it will never go on with (`ExecutionLook.hung`).
+
+        Only called for one that is shown as hung. Looks again first, and raises `EngineRefused` where it is not so any
+        more, or where it did not succeed as far as it came.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
         """Root executions that the engine knows, newest first, at most `limit`."""

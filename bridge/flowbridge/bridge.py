@@ -25,10 +25,11 @@ from flowbridge.ledger.operations import Entry
 from flowbridge.listing import listed
 from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
-from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
+from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
+from flowbridge.recovery import Recovery
 from flowbridge.runners import Host, Launcher, ProcessLauncher
 from flowbridge.starting import Starter
 from flowbridge.sync import Pass, Sync
@@ -62,6 +63,7 @@ class Bridge:
         self._sync = Sync(self.ledger, self.instances)
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
         self._checks = Checks(self.instances, self._sync)
+        self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
 
     def __enter__(self) -> Bridge:
@@ -335,52 +337,29 @@ class Bridge:
             self.ledger.executions.put([record])
         return record
 
-    def recover(self, id: str | None = None, *, assume: str = "failed", timeout: float = 30.0) -> Sequence[Look]:
+    def recover(
+        self, id: str | None = None, *, assume: str = "failed", timeout: float = 30.0, end_hung: bool = False
+    ) -> Sequence[Look]:
         """Finish what a crash left open: operations, and local runs whose runner died (O3, S6).
 
-        `assume` says what to take for a leaf whose end nobody saw: "failed", or "rerun" to run it again. Without an id
-        every tree with something open is recovered. Gives a look at each tree that was touched.
+        `assume` says what to take for a leaf whose end nobody saw: "failed", or "rerun" to run it again. `end_hung`
+        ends, as succeeded, what its engine will never go on with (`Node.hung`); otherwise that is only shown. Without
+        an id every tree with something open or hung is recovered. Gives a look at each tree that was touched, or that
+        has something hung in it.
         """
-        trees = [self.find(id).tree] if id else self._unfinished()
+        trees = [self.find(id).tree] if id else self._recovery.unfinished()
         looks = []
         for tree in trees:
             try:
-                look = self._recovered(tree, assume, timeout)
+                found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung)
             except FlowbridgeError:
                 if id:
                     raise
                 continue  # another command works on it, or its engine refuses: it stays open, and the others go on
-            if look is not None:
-                looks.append(look)
+            if found is not None:
+                looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
         self._tell()
         return looks
-
-    def _recovered(self, tree: str, assume: str, timeout: float) -> Look | None:
-        """None where the engine refused the start that was open, so there is no such execution."""
-        self._recover_runs(self._operator.tend(tree, set()), assume)
-        self._operator.finish(tree, self.config.actor, timeout)
-        if not self.ledger.executions.tree(tree):
-            return None
-        found = self._operator.tend(tree, set())
-        return self._looked(found, found.snapshot.nodes[0].record.id)
-
-    def _unfinished(self) -> Sequence[str]:
-        filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
-        abandoned = [record.tree for record in self.list(filter) if record.status is Status.ABANDONED]
-        return list(dict.fromkeys([*self.ledger.operations.open_trees(), *abandoned]))
-
-    def _recover_runs(self, found: Pass, assume: str) -> None:
-        """Take up the abandoned local runs of a tree, before what operations left open is finished on them."""
-        nodes = found.snapshot.nodes
-        abandoned = {node.record.ref.backend for node in nodes if node.state is EngineState.ABANDONED}
-        for node in nodes:
-            is_root = node.parent < 0 or not node.record.native
-            engine = self.instances.get(node.record.ref.backend) if node.record.ref.backend in abandoned else None
-            if is_root and isinstance(engine, LocalBackend):
-                self.ledger.operations.note(
-                    node.record.tree, node.record.id, "recover", self.config.actor, time.time(), {"assume": assume}
-                )
-                engine.recover(node.record.ref.id, assume)
 
     def prune(self, before: float) -> int:
         """Forget trees that were started before a time (seconds since the epoch) and are over; gives how many.

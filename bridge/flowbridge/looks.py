@@ -48,6 +48,7 @@ def shape(look: Look) -> object:
             node.record.id,
             node.record.status,
             node.reachable,
+            node.hung,
             [(task.id, task.status, task.active, task.starts) for task in node.tasks],
         )
         for node in look.snapshot.nodes

@@ -137,7 +137,8 @@ class ExecutionLook:
 
     `revision` is opaque: it differs whenever the engine changed the execution's state in between, so a resume
     that was taken can be told from one that was not. `created` and `ended` are seconds since the epoch.
-    `unknown` lists leaf tasks whose end nobody saw (an abandoned local run).
+    `unknown` lists leaf tasks whose end nobody saw (an abandoned local run). `hung` says why the engine will never
+    go on with the execution, although it calls it running; it is empty where the engine will.
     """
 
     ref: Ref
@@ -152,6 +153,7 @@ class ExecutionLook:
     created: float | None = None
     ended: float | None = None
     unknown: tuple[str, ...] = ()
+    hung: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,7 @@ class Node:
     error: str = ""
     reachable: bool = True
     unknown: tuple[str, ...] = ()
+    hung: str = ""
 
 
 @dataclass(frozen=True, slots=True)

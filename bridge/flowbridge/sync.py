@@ -205,6 +205,7 @@ def _seen(record: Record, parent: int, look: ExecutionLook, at: float) -> Node:
         waiting=look.waiting,
         error=look.error,
         unknown=look.unknown,
+        hung=look.hung,
     )
 
 

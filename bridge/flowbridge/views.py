@@ -66,6 +66,7 @@ def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, 
     view["parent_task"] = None
     view["stale"] = not node.reachable
     view["unknown"] = list(node.unknown)
+    view["hung"] = node.hung or None
     by_task: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for child, child_view in below:
         by_task.setdefault(snapshot.nodes[child].record.parent_task, []).append((child, child_view))

@@ -79,6 +79,8 @@ def _execution(view: Mapping[str, Any], label: str) -> str:
         parts.append("gone from its engine")
     if view["stale"]:
         parts.append("as last seen")
+    if view["hung"]:
+        parts.append(f"hung: {_short(view['hung'])}")
     if view["error"]:
         parts.append(_short(view["error"]))
     return "  ".join(parts)

@@ -50,6 +50,11 @@ class MistralClient:
         self._where = f"{name} ({_public(access.url)})"
         self._sleep = sleep
         self._session: requests.Session | None = None
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch by the engine's own clock, as its last answer told it, to the second."""
+        return time.time() + self._ahead
 
     @property
     def where(self) -> str:
@@ -136,6 +141,7 @@ class MistralClient:
         return session
 
     def _answer(self, response: requests.Response) -> Json:
+        self._ahead = _ahead(response.headers.get("Date"))
         if not 200 <= response.status_code < 300:
             raise self._failure(response)
         try:
@@ -175,6 +181,14 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except ValueError:
         return None
+
+
+def _ahead(date: str | None) -> float:
+    """How far the clock that wrote a `Date` is ahead of ours, in seconds."""
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time() if date else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _members(answer: Json, key: str, where: str) -> list[Json]:

@@ -25,14 +25,21 @@ LINK = "flowbridge_link"
 
 ROOTS_REMEMBERED = 4096
 
+#: How long an engine must have done nothing before an execution counts as hung.
+QUIET_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What the report leaves out: item indexes of children, runtime contexts of tasks, links that wait."""
+    """What the report leaves out: item indexes of children, runtime contexts of tasks, links that wait.
+
+    `now` is the engine's clock when it answered.
+    """
 
     indexes: Mapping[str, int] = field(default_factory=dict)
     contexts: Mapping[str, Json] = field(default_factory=dict)
     links: Mapping[str, tuple[WaitingChild, ...]] = field(default_factory=dict)
+    now: float = 0.0
 
 
 class Observer:
@@ -74,6 +81,7 @@ class Observer:
             indexes=self._indexes(root) if len(executions) > 1 else {},
             contexts=self._contexts(executions, {task["id"] for task in tasks}),
             links=self._links(tasks),
+            now=self._client.now(),
         )
         return looks(report, extras, self._instance)
 
@@ -150,6 +158,7 @@ def _execution(entry: Json, parent: Json | None, task: Json | None, extras: Extr
         error=_error(entry),
         created=seconds(entry["created_at"]),
         ended=seconds(entry["updated_at"]) if raw in words.ENDED else None,
+        hung=_hung(entry, extras.now),
     )
 
 
@@ -186,6 +195,31 @@ def _active(task: Json, extras: Extras) -> bool:
 def _start_arriving(task: Json) -> bool:
     """Whether a new task's start is on its way to an engine: it then runs, although its workflow may be paused."""
     return task["state"] == "IDLE" and "pause-before" not in str(task.get("state_info"))
+
+
+def _hung(entry: Json, now: float) -> str:
+    """Why the engine will not go on with an execution: a join that ran during a pause waits again, for good (P5).
+
+    No other waiting task has an action that was accepted. The engine's next step may be on its way for a moment after
+    the last one, so nothing is called hung before it has been quiet for a while.
+    """
+    tasks = _tasks(entry)
+    slipped = [task["name"] for task in tasks if task["state"] == "WAITING" and _has_succeeded(task)]
+    settled = all(task["state"] in (*words.ENDED, "WAITING") and not _unended(task) for task in tasks)
+    if entry["state"] != "RUNNING" or not slipped or not settled:
+        return ""
+    last = max(seconds(one["updated_at"]) or 0.0 for one in (entry, *tasks))
+    if now - last < QUIET_SECONDS:
+        return ""
+    return f"join {', '.join(slipped)} ran during a pause, and its engine waits for it again for good (P5)"
+
+
+def _has_succeeded(task: Json) -> bool:
+    return any(part["state"] == "SUCCESS" for part in (*_actions(task), *_children(task)))
+
+
+def _unended(task: Json) -> bool:
+    return any(part["state"] not in words.ENDED for part in (*_actions(task), *_children(task)))
 
 
 def _more_to_come(task: Json, extras: Extras) -> bool:

@@ -145,7 +145,7 @@ def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
         "item", "rerun_of", "superseded_by", "error", "actor", "created_at", "observed_at", "possible", "stale",
     }  # fmt: skip
     assert set(document) - set(listed) == {
-        "parent_task", "unknown", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
+        "parent_task", "unknown", "hung", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
     }  # fmt: skip
     assert set(document["tasks"][0]) == {
         "id", "name", "status", "engine_state", "active", "item_count", "running", "error", "children", "result",

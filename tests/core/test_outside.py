@@ -10,7 +10,8 @@ from core.kit import Desk, current, family, mixed, one, statuses
 from flowbridge.bridge import Bridge
 from flowbridge.errors import EngineRefused, NotFound, Rejected, Timeout
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
+from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
+from flowbridge.views import tree_view
 from support.fakes import FakeEngine, task
 
 
@@ -116,6 +117,43 @@ def test_a_silent_engine_is_named_and_its_executions_are_shown_as_last_seen(flow
     assert [task.name for task in look.snapshot.nodes[1].tasks] == ["work"]
     assert look.record.status is Status.RUNNING
     assert flow.get(root.id).record.looked > look.record.looked
+
+
+HUNG = "join j ran during a pause, and its engine waits for it again for good (P5)"
+
+
+def hung(desk: Desk) -> Record:
+    """An execution that its engine will never go on with."""
+    record = one(desk, TaskStatus.WAITING)
+    desk.engine.has["e0"].hung = HUNG
+    return record
+
+
+def test_O8_what_its_engine_will_never_go_on_with_is_shown_as_hung_and_recover_alone_writes_nothing(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = hung(desk)
+    assert tree_view(flow.get(record.id).snapshot)["hung"] == HUNG
+    for looks in (flow.recover(), flow.recover(record.id)):
+        assert [node.hung for look in looks for node in look.snapshot.nodes] == [HUNG]
+    assert desk.engine.sent() == []
+
+
+def test_O8_recover_ends_what_is_hung_once_it_is_asked_to_and_the_history_says_so(flow: Bridge, desk: Desk) -> None:
+    record = hung(desk)
+    desk.engine.late = 2
+    (look,) = flow.recover(record.id, end_hung=True)
+    assert look.record.status is Status.SUCCEEDED
+    assert desk.engine.sent() == [("end_hung", "e0")]
+    assert [entry.doc for entry in flow.history(record.id) if entry.kind == "recover"] == [{"end_hung": HUNG}]
+    assert flow.recover() == []
+
+
+def test_O4_an_end_that_is_not_seen_is_told(flow: Bridge, desk: Desk) -> None:
+    record = hung(desk)
+    desk.engine.ignores = {"end_hung"}
+    with pytest.raises(Timeout, match="still shown as hung"):
+        flow.recover(record.id, end_hung=True, timeout=0.05)
 
 
 def test_a_watch_shows_each_change_once_and_ends_at_its_deadline(flow: Bridge, desk: Desk) -> None:

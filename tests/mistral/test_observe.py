@@ -55,6 +55,14 @@ def look_at(entry: Json, context: Json | None = None, indexes: dict[str, int] | 
     return looks(execution("PAUSED", entry), extras, "prod")[0].tasks[0]
 
 
+LAST = seconds("2026-01-02 03:04:06") or 0.0
+
+
+def hung(entry: Json, *, after: float = 10.0) -> str:
+    """Whether an execution counts as hung so many seconds after the last thing happened in it."""
+    return looks(entry, Extras(now=LAST + after), "prod")[0].hung
+
+
 RUNNING, DONE, FAILED = action("RUNNING"), action("SUCCESS", accepted=True), action("ERROR", accepted=True)
 REPLACED = action("ERROR", accepted=False)
 
@@ -248,3 +256,30 @@ def test_the_tasks_of_a_large_tree_are_read_no_further_than_needed() -> None:
         "sort_dirs": "asc,asc",
         "limit": "1000",
     }
+
+
+SLIPPED = task("WAITING", DONE, id="j")
+
+
+def test_P5_a_join_that_ran_and_waits_again_with_nothing_else_at_work_is_hung_once_it_has_been_quiet() -> None:
+    slipped = execution("RUNNING", task("SUCCESS", DONE), SLIPPED)
+    assert "join j ran during a pause" in hung(slipped)
+    assert hung(slipped, after=9.0) == ""
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        execution("RUNNING", task("SUCCESS", DONE), task("WAITING", id="j")),
+        execution("RUNNING", task("RUNNING", RUNNING), SLIPPED),
+        execution("RUNNING", task("IDLE"), SLIPPED),
+        execution("RUNNING", task("DELAYED", FAILED), SLIPPED),
+        execution("RUNNING", task("ERROR", RUNNING), SLIPPED),
+        execution("RUNNING", task("ERROR", children=(execution("RUNNING"),)), SLIPPED),
+        execution("PAUSED", task("SUCCESS", DONE), SLIPPED),
+        execution("SUCCESS", task("SUCCESS", DONE), SLIPPED),
+    ],
+    ids=["a join", "an action", "a start", "a delay", "a stray action", "a child", "paused", "ended"],
+)
+def test_P5_what_may_still_go_on_is_not_hung(entry: Json) -> None:
+    assert hung(entry, after=3600.0) == ""

@@ -40,6 +40,7 @@ class Live:
     tasks: list[TaskLook] = field(default_factory=list)
     read: ExecutionRead = field(default_factory=ExecutionRead)
     changes: int = 0
+    hung: str = ""
 
     def go(self, state: EngineState) -> None:
         """Change state; the revision tells of it."""
@@ -154,6 +155,13 @@ class FakeEngine(Backend):
         again = {"status": TaskStatus.RUNNING, "active": True}
         self._call("rerun", id, lambda: self._reopen(id, {task.task for task in tasks}, again))
 
+    def end_hung(self, id: str) -> None:
+        def end() -> None:
+            self.has[id].hung = ""
+            self.has[id].go(EngineState.SUCCEEDED)
+
+        self._call("end_hung", id, end)
+
     def skip(self, id: str, tasks: Sequence[str]) -> None:
         self._call("skip", id, lambda: self._reopen(id, set(tasks), {"status": TaskStatus.SKIPPED}))
 
@@ -243,6 +251,7 @@ class FakeEngine(Backend):
             workflow=live.workflow,
             parent=live.parent,
             tasks=tuple(live.tasks),
+            hung=live.hung,
         )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from flowbridge.bridge import Bridge
-from flowbridge.errors import Unavailable
+from flowbridge.errors import EngineRefused, Unavailable
+from flowbridge.looks import Look
+from flowbridge.model import Node
 from flowbridge_cli import options
 from flowbridge_cli.documents import tree_document
-from flowbridge_cli.output import emit
+from flowbridge_cli.output import emit, note
 
 
 @click.command("recover")
@@ -20,11 +26,37 @@ from flowbridge_cli.output import emit
     show_default=True,
     help="What to take for a task whose end nobody saw: that it failed, or that it is to run again.",
 )
+@click.option("--yes", is_flag=True, help="End what is hung without asking.")
 @click.option("--timeout", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to wait.")
 @options.output
-def recover(id: str | None, assume: str, timeout: float, output: str) -> int:
-    """Finish what a crash left open: operations, and runs whose runner died. Without ID: on every tree."""
+def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str) -> int:
+    """Finish what a crash left open: operations, and runs whose runner died. Without ID: on every tree.
+
+    An execution that its engine will never go on with is shown as hung. With its ID, and once you agreed, the engine is
+    told to end it as succeeded.
+    """
     with Bridge() as bridge:
-        rows = [tree_document(bridge, look) for look in bridge.recover(id, assume=assume, timeout=timeout)]
+        looks = bridge.recover(id, assume=assume, timeout=timeout)
+        hung = [node for look in looks for node in look.snapshot.nodes if node.hung]
+        if hung and _agreed(id, hung, yes=yes):
+            looks = bridge.recover(id, assume=assume, timeout=timeout, end_hung=True)
+        rows = [tree_document(bridge, look) for look in looks]
     emit(rows, output, columns=("id", "status", "workflow", "backend", "unfinished"))
-    return Unavailable.exit_code if any(row["unfinished"] for row in rows) else 0
+    return _code(rows, looks)
+
+
+def _agreed(id: str | None, hung: Sequence[Node], *, yes: bool) -> bool:
+    """Say what would be written, and ask."""
+    for node in hung:
+        note(f"{node.record.ref} ({node.record.workflow}) is hung: {node.hung}. Its engine would end it as succeeded")
+    if id is None or not (yes or sys.stdin.isatty()):
+        note("nothing was written; `flowbridge recover ID --yes` ends what is hung in one tree")
+        return False
+    return yes or click.confirm("Tell it?", err=True)
+
+
+def _code(rows: Sequence[dict[str, Any]], looks: Sequence[Look]) -> int:
+    if any(row["unfinished"] for row in rows):
+        return Unavailable.exit_code
+    hung = any(node.hung for look in looks for node in look.snapshot.nodes)
+    return EngineRefused.exit_code if hung else 0

@@ -1,0 +1,82 @@
+"""Finishing what a crash left open, and what an engine will never go on with (O3, S6)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from flowbridge.errors import Timeout
+from flowbridge.instances import Instances
+from flowbridge.law.tables import TERMINAL
+from flowbridge.ledger.executions import Filter
+from flowbridge.ledger.ledger import Ledger
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import EngineState, Node, Status
+from flowbridge.operate import Operator
+from flowbridge.sync import Pass
+
+_POLL_SECONDS = 0.2
+
+
+class Recovery:
+    """Recovers trees for one actor."""
+
+    def __init__(self, ledger: Ledger, instances: Instances, operator: Operator, actor: str) -> None:
+        self._ledger = ledger
+        self._instances = instances
+        self._operator = operator
+        self._actor = actor
+
+    def unfinished(self) -> Sequence[str]:
+        """The trees with an open operation, a local run whose process died, or something hung."""
+        filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
+        unended = [record.tree for record in self._ledger.executions.list(filter) if not record.gone]
+        passes = self._operator.tend_all(list(dict.fromkeys(unended)), set())
+        broken = [tree for tree, found in passes.items() if any(map(_is_broken, found.snapshot.nodes))]
+        return list(dict.fromkeys([*self._ledger.operations.open_trees(), *broken]))
+
+    def recover(self, tree: str, assume: str, timeout: float, *, end_hung: bool) -> Pass | None:
+        """A look at the tree once it is recovered; None where the engine refused the start that was open.
+
+        Raises `Timeout` where the tree is in use, or where the end of what hung was not seen in time.
+        """
+        self._recover_runs(self._operator.tend(tree, set()), assume)
+        self._operator.finish(tree, self._actor, timeout)
+        if not self._ledger.executions.tree(tree):
+            return None
+        found = self._operator.tend(tree, set())
+        return self._end_hung(found, timeout) if end_hung else found
+
+    def _recover_runs(self, found: Pass, assume: str) -> None:
+        """Take up the abandoned local runs of a tree, before what operations left open is finished on them."""
+        nodes = found.snapshot.nodes
+        abandoned = {node.record.ref.backend for node in nodes if node.state is EngineState.ABANDONED}
+        for node in nodes:
+            is_root = node.parent < 0 or not node.record.native
+            engine = self._instances.get(node.record.ref.backend) if node.record.ref.backend in abandoned else None
+            if is_root and isinstance(engine, LocalBackend):
+                self._note(node, assume=assume)
+                engine.recover(node.record.ref.id, assume)
+
+    def _end_hung(self, found: Pass, timeout: float) -> Pass:
+        deadline = time.monotonic() + timeout
+        tree = found.snapshot.nodes[0].record.tree
+        ended: set[str] = set()
+        while hung := [node for node in found.snapshot.nodes if node.hung]:
+            for node in hung:
+                if node.record.id not in ended:
+                    ended.add(node.record.id)
+                    self._note(node, end_hung=node.hung)
+                    self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
+            found = self._operator.tend(tree, set())
+            if time.monotonic() > deadline:
+                raise Timeout(f"{hung[0].record.ref} was told to end and is still shown as hung after {timeout:g} s")
+            time.sleep(_POLL_SECONDS)
+        return found
+
+    def _note(self, node: Node, **what: str) -> None:
+        self._ledger.operations.note(node.record.tree, node.record.id, "recover", self._actor, time.time(), what)
+
+
+def _is_broken(node: Node) -> bool:
+    return bool(node.hung) or node.state is EngineState.ABANDONED

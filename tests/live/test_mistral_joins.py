@@ -1,0 +1,83 @@
+"""P5 where Mistral breaks it: a join that ran during a pause, and what is left of its workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.config import Config
+from flowbridge.errors import EngineRefused
+from flowbridge.model import EngineState, Status, TaskStatus, Verb
+from flowbridge_mistral import observe
+from flowbridge_mistral.backend import MistralBackend
+from live.mistral_lab import WORKBOOK, Lab, until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def lab(mistral_url: str) -> Iterator[Lab]:
+    backend = MistralBackend("prod", {"url": mistral_url})
+    backend.deploy(Definition(WORKBOOK))
+    yield Lab(backend)
+    backend.close()
+
+
+@pytest.fixture
+def flow(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bridge]:
+    monkeypatch.setattr(observe, "QUIET_SECONDS", 3.0)
+    with Bridge(Config(ledger=tmp_path / "ledger.db", actor="ada"), backends=[lab.backend]) as bridge:
+        yield bridge
+
+
+def slipped(flow: Bridge, lab: Lab, last: TaskStatus = TaskStatus.SUCCEEDED) -> str:
+    """A workflow whose join ran during a pause; it was resumed since."""
+    engine_id = lab.start("joined")
+    lab.end(engine_id, "a")
+    id = flow.find(f"prod:{engine_id}").id
+    (warning,) = flow.plan(Verb.PAUSE, id).warnings
+    assert ": j may start under the pause" in warning
+    flow.pause(id)
+    lab.end(engine_id, "b")
+    (execution, key) = lab.gates(engine_id, "j")["j"]
+    lab.backend.report(execution, key, last, {})
+    until(lambda: lab.task(engine_id, "j").status is last)
+    flow.wait(id, timeout=60)
+    flow.resume(id, timeout=60)
+    return id
+
+
+def waiting_for_good(flow: Bridge, lab: Lab) -> str:
+    """The same, whose join waits again. Now and then, once in 30 times, the engine starts the join anew instead."""
+    for _ in range(5):
+        id = slipped(flow, lab)
+        if _join_after_resume(lab, flow.find(id).ref.id) == "WAITING":
+            return id
+    raise AssertionError("the engine started the join anew five times in a row")
+
+
+def _join_after_resume(lab: Lab, engine_id: str) -> str:
+    return until(lambda: raw if (raw := lab.task(engine_id, "j").raw) in ("WAITING", "RUNNING") else "")
+
+
+def test_P5_a_workflow_hung_by_its_join_is_found_and_ended_by_recover_with_its_output(flow: Bridge, lab: Lab) -> None:
+    id = waiting_for_good(flow, lab)
+    (found,) = until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
+    assert "join j ran during a pause" in found.hung
+    assert [look.record.id for look in flow.recover()] == [id]
+    assert flow.get(id).record.status is Status.RUNNING, "recover without leave writes nothing"
+    (look,) = flow.recover(id, end_hung=True)
+    assert look.record.status is Status.SUCCEEDED
+    assert lab.root(look.record.ref.id).state is EngineState.SUCCEEDED
+
+
+def test_P5_a_sound_workflow_is_not_hung_and_cannot_be_ended_so(flow: Bridge, lab: Lab) -> None:
+    engine_id = lab.start("joined")
+    lab.end(engine_id, "a")
+    with pytest.raises(EngineRefused, match="not hung"):
+        lab.backend.end_hung(engine_id)
+    assert flow.recover(flow.find(f"prod:{engine_id}").id, end_hung=True)[0].record.status is Status.RUNNING
