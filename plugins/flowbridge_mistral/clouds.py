@@ -82,7 +82,7 @@ def _options(cloud: str, found: Mapping[str, Any], path: Path) -> dict[str, Any]
     auth = found.get("auth") or {}
     if not isinstance(auth, dict):
         raise InvalidInput(f"auth of the cloud {cloud} is no mapping", source=str(path))
-    options: dict[str, Any] = {AUTH_NAMES.get(key, key): value for key, value in auth.items()}
+    options: dict[str, Any] = {AUTH_NAMES.get(str(key), str(key)): value for key, value in auth.items()}
     # In the order of NAMES: what is said of the workflow service alone comes last and counts.
     for key in sorted(TOP & set(found), key=lambda key: key.startswith("workflow_")):
         options[NAMES.get(key, key)] = found[key]
