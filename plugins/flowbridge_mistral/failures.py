@@ -69,6 +69,7 @@ MARKS: tuple[tuple[str, type[EngineError]], ...] = (
 )
 
 KEYSTONE_401 = "Check the name, the domain and the secret; an application credential or a token may also have expired."
+KEYSTONE_404 = "Check auth_url or OS_AUTH_URL; a token may also have expired."
 CERTIFICATE = "Name the certificate authority with ca_file or OS_CACERT; there is no way to trust without one."
 
 BUSY = frozenset({429, 500, 502, 503, 504})
@@ -123,6 +124,8 @@ def of_keystone(error: Exception, where: str, account: str) -> EngineError:
         )
     if status in BUSY or (status or 0) > 500:
         return Unavailable(f"{where} is not available ({status}).", unsent=True)
+    if status == 404:  # also Keystone's answer to a token that it does not know any more
+        return EngineRefused(f"{where} has nothing for {account} (404). {KEYSTONE_404}")
     if status is not None:
         return EngineRefused(f"{where} is no Keystone v3 API ({status}). Check auth_url or OS_AUTH_URL.")
     words = f"{type(error).__name__}: {_deepest(error)}"

@@ -18,7 +18,8 @@ log_file = {folder}/keystone.log
 [database]
 connection = sqlite:///{folder}/keystone.sqlite
 [cache]
-enabled = false
+enabled = true
+backend = oslo_cache.dict
 [fernet_tokens]
 key_repository = {folder}/fernet
 [fernet_receipts]
