@@ -118,8 +118,9 @@ def of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     for option, variables in PLACE.items():
         if value := next(filter(None, map(environ.get, variables)), None):
             found[option] = value
-    if cloud := environ.get("OS_CLOUD"):
-        return found if cloud == FROM_VARIABLES else found | {"cloud": cloud}
+    cloud = environ.get("OS_CLOUD")
+    if cloud and cloud != FROM_VARIABLES:
+        return found | {"cloud": cloud}
     return found | _identity(environ)
 
 
