@@ -129,7 +129,7 @@ def of_keystone(error: Exception, where: str, account: str) -> EngineError:
     if status is not None:
         return EngineRefused(f"{where} is no Keystone v3 API ({status}). Check auth_url or OS_AUTH_URL.")
     words = f"{type(error).__name__}: {_deepest(error)}"
-    if type(error).__name__ in ("SSLError", "SSLFailure"):
+    if type(error).__name__ == "SSLError":
         return Unavailable(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=True)
     return Unavailable(f"{where} does not answer ({words}). Check auth_url, and that it can be reached.", unsent=True)
 
