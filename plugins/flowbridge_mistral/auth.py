@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowbridge.errors import EngineError, EngineRefused
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import requests
     from keystoneauth1.identity.v3 import Auth as Plugin
     from keystoneauth1.session import Session
+
+#: How long a secret that Keystone refused is not shown to it again: it locks accounts that fail too often.
+REFUSED_SECONDS = 30.0
 
 
 class Credentials(Protocol):
@@ -80,17 +84,19 @@ class Keystone:
         self._plugin: Plugin | None = None
         self._session: Session | None = None
         self._url = access.url
+        self._refused: tuple[float, str] | None = None
 
     def url(self, session: requests.Session) -> str:
         """As it was given, otherwise from the catalog, which is asked once."""
         if self._url is None:
-            catalog = self._ask(session).service_catalog.catalog  # type: ignore[union-attr, unused-ignore]
-            self._url = versioned(_endpoint(catalog or (), self._access, self._where))
+            _, catalog = self._ask(session)
+            self._url = versioned(_endpoint(catalog, self._access, self._where))
         return self._url
 
     def token(self, session: requests.Session) -> str | None:
         """The one that is good now."""
-        return str(self._ask(session).auth_token)
+        token, _ = self._ask(session)
+        return token
 
     def renew(self, refused: str | None) -> bool:
         """The next token is a new one, also where another thread has taken it already."""
@@ -110,19 +116,24 @@ class Keystone:
         keystone = public(self._account.auth_url)
         return f"It refused a new token too: check that this Mistral trusts {keystone}, and what its own log says."
 
-    def _ask(self, session: requests.Session) -> Any:
-        """Keystone's answer, the token and the catalog in it: the last one while it is good."""
+    def _ask(self, session: requests.Session) -> tuple[str, Sequence[Mapping[str, Any]]]:
+        """Token and catalog: Keystone's last answer while it is good."""
         from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - only a Mistral behind a Keystone pays
 
         with self._lock:
+            if self._refused and monotonic() < self._refused[0]:
+                raise EngineRefused(self._refused[1])
             if self._session is None or self._session.session is not session:
                 self._session = self._open(session)
             if self._plugin is None:
                 self._plugin = _plugin(self._account)
             try:
-                return self._plugin.get_access(self._session)
+                found: Any = self._plugin.get_access(self._session)
+                return str(found.auth_token), tuple(found.service_catalog.catalog or ())
             except ClientException as error:
                 raise self._failure(error) from error
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise EngineRefused(f"{self._where} is no Keystone v3 API. Check auth_url or OS_AUTH_URL.") from error
 
     def _open(self, session: requests.Session) -> Session:
         from keystoneauth1.session import Session  # noqa: PLC0415 - as above
@@ -135,7 +146,10 @@ class Keystone:
         )
 
     def _failure(self, error: Exception) -> EngineError:
-        return failures.of_keystone(error, self._where, str(self._account))
+        failure = failures.of_keystone(error, self._where, str(self._account))
+        if isinstance(failure, EngineRefused):
+            self._refused = (monotonic() + REFUSED_SECONDS, failure.message)
+        return failure
 
 
 def _plugin(account: Account) -> Plugin:
@@ -157,6 +171,7 @@ def _endpoint(catalog: Iterable[Mapping[str, Any]], access: Access, where: str) 
         for service in catalog
         if service.get("type") in access.service_types
         for endpoint in service.get("endpoints", ())
+        if endpoint.get("url")
     ]
     for wanted in access.service_types:
         fitting = {

@@ -17,6 +17,7 @@ import responses
 
 from flowbridge.backend import TaskRerun
 from flowbridge.errors import EngineRefused, Unavailable
+from flowbridge_mistral.auth import REFUSED_SECONDS
 from flowbridge_mistral.backend import MistralBackend
 
 KEYSTONE = "http://keystone.example:5000/v3"
@@ -260,12 +261,14 @@ def test_a_catalog_that_does_not_tell_is_an_error_with_what_there_is(
         ({"status": 403}, EngineRefused, "Check its project"),
         ({"status": 404}, EngineRefused, "Check auth_url"),
         ({"status": 200, "body": "<html>"}, EngineRefused, "no Keystone v3 API"),
+        ({"status": 201, "body": '{"token": {}}'}, EngineRefused, "no Keystone v3 API"),
+        ({"status": 201, "body": '{"token": 3}', "headers": {"X-Subject-Token": "t"}}, EngineRefused, "no Keystone"),
         ({"status": 302, "headers": {"Location": "http://stranger.example/"}}, EngineRefused, "no Keystone v3 API"),
         ({"status": 503}, Unavailable, r"is not available \(503\)"),
         ({"body": requests.ConnectionError("reset")}, Unavailable, "Check auth_url, and that it can be reached"),
         ({"body": requests.exceptions.SSLError("self-signed")}, Unavailable, "ca_file or OS_CACERT"),
     ],
-    ids=["401", "403", "404", "no JSON", "redirect", "503", "silence", "certificate"],
+    ids=["401", "403", "404", "no JSON", "no token", "a strange token", "redirect", "503", "silence", "certificate"],
 )
 def test_what_keystone_answers_becomes_one_line_without_a_secret(
     mock: responses.RequestsMock,
@@ -284,6 +287,23 @@ def test_what_keystone_answers_becomes_one_line_without_a_secret(
     assert not sent_to_mistral(mock)
     assert not isinstance(caught.value, Unavailable) or caught.value.unsent
     assert all(str(call.request.url).startswith(KEYSTONE) for call in mock.calls)
+
+
+def test_a_secret_that_was_refused_is_not_tried_in_a_loop_which_would_lock_the_account(
+    mock: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("flowbridge_mistral.auth.monotonic", lambda: now)
+    mock.post(TOKENS, status=401)
+    backend = prod()
+    for _ in range(3):
+        with pytest.raises(EngineRefused, match="does not accept the user ada"):
+            backend.check()
+    assert len(mock.calls) == 1
+    now += REFUSED_SECONDS
+    with pytest.raises(EngineRefused, match="does not accept the user ada"):
+        backend.check()
+    assert len(mock.calls) == 2
 
 
 def test_a_busy_keystone_is_asked_again_where_mistral_would_be(
