@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from flowbridge.backend import (
     Backend,
@@ -23,16 +21,13 @@ from flowbridge.backend import (
     StartRequest,
     TaskRerun,
 )
-from flowbridge.errors import EngineRefused, InvalidInput, NotFound
+from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
 from flowbridge_mistral import definitions, reading, words
-from flowbridge_mistral.client import Access, Json, MistralClient
+from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
+from flowbridge_mistral.client import Json, MistralClient
 from flowbridge_mistral.failures import Conflict, Ended, NotErrored
 from flowbridge_mistral.observe import Observer, seconds
-
-OPTIONS = ("url", "timeout", "ca_file", "token")
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 30.0
 
 #: How many open roots a glance goes through at most, a thousand with each request.
 GLANCE = 5000
@@ -52,24 +47,25 @@ CAPABILITIES = Capabilities(
 class MistralBackend(Backend):
     """One Mistral, reached over its v2 HTTP API.
 
-    Options: `url` of the API (by default `OS_MISTRAL_URL`; `/v2` is added where it is missing), `timeout` in seconds
-    for an answer (30), `ca_file` with the certificate authorities to trust instead of the system's, `token` to send
-    as `X-Auth-Token`. Raises `InvalidInput` for an option that cannot be.
+    Options: `url` of the API (`/v2` is added where it is missing), `timeout` in seconds for an answer (30), `ca_file`
+    with the certificate authorities to trust instead of the system's. Who asks: nobody, a `token` to send as
+    `X-Auth-Token`, or an account at a Keystone (`cloud`, or `auth_url` and what belongs to it), whose catalog then has
+    the address too. What of all this is not said is taken from the `OS_*` variables, as `access` tells. Raises
+    `InvalidInput` for an option that cannot be.
     """
 
     type: ClassVar[str] = "mistral"
-    open_options: ClassVar[frozenset[str]] = frozenset(OPTIONS) - {"token"}
+    open_options: ClassVar[frozenset[str]] = frozenset(OPTIONS) - SECRETS
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
-        self._client = MistralClient(name, _access(name, options))
+        self._client = MistralClient(name, access(name, options, os.environ))
         self._observer = Observer(self._client, name)
 
     @classmethod
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:
-        """The server's address in the ecosystem's own variable is enough."""
-        url = environ.get("OS_MISTRAL_URL")
-        return {"url": url} if url else None
+        """The ecosystem's own variables are enough: `OS_MISTRAL_URL`, or a Keystone in `OS_AUTH_URL` or `OS_CLOUD`."""
+        return stands_alone(environ)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -228,41 +224,3 @@ class MistralBackend(Backend):
             self._client.put("tasks", task, body=body, repeatable=False)
         except NotErrored:
             return
-
-
-def _access(name: str, options: Mapping[str, Any]) -> Access:
-    unknown = sorted(set(options) - set(OPTIONS) - {"type"})
-    if unknown:
-        raise InvalidInput(f"{name}: unknown option {', '.join(unknown)}; a Mistral has {', '.join(OPTIONS)}")
-    timeout = _timeout(name, options.get("timeout", READ_SECONDS))
-    ca_file = options.get("ca_file")
-    if ca_file is not None and not Path(ca_file).is_file():
-        raise InvalidInput(f"{name}: ca_file {ca_file} is not there; name a file with certificates, or leave it out")
-    token = options.get("token")
-    return Access(
-        url=_url(name, options.get("url") or os.environ.get("OS_MISTRAL_URL")),
-        connect_timeout=min(CONNECT_SECONDS, timeout),
-        read_timeout=timeout,
-        ca_file=None if ca_file is None else str(ca_file),
-        token=None if token is None else str(token),
-    )
-
-
-def _url(name: str, given: Any) -> str:
-    if not given:
-        raise InvalidInput(f"{name}: where its Mistral is was not said; set the option url or OS_MISTRAL_URL")
-    url = str(given).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InvalidInput(f"{name}: the option url is no http or https address, such as https://mistral:8989/v2")
-    return url if parts.path.endswith("/v2") else f"{url}/v2"
-
-
-def _timeout(name: str, given: Any) -> float:
-    try:
-        timeout = float(given)
-    except (TypeError, ValueError):
-        timeout = 0.0
-    if timeout <= 0:
-        raise InvalidInput(f"{name}: timeout is {given!r}; it is a number of seconds above 0")
-    return timeout

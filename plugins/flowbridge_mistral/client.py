@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from flowbridge.errors import EngineError, EngineRefused, Unavailable
 from flowbridge_mistral import failures
+from flowbridge_mistral.access import Access, public
+from flowbridge_mistral.auth import credentials
 
 if TYPE_CHECKING:
     import requests
@@ -24,21 +25,6 @@ PAGE = 1000
 RETRIED = frozenset({429, 502, 503, 504})
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to reach a Mistral: the address of its v2 API, seconds to wait, and what it asks for.
-
-    `read_timeout` is the longest silence within an answer. `ca_file` replaces the system's certificate authorities;
-    there is no way to switch verification off. `token` is sent as a header and stands in no message.
-    """
-
-    url: str
-    connect_timeout: float = 5.0
-    read_timeout: float = 30.0
-    ca_file: str | None = None
-    token: str | None = field(default=None, repr=False)
-
-
 class MistralClient:
     """Calls to one Mistral. Raises `NotFound`, `Unavailable` and `EngineRefused` and nothing else on purpose.
 
@@ -47,7 +33,9 @@ class MistralClient:
 
     def __init__(self, name: str, access: Access, sleep: Callable[[float], None] = time.sleep) -> None:
         self._access = access
-        self._where = f"{name} ({_public(access.url)})"
+        self._credentials = credentials(name, access)
+        self._name = name
+        self._where = f"{name} ({public(access.url)})" if access.url else name
         self._sleep = sleep
         self._session: requests.Session | None = None
         self._ahead = 0.0
@@ -115,9 +103,23 @@ class MistralClient:
         raise AssertionError("the last try returns or raises")
 
     def _send(self, method: str, path: tuple[str, ...], arguments: Mapping[str, Any]) -> requests.Response:
-        access = self._access
+        """One request with a good token. A 401 was not carried out: after it any request is sent again, once."""
         session = self._session = self._session or self._open()
-        url = "/".join((access.url, *(quote(part, safe="") for part in path)))
+        base = self._credentials.url(session)
+        self._where = f"{self._name} ({public(base)})"
+        url = "/".join((base, *(quote(part, safe="") for part in path)))
+        token = self._credentials.token(session)
+        response = self._request(session, method, url, token, arguments)
+        if response.status_code == 401 and self._credentials.renew(token):
+            response = self._request(session, method, url, self._credentials.token(session), arguments)
+        return response
+
+    def _request(
+        self, session: requests.Session, method: str, url: str, token: str | None, arguments: Mapping[str, Any]
+    ) -> requests.Response:
+        access = self._access
+        # Given with each request: on the session it would go to Keystone too.
+        headers = {**arguments.get("headers", {}), **({"X-Auth-Token": token} if token else {})}
         try:
             return session.request(
                 method,
@@ -127,7 +129,7 @@ class MistralClient:
                 verify=access.ca_file or True,
                 # A redirected PUT would arrive as a GET, and the token would go to a stranger.
                 allow_redirects=False,
-                **arguments,
+                **{**arguments, "headers": headers},
             )
         except OSError as error:  # every error of requests is one
             raise failures.of_transport(error, self._where) from error
@@ -135,10 +137,7 @@ class MistralClient:
     def _open(self) -> requests.Session:
         import requests  # noqa: PLC0415 - a tenth of a second that a command without a Mistral need not pay
 
-        session = requests.Session()
-        if self._access.token:
-            session.headers["X-Auth-Token"] = self._access.token
-        return session
+        return requests.Session()
 
     def _answer(self, response: requests.Response) -> Json:
         self._ahead = _ahead(response.headers.get("Date"))
@@ -153,9 +152,10 @@ class MistralClient:
         return body
 
     def _failure(self, response: requests.Response) -> EngineError:
-        error = failures.of_answer(response, self._where)
-        if self._access.token and self._access.token in error.message:
-            return type(error)(error.message.replace(self._access.token, "***"))
+        error = failures.of_answer(response, self._where, self._credentials.advice)
+        token = response.request.headers.get("X-Auth-Token")
+        if token and str(token) in error.message:
+            return type(error)(error.message.replace(str(token), "***"))
         return error
 
 
@@ -196,9 +196,3 @@ def _members(answer: Json, key: str, where: str) -> list[Json]:
     if not isinstance(members, list):
         raise EngineRefused(f"{where} is no Mistral API: its answer has no list of {key}. Check the option url.")
     return members
-
-
-def _public(url: str) -> str:
-    """An address without the user and password that may stand in it."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

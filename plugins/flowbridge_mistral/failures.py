@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,10 @@ MARKS: tuple[tuple[str, type[EngineError]], ...] = (
     ("must be in ERROR for rerun", NotErrored),
 )
 
+KEYSTONE_401 = "Check the name, the domain and the secret; an application credential or a token may also have expired."
+KEYSTONE_404 = "Check auth_url or OS_AUTH_URL; a token may also have expired."
+CERTIFICATE = "Name the certificate authority with ca_file or OS_CACERT; there is no way to trust without one."
+
 BUSY = frozenset({429, 500, 502, 503, 504})
 
 
@@ -78,13 +82,19 @@ def of_transport(error: Exception, where: str) -> EngineError:
     if kind is Kind.WRONG:
         return EngineRefused(f"{where} cannot be called as it is configured ({words}). Check the option url.")
     unsent = kind is Kind.UNSENT or _refused(error)
+    if type(error).__name__ == "SSLError":
+        return Unavailable(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=unsent)
     return Unavailable(f"{where} does not answer ({words}). Check that it runs and can be reached.", unsent=unsent)
 
 
-def of_answer(response: requests.Response, where: str) -> EngineError:
-    """Our error for an answer that is no success."""
+def of_answer(response: requests.Response, where: str, advice: Callable[[int], str] | None = None) -> EngineError:
+    """Our error for an answer that is no success. `advice` says what to check after a 401 or 403."""
     words = _words(response)
     status = response.status_code
+    if status in (401, 403):
+        next_step = advice(status) if advice else "Check the option token."
+        said = f": {words}" if words else "."
+        return EngineRefused(f"{where} does not accept these credentials ({status}){said} {next_step}")
     if words is None:
         return _of_stranger(response, where)
     for mark, error in MARKS:
@@ -94,18 +104,39 @@ def of_answer(response: requests.Response, where: str) -> EngineError:
         return NotFound(f"{where}: {words}")
     if status == 409:
         return Conflict(f"{where}: {words}")
-    if status in (401, 403):
-        return EngineRefused(f"{where} does not accept these credentials ({status}): {words}")
     if status in BUSY or status > 500:
         return Unavailable(f"{where} failed ({status}): {words}")
     return EngineRefused(f"{where} refused ({status}): {words}")
 
 
+def of_keystone(error: Exception, where: str, account: str) -> EngineError:
+    """Our error for one that `keystoneauth1` raised while it talked to `where` for an account.
+
+    Nothing has reached the engine then. Keystone's own words are left out: they say nothing of the cause, and may
+    repeat what was sent.
+    """
+    status = getattr(error, "http_status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return EngineRefused(f"{where} does not accept {account} (401). {KEYSTONE_401}")
+    if status == 403:
+        return EngineRefused(
+            f"{where} refuses {account} (403). Check its project, its roles and whether it is enabled."
+        )
+    if status in BUSY or (status or 0) > 500:
+        return Unavailable(f"{where} is not available ({status}).", unsent=True)
+    if status == 404:  # also Keystone's answer to a token that it does not know any more
+        return EngineRefused(f"{where} has nothing for {account} (404). {KEYSTONE_404}")
+    if status is not None:
+        return EngineRefused(f"{where} is no Keystone v3 API ({status}). Check auth_url or OS_AUTH_URL.")
+    words = f"{type(error).__name__}: {_deepest(error)}"
+    if type(error).__name__ == "SSLError":
+        return Unavailable(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=True)
+    return Unavailable(f"{where} does not answer ({words}). Check auth_url, and that it can be reached.", unsent=True)
+
+
 def _of_stranger(response: requests.Response, where: str) -> EngineError:
     """An answer without Mistral's own words: from a proxy, a login page, another server."""
     status = response.status_code
-    if status in (401, 403):
-        return EngineRefused(f"{where} does not accept these credentials ({status}). Check the option token.")
     if status in BUSY or status > 500:
         return Unavailable(f"{where} is not available ({status} {response.reason}).")
     if 300 <= status < 400:

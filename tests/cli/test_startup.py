@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ("rich", "requests", "yaml", "jinja2", "yaql", "pluggy", "importlib.metadata", "sqlite3", "flowbridge.bridge")
+HEAVY = (
+    *("rich", "requests", "keystoneauth1", "yaml", "jinja2", "yaql", "pluggy"),
+    *("importlib.metadata", "sqlite3", "flowbridge.bridge"),
+)
 
 
 def _imported(*words: str) -> set[str]:

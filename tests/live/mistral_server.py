@@ -20,8 +20,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 #: Where a ready environment is to be found or built; the default is below the user's cache folder.
 ENVIRONMENT_VARIABLE = "FLOWBRIDGE_LIVE_MISTRAL_ENV"
@@ -77,29 +79,41 @@ class ServerFailed(Exception):
 # The launcher: runs in our environment.
 
 
-def environment() -> Path:
-    """The Python of an environment with Mistral in it, built once under a file lock where there is none."""
-    folder = _environment_folder()
+@dataclass(frozen=True)
+class Build:
+    """An environment: what is in it, and the variable that names the place of one that is there."""
+
+    name: str
+    variable: str
+    requirements: tuple[str, ...]
+
+
+MISTRAL = Build("mistral", ENVIRONMENT_VARIABLE, REQUIREMENTS)
+
+
+def environment(build: Build = MISTRAL) -> Path:
+    """The Python of an environment, by default one with Mistral in it; built once under a file lock if need be."""
+    folder = _environment_folder(build)
     python = folder / "bin" / "python"
     mark = folder / ".built"
-    given = ENVIRONMENT_VARIABLE in os.environ
+    given = build.variable in os.environ
     if python.exists() and (given or mark.exists()):
         return python
     with _locked(folder.with_suffix(".lock")):
         if not mark.exists():
-            _build(folder)
-            mark.write_text("\n".join(REQUIREMENTS), encoding="utf-8")
+            _build(folder, build.requirements)
+            mark.write_text("\n".join(build.requirements), encoding="utf-8")
     return python
 
 
-def _environment_folder() -> Path:
+def _environment_folder(build: Build = MISTRAL) -> Path:
     import platformdirs
 
-    given = os.environ.get(ENVIRONMENT_VARIABLE)
+    given = os.environ.get(build.variable)
     if given:
         return Path(given)
-    what = "\n".join((sys.version, *REQUIREMENTS)).encode()
-    return platformdirs.user_cache_path("flowbridge") / f"live-mistral-{hashlib.sha256(what).hexdigest()[:12]}"
+    what = "\n".join((sys.version, *build.requirements)).encode()
+    return platformdirs.user_cache_path("flowbridge") / f"live-{build.name}-{hashlib.sha256(what).hexdigest()[:12]}"
 
 
 @contextmanager
@@ -110,11 +124,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(folder: Path) -> None:
+def _build(folder: Path, requirements: tuple[str, ...]) -> None:
     """Build in place; `--clear` throws away what a build that was cut short has left."""
     python = str(folder / "bin" / "python")
     _run([sys.executable, "-m", "venv", "--clear", str(folder)])
-    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS])
+    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
 
 
 def _run(command: list[str]) -> None:
@@ -123,8 +137,8 @@ def _run(command: list[str]) -> None:
         raise ServerFailed(f"{' '.join(command[:4])} ended with {done.returncode}:\n{done.stderr[-4000:]}")
 
 
-class MistralServer:
-    """One running Mistral. A context manager: inside it `url` answers, after it the process is gone.
+class Server:
+    """One running server. A context manager: inside it `url` answers, after it the process is gone.
 
     `folder` takes the configuration, the database and the logs, which stay there to be read.
     """
@@ -134,13 +148,23 @@ class MistralServer:
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> MistralServer:
-        command = [str(environment()), str(Path(__file__).resolve()), "serve", str(self.folder)]
+    def command(self) -> list[str]:
+        """What to run."""
+        raise NotImplementedError
+
+    def first_words(self) -> bytes:
+        """What the process is told on its stdin, where the list of processes does not show it."""
+        return b""
+
+    def __enter__(self) -> Self:
         with (self.folder / "process.log").open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )
         try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(self.first_words())
+            self._process.stdin.flush()
             self.url = self._ready(self._process)
         except BaseException:
             self._stop()
@@ -157,7 +181,9 @@ class MistralServer:
         readable, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
         line = process.stdout.readline() if readable else b""
         if not line:
-            raise ServerFailed(f"Mistral was not ready within {READY_SECONDS} s. Its log ends:\n{self._log_end()}")
+            raise ServerFailed(
+                f"{type(self).__name__} was not ready within {READY_SECONDS} s. Its log ends:\n{self._log_end()}"
+            )
         return str(json.loads(line)["url"])
 
     def _log_end(self) -> str:
@@ -176,6 +202,19 @@ class MistralServer:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+class MistralServer(Server):
+    """One running Mistral. `extra` is configuration to be read after ours: what it says counts."""
+
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        super().__init__(folder)
+        self._extra = extra
+
+    def command(self) -> list[str]:
+        """This file, run by Mistral's Python."""
+        (self.folder / "extra.conf").write_text(self._extra, encoding="utf-8")
+        return [str(environment()), str(Path(__file__).resolve()), "serve", str(self.folder)]
 
 
 # The server: runs in Mistral's environment.
@@ -211,7 +250,7 @@ def _start_engine(folder: Path) -> object:
     file = folder / "mistral.conf"
     file.write_text(CONFIG.format(folder=folder), encoding="utf-8")
     cfg.CONF.register_cli_opts(CLI_OPTS)
-    parse_args(["--config-file", str(file)])
+    parse_args(["--config-file", str(file), "--config-file", str(folder / "extra.conf")])
     logging.setup(cfg.CONF, "Mistral")
     db_api.setup_db()
     rpc.get_transport()

@@ -207,7 +207,7 @@ def test_what_the_engine_does_by_itself_is_declared() -> None:
         ({"url": URL, "timeout": "soon"}, "timeout is 'soon'"),
         ({"url": URL, "timeout": 0}, "above 0"),
         ({"url": URL, "ca_file": "/nowhere.pem"}, "/nowhere.pem is not there"),
-        ({"url": URL, "insecure": True}, "unknown option insecure; a Mistral has url, timeout, ca_file, token"),
+        ({"url": URL, "insecure": True}, "unknown option insecure; a Mistral has url, region"),
     ],
 )
 def test_an_option_that_cannot_be_is_named_with_what_can(

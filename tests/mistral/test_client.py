@@ -14,7 +14,8 @@ import responses
 from responses import matchers
 
 from flowbridge.errors import EngineRefused, NotFound, Unavailable
-from flowbridge_mistral.client import LONGEST_WAIT, TRIES, Access, MistralClient
+from flowbridge_mistral.access import Access
+from flowbridge_mistral.client import LONGEST_WAIT, TRIES, MistralClient
 
 URL = "http://mistral.example/v2"
 
@@ -163,7 +164,7 @@ def sent_with(monkeypatch: pytest.MonkeyPatch, access: Access) -> dict[str, Any]
     seen: dict[str, Any] = {}
 
     def request(session: requests.Session, method: str, url: str, **arguments: Any) -> requests.Response:
-        seen.update(arguments, method=method, url=url, headers=dict(session.headers))
+        seen.update(arguments, method=method, url=url)
         response = requests.Response()
         response.status_code, response._content = 200, b"{}"
         return response

@@ -11,7 +11,8 @@ import urllib3
 
 from flowbridge.errors import EngineError, EngineRefused, NotFound, Unavailable
 from flowbridge_mistral import failures
-from flowbridge_mistral.client import Access, MistralClient
+from flowbridge_mistral.access import Access
+from flowbridge_mistral.client import MistralClient
 from flowbridge_mistral.failures import KINDS, Conflict, Ended, Kind, NotErrored
 
 URL = "http://user:pass@mistral.example:8989/v2"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from live import mistral_server
+from live.keystone_server import KEYSTONE
 from live.mistral_server import ENVIRONMENT_VARIABLE, REQUIREMENTS, MistralServer, ServerFailed, environment
 
 
@@ -72,6 +73,18 @@ def test_an_environment_that_is_named_is_used_as_it_is(
     python.parent.mkdir(parents=True)
     python.touch()
     assert (environment(), builds.commands) == (python, [])
+
+
+def test_another_engine_has_a_place_and_a_variable_of_its_own(
+    builds: Builds, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(KEYSTONE.variable, raising=False)
+    builds.folder = mistral_server._environment_folder(KEYSTONE)
+    assert environment(KEYSTONE) == builds.folder / "bin" / "python"
+    assert builds.commands[1][-len(KEYSTONE.requirements) :] == list(KEYSTONE.requirements)
+    assert builds.folder != cache
+    monkeypatch.setenv(KEYSTONE.variable, str(tmp_path))
+    assert mistral_server._environment_folder(KEYSTONE) == tmp_path
 
 
 def test_a_build_that_fails_shows_what_the_tool_said() -> None:

@@ -9,7 +9,8 @@ import responses
 
 from flowbridge.errors import EngineRefused
 from flowbridge.model import EngineState, ParentLink, Ref, TaskLook, TaskStatus
-from flowbridge_mistral.client import Access, MistralClient
+from flowbridge_mistral.access import Access
+from flowbridge_mistral.client import MistralClient
 from flowbridge_mistral.observe import Extras, Observer, looks, seconds
 
 URL = "http://mistral.example/v2"
