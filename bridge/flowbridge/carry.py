@@ -36,6 +36,7 @@ class Progress:
     """How far an operation came. `open` tells that it goes on later; `not_done` says what is missing, and why."""
 
     found: Pass
+    is_new: bool = False
     not_done: dict[str, str] = field(default_factory=dict)
     exit_code: int = 0
     open: bool = False
@@ -52,12 +53,15 @@ class Carrier:
         self._instances = instances
         self._sync = sync
 
-    def carry(self, operation: Operation, snapshot: Snapshot, found: Pass, deadline: float) -> Progress:
+    def carry(
+        self, operation: Operation, snapshot: Snapshot, found: Pass, deadline: float, *, is_new: bool = False
+    ) -> Progress:
         """Act until nothing is left to do, an engine refuses, or `deadline` (monotonic seconds) passes.
 
-        `snapshot` is the tree with what is now wanted; `found` the look it came from.
+        `snapshot` is the tree with what is now wanted; `found` the look it came from. `is_new` tells that nothing of
+        the operation was ever sent before.
         """
-        progress = Progress(found=replace(found, settled=found.settled._replace(snapshot=snapshot)))
+        progress = Progress(replace(found, settled=found.settled._replace(snapshot=snapshot)), is_new=is_new)
         wait = _FIRST_WAIT
         while steps := self._open_steps(operation, progress):
             fresh = [step for step in steps if (step.record, step.action) not in progress.sent]
@@ -104,6 +108,10 @@ class Carrier:
             if step.action is Action.START:
                 progress.refused[step.record] = error
         except Unavailable as error:
+            if step.action is Action.START and error.unsent and progress.is_new:
+                # It surely never arrived: it is not to be started behind the caller's back one day.
+                progress.refused[step.record] = error
+                return
             # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
             if step.action not in (Action.RESUME, Action.RERUN, Action.SKIP) or error.unsent:
                 progress.silent[step.record] = error.message

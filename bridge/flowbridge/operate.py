@@ -106,7 +106,7 @@ class Operator:
             raise error
         with self._tree(record.tree, ask):
             self.write_start(record, request, operation)
-            return self.carry_start(record, operation, ask)
+            return self.carry_start(record, operation, ask, is_new=True)
 
     def write_start(self, record: Record, request: Mapping[str, Any], operation: Operation) -> None:
         """Write down a start that nothing stands in the way of any more."""
@@ -115,10 +115,11 @@ class Operator:
             self._ledger.executions.put_request(record.id, request)
             self._write_down(operation)
 
-    def carry_start(self, record: Record, operation: Operation, ask: Ask) -> Outcome:
-        """Carry out a start that was written down."""
-        found = self._sync.look(record.tree)
-        progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout)
+    def carry_start(self, record: Record, operation: Operation, ask: Ask, *, is_new: bool = False) -> Outcome:
+        """Carry out a start that was written down. `is_new`: nobody else can have seen it yet."""
+        found = self._sync.unseen(record) if is_new else self._sync.look(record.tree)
+        deadline = time.monotonic() + ask.timeout
+        progress = self._carrier.carry(operation, found.snapshot, found, deadline, is_new=is_new)
         return self._finished(operation, progress, start_plan(record))
 
     def again(

@@ -33,7 +33,7 @@ class Starter:
         """Start what a request says; gives the new record. A start that its engine refused leaves no record."""
         record = self._record(backend, request)
         ask = Ask(Verb.START, self._actor, reason, options={"workflow": record.workflow})
-        _raise_unless_done(record, self._operator.start(record, request, ask))
+        self._raise_unless_done(record, self._operator.start(record, request, ask))
         return self._ledger.executions.get(record.id)
 
     def again(self, record: Record, asked: RerunRequest, ask: Ask, check: Check) -> Outcome:
@@ -53,7 +53,7 @@ class Starter:
             return fresh[-1], started
 
         outcome = self._operator.again(record.id, ask, check, anew)
-        _raise_unless_done(fresh[-1], outcome)
+        self._raise_unless_done(fresh[-1], outcome)
         return replace(outcome, verb=ask.verb)
 
     def _record(self, backend: str, request: Mapping[str, Any], rerun_of: str = "") -> Record:
@@ -82,10 +82,12 @@ class Starter:
         kept: dict[str, Any] = {key: above[key] for key in ("definition", "source", "env") if key in above}
         return {**kept, "workflow": record.workflow, "input": dict(read.input)}
 
-
-def _raise_unless_done(record: Record, outcome: Outcome) -> None:
-    why = "; ".join(outcome.not_done.values())
-    if outcome.exit_code == Unavailable.exit_code:
-        raise Unavailable(f"{why}; whether it was started is not known: `flowbridge recover {record.id}` finishes it")
-    if outcome.not_done:
-        raise _REFUSALS.get(outcome.exit_code, EngineRefused)(why)
+    def _raise_unless_done(self, record: Record, outcome: Outcome) -> None:
+        why = "; ".join(outcome.not_done.values()).rstrip(".")
+        if outcome.exit_code == Unavailable.exit_code and self._ledger.executions.tree(record.tree):
+            unknown = f"whether it was started is not known, and `flowbridge recover {record.id}` finishes it"
+            raise Unavailable(f"{why}; {unknown}")
+        if outcome.exit_code == Unavailable.exit_code:
+            raise Unavailable(f"{why}; nothing was started", unsent=True)
+        if outcome.not_done:
+            raise _REFUSALS.get(outcome.exit_code, EngineRefused)("; ".join(outcome.not_done.values()))

@@ -88,16 +88,21 @@ class MistralClient:
 
     def _call(self, method: str, path: tuple[str, ...], *, repeatable: bool, **arguments: Any) -> Json:
         tries = TRIES if repeatable else 1
+        unsent = True  # only if no try at all can have arrived
         for number in range(1, tries + 1):
             try:
                 response = self._send(method, path, arguments)
             except Unavailable as error:
+                unsent = unsent and error.unsent
                 if number == tries:
+                    if error.unsent and not unsent:
+                        raise Unavailable(error.message) from error
                     raise
                 wait = _wait(number, None, error)
             else:
                 if response.status_code not in RETRIED or number == tries:
                     return self._answer(response)
+                unsent = False
                 wait = _wait(number, response.headers.get("Retry-After"), self._failure(response))
             self._sleep(wait)
         raise AssertionError("the last try returns or raises")

@@ -156,15 +156,36 @@ def test_O3_a_start_that_was_sent_and_canceled_while_its_engine_is_silent_is_can
 
 
 def test_O3_a_start_that_never_arrived_and_was_canceled_is_not_made_up_for(flow: Bridge, desk: Desk) -> None:
-    desk.engine.down = True
-    with pytest.raises((Unavailable, InvalidInput)):
+    desk.engine.dropped = {"start"}
+    with pytest.raises(Unavailable):
         flow.run("flow", backend="fake")
+    desk.engine.down = True
     flow.cancel("last", timeout=0)
     desk.engine.down = False
+    desk.engine.dropped = set()
     flow.recover()
     flow.recover("last")
     assert desk.engine.has == {}
     assert statuses(flow, "last") == [Status.CANCELED]
+
+
+@pytest.mark.parametrize("how", ["down", "refused"])
+def test_O2_a_start_that_surely_never_arrived_leaves_nothing_to_be_started_one_day(
+    flow: Bridge, desk: Desk, how: str
+) -> None:
+    if how == "down":
+        desk.engine.silent = {"start"}
+    else:
+        desk.engine.refuses = {"start": EngineRefused("wrong password")}
+    with pytest.raises(FlowbridgeError) as caught:
+        flow.run("flow", backend="fake")
+    assert caught.value.exit_code == (5 if how == "down" else 6)
+    assert ("nothing was started" in caught.value.message) == (how == "down")
+    desk.engine.silent, desk.engine.refuses = set(), {}
+    assert flow.recover() == []
+    assert flow.list(Filter()) == []
+    assert [entry.doc.get("state") for entry in told(flow)] == [None, "failed"]
+    assert desk.engine.has == {}
 
 
 @pytest.mark.parametrize("moment", ["committed", "before", "after"])

@@ -109,14 +109,15 @@ def until(look: Callable[[], Value], seconds: float = 30.0) -> Value:
 
 
 class Lab:
-    """Runs of the workbook above, and their gates."""
+    """Runs of the workbook above, or of another, and their gates."""
 
-    def __init__(self, backend: MistralBackend) -> None:
+    def __init__(self, backend: MistralBackend, book: str = "live") -> None:
         self.backend = backend
+        self.book = book
 
     def start(self, workflow: str, **input: Any) -> str:
         id = str(uuid.uuid4())
-        self.backend.start(StartRequest(id, f"live.{workflow}", input))
+        self.backend.start(StartRequest(id, f"{self.book}.{workflow}", input))
         return id
 
     def tree(self, id: str) -> tuple[ExecutionLook, ...]:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 #: Where a ready environment is to be found or built; the default is below the user's cache folder.
 ENVIRONMENT_VARIABLE = "FLOWBRIDGE_LIVE_MISTRAL_ENV"
@@ -36,6 +36,7 @@ REQUIREMENTS = (
     "alembic>=1.13,<2",
     "cheroot>=10.0.1,<12",
     "networkx>=3,<4",
+    "psycopg2-binary>=2.9,<3",
     "oslo.config==10.7.0",
     "oslo.context==6.5.0",
     "oslo.db==18.1.1",
@@ -189,6 +190,12 @@ class Server:
     def _log_end(self) -> str:
         return (self.folder / "process.log").read_text(encoding="utf-8", errors="replace")[-4000:]
 
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def _stop(self) -> None:
         process, self._process = self._process, None
         if process is None:
@@ -205,44 +212,54 @@ class Server:
 
 
 class MistralServer(Server):
-    """One running Mistral. `extra` is configuration to be read after ours: what it says counts."""
+    """One running Mistral. `extra` is configuration to be read after ours: what it says counts.
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    `parts` of it run in the process: "engine", "api" or both. An engine alone has no `url`.
+    """
+
+    def __init__(self, folder: Path, extra: str = "", parts: tuple[str, ...] = ("engine", "api")) -> None:
         super().__init__(folder)
         self._extra = extra
+        self._parts = parts
 
     def command(self) -> list[str]:
         """This file, run by Mistral's Python."""
         (self.folder / "extra.conf").write_text(self._extra, encoding="utf-8")
-        return [str(environment()), str(Path(__file__).resolve()), "serve", str(self.folder)]
+        return [str(environment()), str(Path(__file__).resolve()), "serve", str(self.folder), *self._parts]
 
 
 # The server: runs in Mistral's environment.
 
 
-def serve(folder: Path) -> None:
-    """Run engine and API in this process until stdin ends."""
+def serve(folder: Path, parts: list[str]) -> None:
+    """Run engine, API or both in this process until stdin ends."""
     ready = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to the log; the ready line is the only thing on stdout
-    app = _start_engine(folder)
-    from cheroot import wsgi  # type: ignore[import-not-found, unused-ignore]
+    _configure(folder)
+    if "engine" in parts:
+        _start_engine()
+    if "api" in parts:
+        _serve_api(ready)
+    print(json.dumps({"url": ""}), file=ready, flush=True)
+    _end_with_parent()
 
-    server = wsgi.Server(("127.0.0.1", 0), app, numthreads=8)
+
+def _serve_api(ready: TextIO) -> None:
+    from cheroot import wsgi  # type: ignore[import-not-found, unused-ignore]
+    from mistral.api import app  # type: ignore[import-not-found, unused-ignore]
+
+    server = wsgi.Server(("127.0.0.1", 0), app.setup_app(), numthreads=8)
     server.prepare()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    ready.write(json.dumps({"url": f"http://127.0.0.1:{server.bind_addr[1]}/v2"}) + "\n")
-    ready.flush()
+    print(json.dumps({"url": f"http://127.0.0.1:{server.bind_addr[1]}/v2"}), file=ready, flush=True)
     server.serve()
 
 
-def _start_engine(folder: Path) -> object:
-    """Bring up the engine and give back the API's WSGI application."""
+def _configure(folder: Path) -> None:
     # This import chooses the threading backend of oslo.service, so it comes before every other of Mistral's.
-    from mistral.cmd import launch  # noqa: F401, I001
+    from mistral.cmd import launch  # noqa: F401
     from mistral.config import CLI_OPTS, parse_args
-    from mistral.api import app
     from mistral.db.v2 import api as db_api
-    from mistral.engine import engine_server
     from mistral.rpc import base as rpc
     from oslo_config import cfg
     from oslo_log import log as logging  # type: ignore[import-not-found, unused-ignore]
@@ -254,11 +271,14 @@ def _start_engine(folder: Path) -> object:
     logging.setup(cfg.CONF, "Mistral")
     db_api.setup_db()
     rpc.get_transport()
+
+
+def _start_engine() -> None:
+    from mistral.engine import engine_server  # type: ignore[import-not-found, unused-ignore]
+
     service = engine_server.get_oslo_service(setup_profiler=False)
     threading.Thread(target=service.start, daemon=True).start()
     service.wait_started()
-    application: object = app.setup_app()
-    return application
 
 
 def _end_with_parent() -> None:
@@ -267,4 +287,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__" and sys.argv[1:2] == ["serve"]:
-    serve(Path(sys.argv[2]))
+    serve(Path(sys.argv[2]), sys.argv[3:])

@@ -191,3 +191,18 @@ def test_building_a_backend_imports_no_http_library_before_the_first_call() -> N
         "B('prod', {'url': 'http://x/v2'}); sys.exit('requests' in sys.modules or 'urllib3' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "unsent"), [(requests.ReadTimeout("slow"), False), (requests.ConnectTimeout("down"), True)]
+)
+@responses.activate
+def test_a_call_is_surely_unsent_only_if_no_try_of_it_can_have_arrived(
+    client: MistralClient, first: Exception, unsent: bool
+) -> None:
+    responses.post(f"{URL}/executions", body=first)
+    for _ in range(TRIES - 1):
+        responses.post(f"{URL}/executions", body=requests.ConnectTimeout("down"))
+    with pytest.raises(Unavailable) as caught:
+        client.post("executions", body={}, repeatable=True)
+    assert caught.value.unsent is unsent

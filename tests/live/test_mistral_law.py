@@ -1,0 +1,206 @@
+"""Where Mistral lets the law be broken: what the server does by itself, what ours does, and what stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from flowbridge.backend import Definition, TaskRerun
+from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
+from flowbridge.config import Config
+from flowbridge.errors import Rejected
+from flowbridge.model import EngineState, ExecutionLook, Status, TaskStatus, Verb
+from flowbridge_mistral.backend import MistralBackend
+from live.mistral_lab import Lab, until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+WORKBOOK = """
+version: '2.0'
+name: law
+actions:
+  flowbridge_link:
+    input: [target, input: {}, item: null]
+    base: std.async_noop
+workflows:
+  two:
+    input: [x: 1]
+    tasks:
+      bad:
+        action: flowbridge_link
+        input: {target: bad}
+      other:
+        action: flowbridge_link
+        input: {target: other}
+  delayed:
+    tasks:
+      first:
+        action: flowbridge_link
+        input: {target: first}
+      late:
+        wait-before: 4
+        action: flowbridge_link
+        input: {target: late}
+  wide:
+    input: [count]
+    tasks:
+      t:
+        with-items: i in <% range($.count) %>
+        workflow: child x=<% $.i %>
+  child:
+    input: [x]
+    tasks:
+      c:
+        action: flowbridge_link
+        input: {target: <% $.x %>}
+  broken:
+    input: [count]
+    tasks:
+      t:
+        with-items: i in <% range($.count) %>
+        workflow: leaf fails=<% $.i = $.count - 1 %>
+  leaf:
+    input: [fails]
+    tasks:
+      look:
+        action: std.noop
+        on-success:
+          - bad: <% $.fails %>
+      bad:
+        action: std.fail
+"""
+
+S, E = TaskStatus.SUCCEEDED, TaskStatus.ERRORED
+
+
+@pytest.fixture(scope="module")
+def lab(mistral_url: str) -> Iterator[Lab]:
+    backend = MistralBackend("prod", {"url": mistral_url})
+    backend.deploy(Definition(WORKBOOK))
+    yield Lab(backend, "law")
+    backend.close()
+
+
+@pytest.fixture
+def flow(lab: Lab, tmp_path: Path) -> Iterator[Bridge]:
+    with Bridge(Config(ledger=tmp_path / "ledger.db", actor="ada"), backends=[lab.backend]) as bridge:
+        yield bridge
+
+
+def adopted(flow: Bridge, engine_id: str) -> str:
+    return flow.find(f"prod:{engine_id}").id
+
+
+def errored_beside_a_running_task(lab: Lab) -> str:
+    engine_id = lab.start("two")
+    lab.gates(engine_id, "bad", "other")
+    lab.end(engine_id, "bad", E)
+    until(lambda: lab.task(engine_id, "bad").status is E)
+    return engine_id
+
+
+def ended(lab: Lab, engine_id: str, *targets: str, how: TaskStatus = S) -> str:
+    for target in targets:
+        lab.end(engine_id, target, how)
+    until(lambda: lab.root(engine_id).state in (EngineState.SUCCEEDED, EngineState.ERRORED))
+    return engine_id
+
+
+def without_times(looks: tuple[ExecutionLook, ...]) -> list[Any]:
+    return [(look.ref, look.state, [(task.name, task.status, task.starts) for task in look.tasks]) for look in looks]
+
+
+def rejected(flow: Bridge, lab: Lab, verb: Verb, engine_id: str, rule: str, *tasks: str) -> None:
+    """The verb is rejected by this rule, and the server is as it was."""
+    before = without_times(lab.tree(engine_id))
+    with pytest.raises(Rejected) as caught:
+        flow.operate(verb, adopted(flow, engine_id), request=RerunRequest(tasks) if tasks else None)
+    assert caught.value.rule == rule
+    assert without_times(lab.tree(engine_id)) == before
+
+
+def test_X3_the_server_re_runs_a_task_of_a_running_workflow_and_ours_rejects_it(flow: Bridge, lab: Lab) -> None:
+    rejected(flow, lab, Verb.RERUN, errored_beside_a_running_task(lab), "X3", "bad")
+    theirs = errored_beside_a_running_task(lab)
+    lab.backend.rerun(theirs, [TaskRerun(lab.task(theirs, "bad").id, reset=True)])
+    assert until(lambda: lab.task(theirs, "bad").starts == 2)
+
+
+def test_X3_the_server_re_runs_a_task_of_a_canceled_workflow_and_ours_rejects_it(flow: Bridge, lab: Lab) -> None:
+    engine_id = errored_beside_a_running_task(lab)
+    lab.backend.cancel(engine_id)
+    lab.end(engine_id, "other")
+    lab.reaches(engine_id, EngineState.CANCELED)
+    rejected(flow, lab, Verb.RERUN, engine_id, "X3", "bad")
+    lab.backend.rerun(engine_id, [TaskRerun(lab.task(engine_id, "bad").id, reset=True)])
+    assert until(lambda: lab.task(engine_id, "bad").starts == 2)
+
+
+@pytest.mark.parametrize("verb", [Verb.RERUN, Verb.SKIP])
+def test_X3_what_the_server_answers_under_a_pause_changes_nothing_there_and_ours_rejects_it(
+    flow: Bridge, lab: Lab, verb: Verb
+) -> None:
+    engine_id = errored_beside_a_running_task(lab)
+    lab.backend.pause(engine_id)
+    lab.reaches(engine_id, EngineState.PAUSED)
+    rejected(flow, lab, verb, engine_id, "X3" if verb is Verb.RERUN else "K1", "bad")
+    before = without_times(lab.tree(engine_id))
+    bad = lab.task(engine_id, "bad").id
+    if verb is Verb.RERUN:
+        lab.backend.rerun(engine_id, [TaskRerun(bad, reset=True)])
+    else:
+        lab.backend.skip(engine_id, [bad])
+    assert without_times(lab.tree(engine_id)) == before
+
+
+@pytest.mark.parametrize(("verb", "rule"), [(Verb.RESUME, "R1"), (Verb.CANCEL, "C1")])
+def test_O4_the_server_says_yes_to_verbs_on_what_has_ended_and_ours_rejects_them(
+    flow: Bridge, lab: Lab, verb: Verb, rule: str
+) -> None:
+    engine_id = ended(lab, lab.start("two"), "bad", "other")
+    rejected(flow, lab, verb, engine_id, rule)
+    before = without_times(lab.tree(engine_id))
+    if verb is Verb.RESUME:
+        lab.backend.resume(engine_id, "")
+    else:
+        lab.backend.cancel(engine_id)
+    assert without_times(lab.tree(engine_id)) == before
+
+
+@pytest.mark.parametrize(("verb", "settled"), [(Verb.PAUSE, Status.PAUSED), (Verb.CANCEL, Status.CANCELED)])
+def test_P5_C2_a_delayed_task_starts_its_action_all_the_same_and_plan_and_status_say_so(
+    flow: Bridge, lab: Lab, verb: Verb, settled: Status
+) -> None:
+    engine_id = lab.start("delayed")
+    lab.gates(engine_id, "first")
+    id = adopted(flow, engine_id)
+    (warning,) = flow.plan(verb, id).warnings
+    assert "delayed task late may still start its action" in warning
+    outcome = flow.operate(verb, id)
+    assert outcome.plan.warnings == (warning,)
+    lab.end(engine_id, "first")
+    lab.end(engine_id, "late")
+    assert flow.wait(id, timeout=60, until=frozenset({settled})).record.status is settled
+    assert lab.task(engine_id, "late").starts == 1
+
+
+def test_S7_what_the_server_has_expired_is_shown_as_gone_and_can_be_run_again_from_the_beginning_only(
+    flow: Bridge, lab: Lab, mistral_url: str
+) -> None:
+    engine_id = ended(lab, lab.start("two", x=7), "bad", "other", how=E)
+    id = adopted(flow, engine_id)
+    assert flow.get(id).record.status is Status.ERRORED
+    requests.delete(f"{mistral_url}/executions/{engine_id}", timeout=30).raise_for_status()
+    record = flow.get(id).record
+    assert (record.gone, record.status) == (True, Status.ERRORED)
+    for verb, tasks in ((Verb.RERUN, ("bad",)), (Verb.CANCEL, ()), (Verb.SKIP, ("bad",))):
+        with pytest.raises(Rejected):
+            flow.operate(verb, id, request=RerunRequest(tasks) if tasks else None)
+    fresh = flow.find(flow.rerun(id).execution)
+    assert (fresh.rerun_of, fresh.gone) == (id, False)
+    assert lab.backend.read(fresh.ref.id).input == {"x": 7}
