@@ -1,8 +1,9 @@
 """Expressions in values: `<% YAQL %>` and `{{ Jinja }}`, at any depth of any data.
 
 `compile` prepares a value once; a value without expressions costs nothing to evaluate. A text that is one expression
-keeps that expression's type; a text around expressions becomes text. Names in data are never evaluated. Both languages run with bounds and see nothing
-but the scope. YAQL and Jinja are imported when the first expression of their kind is met.
+keeps that expression's type; a text around expressions becomes text. Names in data are never evaluated. Both languages
+run with bounds and see nothing but the scope. YAQL and Jinja are imported when the first expression of their kind is
+met.
 """
 
 from __future__ import annotations

@@ -15,18 +15,21 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.errors import EngineRefused, InvalidInput, Unavailable
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Status, TaskStatus
 
 Document = dict[str, Any]
+
+Answer = TypeVar("Answer")
 
 CORPUS = Path(__file__).parent / "corpus"
 MEMORY, MISTRAL = "memory", "mistral"
@@ -69,7 +72,7 @@ class Case:
 def load(path: Path) -> Case:
     """A corpus file. Its first comment says what it is about; comments of the form `# input: ...` are its header."""
     text = path.read_text(encoding="utf-8")
-    lines = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    lines = [line[2:].rstrip() for line in text.splitlines() if line.startswith("#")]
     first = next((place for place, line in enumerate(lines) if _HEADER.match(line)), len(lines))
     assert first, f"{path.name} does not say what it is about"
     header: dict[str, Any] = yaml.safe_load("\n".join(lines[first:])) or {}
@@ -115,7 +118,7 @@ class Side:
 
     def tree(self, id: str) -> tuple[ExecutionLook, ...]:
         """A fresh look at the tree of a root."""
-        return self.backend.observe([id])[id]
+        return self._answered(lambda: self.backend.observe([id])[id])
 
     def document(self, id: str | None) -> Document:
         """What a run came to, once nothing of it moves any more. One that does not come to rest is `unsettled`."""
@@ -128,8 +131,21 @@ class Side:
             looks = self.tree(id)
         if id in self._records:
             self.bridge.get(self._records[id])  # a local engine finds a child by its record
-        reads = {look.ref.id: self.backend.read(look.ref.id) for look in looks}
+        reads = {look.ref.id: self._answered(partial(self.backend.read, look.ref.id)) for look in looks}
         return {**document(looks, reads), **({} if resting else {"unsettled": True})}
+
+    @staticmethod
+    def _answered(ask: Callable[[], Answer]) -> Answer:
+        """An answer, asked for again where the engine fails.
+
+        A Mistral of one process answers a question, now and then, with an error of the engine's own thread.
+        """
+        for _ in range(5):
+            try:
+                return ask()
+            except (EngineRefused, Unavailable):
+                time.sleep(0.1)
+        return ask()
 
 
 def rests(looks: Sequence[ExecutionLook]) -> bool:
@@ -164,6 +180,8 @@ def _facts(
             own["published"] = dict(task.published)
         if task.items is not None:
             for item in task.items:
+                if item.status is TaskStatus.WAITING:
+                    continue  # it never began; Mistral has nothing of such an item
                 own[f"items/{item.index}/status"] = item.status.value
                 own[f"items/{item.index}/result"] = _result(item.status, item.result)
         elif task.status is TaskStatus.SUCCEEDED:
@@ -198,7 +216,7 @@ def _output(state: EngineState, value: Any) -> Any:
 
 def _wordless(value: Any) -> Any:
     """A failure's data without the engine's own words; Mistral says an empty list where there is no result at all."""
-    if isinstance(value, str) or value is None or value == []:
+    if isinstance(value, str) or value in (None, [], {}):
         return TEXT
     if isinstance(value, dict):
         return {key: _wordless(item) if key == "result" else item for key, item in value.items()}

@@ -208,6 +208,7 @@ def _start_engine(folder: Path) -> object:
     from oslo_config import cfg
     from oslo_log import log as logging  # type: ignore[import-not-found, unused-ignore]
 
+    _trust_schemas()
     file = folder / "mistral.conf"
     file.write_text(CONFIG.format(folder=folder), encoding="utf-8")
     cfg.CONF.register_cli_opts(CLI_OPTS)
@@ -220,6 +221,16 @@ def _start_engine(folder: Path) -> object:
     service.wait_started()
     application: object = app.setup_app()
     return application
+
+
+def _trust_schemas() -> None:
+    """Let Mistral check definitions against its schemas, and not its schemas anew for every task of every definition.
+
+    That alone takes 0.4 s for a workflow of two tasks. What is accepted and what is refused stays the same.
+    """
+    from jsonschema.validators import validator_for
+
+    setattr(validator_for({}), "check_schema", lambda *_, **__: None)  # noqa: B010
 
 
 def _end_with_parent() -> None:
