@@ -423,3 +423,32 @@ def test_list_gives_roots_newest_first_by_state_and_at_most_as_many_as_asked(lab
     assert [each.created for each in listed] == sorted((each.created for each in listed), reverse=True)  # type: ignore[type-var]
     assert not [each for each in listed if each.workflow in ("live.many", "live.child")]
     assert {each.raw for each in lab.backend.list_executions(limit=5, state="paused")} == {"PAUSED"}
+
+
+RETRIED = """
+version: '2.0'
+retried:
+  tasks:
+    r: {action: std.noop, retry: {count: 1, delay: 0}, on-success: [c, i]}
+    c: {workflow: retried_child}
+    i: {with-items: "i in [1, 2]", workflow: retried_child}
+retried_child:
+  tasks:
+    e: {action: std.fail, retry: {count: 1, delay: 0}, on-error: noop}
+"""
+
+
+def test_a_tree_whose_report_the_engine_fails_to_build_is_observed_all_the_same(lab: Lab) -> None:
+    lab.backend.deploy(Definition(RETRIED))
+    id = str(uuid.uuid4())
+    lab.backend.start(StartRequest(id, "retried"))
+    lab.reaches(id, EngineState.SUCCEEDED)
+    root, *children = lab.tree(id)
+    assert {task.name: (task.status, task.starts) for task in root.tasks} == {"r": (S, 1), "c": (S, 1), "i": (S, 2)}
+    of = {task.id: task.name for task in root.tasks}
+    assert sorted((of[each.parent.task], str(each.parent.item)) for each in children if each.parent) == [
+        ("c", "None"),
+        ("i", "0"),
+        ("i", "1"),
+    ]
+    assert [[(task.status, task.starts) for task in each.tasks] for each in children] == [[(E, 2)]] * 3
