@@ -53,11 +53,14 @@ def random_case(seed: int) -> Case:
 
 
 def _body(flow: _Flow) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "input": ["n", {"list": []}],
         "vars": {"v": flow.random.choice([1, "<% $.n + 1 %>", "{{ _.n * 2 }}"])},
-        "tasks": flow.tasks,
     }
+    if any("join" in task for task in flow.tasks.values()):
+        # What a join knows that did not come together hangs on who arrived first.
+        body["output"] = {"n": "<% $.n %>", "v": "{{ _.v }}"}
+    return {**body, "tasks": flow.tasks}
 
 
 def _child(random: Random) -> dict[str, Any]:
