@@ -47,11 +47,16 @@ def load(world: World, rows: Rows) -> None:
     for run, parent in zip(world.runs, parents, strict=True):
         _link(world, run, parent)
     for task, numbers, lost in causes:
-        task.causes = tuple(task.run.tasks[number - 1] for number in numbers)
-        if task.plan.need and task.causes and not lost:
-            task.consumed = dict.fromkeys([cause.plan.name for cause in task.causes]) | (task.consumed or {})
+        _link_causes(task, numbers, lost=lost)
     for run in world.runs:
         _recount(world, run)
+
+
+def _link_causes(task: Task, numbers: list[int], *, lost: bool) -> None:
+    """A join came together from its causes, unless it was lost: then they are those that had arrived."""
+    task.causes = tuple(task.run.tasks[number - 1] for number in numbers)
+    if task.plan.need and task.causes and not lost:
+        task.consumed = dict.fromkeys([cause.plan.name for cause in task.causes]) | (task.consumed or {})
 
 
 def _place(text: str) -> tuple[Any, ...]:

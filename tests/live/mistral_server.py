@@ -228,7 +228,7 @@ def _trust_schemas() -> None:
 
     That alone takes 0.4 s for a workflow of two tasks. What is accepted and what is refused stays the same.
     """
-    from jsonschema.validators import validator_for
+    from jsonschema.validators import validator_for  # type: ignore[import-untyped, unused-ignore]
 
     setattr(validator_for({}), "check_schema", lambda *_, **__: None)  # noqa: B010
 

@@ -16,7 +16,7 @@ import yaml
 
 from live.differential import Case
 
-_MOST_TASKS = 6
+_MOST_TASKS = 5
 _CHAIN_ODDS, _DIAMOND_ODDS = 0.3, 0.2
 
 
