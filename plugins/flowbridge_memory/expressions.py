@@ -1,8 +1,9 @@
 """Expressions in values: `<% YAQL %>` and `{{ Jinja }}`, at any depth of any data.
 
 `compile` prepares a value once; a value without expressions costs nothing to evaluate. A text that is one expression
-keeps that expression's type; a text around expressions becomes text. Both languages run with bounds and see nothing
-but the scope. YAQL and Jinja are imported when the first expression of their kind is met.
+keeps that expression's type; a text around expressions becomes text. Names in data are never evaluated. Both languages
+run with bounds and see nothing but the scope. YAQL and Jinja are imported when the first expression of their kind is
+met.
 """
 
 from __future__ import annotations
@@ -70,15 +71,12 @@ def _prepared(value: Any) -> _Evaluate | None:
 
 
 def _mapping(value: Mapping[str, Any]) -> _Evaluate | None:
-    parts = [(_text(key), key, _prepared(item), item) for key, item in value.items()]
-    if all(key is None and item is None for key, _, item, _ in parts):
+    parts = [(key, _prepared(item), item) for key, item in value.items()]
+    if all(item is None for _, item, _ in parts):
         return None
 
     def evaluate(scope: Scope) -> dict[str, Any]:
-        return {
-            (plain if key is None else key(scope)): (constant if item is None else item(scope))
-            for key, plain, item, constant in parts
-        }
+        return {key: (constant if item is None else item(scope)) for key, item, constant in parts}
 
     return evaluate
 
@@ -114,13 +112,9 @@ def _mixed(text: str, pattern: re.Pattern[str], prepare: Callable[[str], _Evalua
         return only
 
     def evaluate(scope: Scope) -> str:
-        return "".join(plain if inner is None else _shown(inner(scope)) for plain, inner in pieces)
+        return "".join(plain if inner is None else str(inner(scope)) for plain, inner in pieces)
 
     return evaluate
-
-
-def _shown(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 def _yaql(text: str) -> _Evaluate:

@@ -141,6 +141,7 @@ def look_at_join(world: World, join: Task) -> None:
 def lose_join(world: World, join: Task, reason: str) -> None:
     """A join that cannot come together is errored."""
     join.run.waiting -= 1
+    joins.take_over(join)
     finish(world, join, State.ERRORED, None, reason)
 
 

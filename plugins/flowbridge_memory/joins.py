@@ -132,13 +132,17 @@ def arrivals(join: Task) -> dict[str, Task]:
     return found
 
 
-def _come_together(world: World, join: Task) -> None:
-    arrived = join.arrived or {}
-    join.run.waiting -= 1
-    join.causes = tuple(sorted(arrived.values(), key=_number))
-    join.consumed = dict.fromkeys(arrived)
-    join.arrived = None
+def take_over(join: Task) -> None:
+    """Give a join the variables of the tasks that have arrived."""
+    join.causes = tuple(sorted((join.arrived or {}).values(), key=_number))
     join.context = merged([outbound(cause) for cause in join.causes])
+
+
+def _come_together(world: World, join: Task) -> None:
+    join.run.waiting -= 1
+    take_over(join)
+    join.consumed = dict.fromkeys(join.arrived or {})
+    join.arrived = None
     join.state = State.IDLE
     world.touch(join)
     world.jobs.append((Job.START, join))

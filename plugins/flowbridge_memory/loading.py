@@ -46,10 +46,17 @@ def load(world: World, rows: Rows) -> None:
         _load_call(world, place, json.loads(text))
     for run, parent in zip(world.runs, parents, strict=True):
         _link(world, run, parent)
-    for task, numbers in causes:
-        task.causes = tuple(task.run.tasks[number - 1] for number in numbers)
+    for task, numbers, lost in causes:
+        _link_causes(task, numbers, lost=lost)
     for run in world.runs:
         _recount(world, run)
+
+
+def _link_causes(task: Task, numbers: list[int], *, lost: bool) -> None:
+    """A join came together from its causes, unless it was lost: then they are those that had arrived."""
+    task.causes = tuple(task.run.tasks[number - 1] for number in numbers)
+    if task.plan.need and task.causes and not lost:
+        task.consumed = dict.fromkeys([cause.plan.name for cause in task.causes]) | (task.consumed or {})
 
 
 def _place(text: str) -> tuple[Any, ...]:
@@ -81,14 +88,14 @@ def _load_given(run: Run, fields: Mapping[str, Any]) -> None:
     run.context = dict(run.vars)
 
 
-def _load_task(world: World, place: tuple[int, int], text: str) -> tuple[Task, list[int]]:
+def _load_task(world: World, place: tuple[int, int], text: str) -> tuple[Task, list[int], bool]:
     run = world.runs[place[0]]
     fields = json.loads(text)
     task = Task(run, run.plan.tasks[fields.pop("name")], len(run.tasks) + 1, State(fields.pop("state")))
     run.tasks.append(task)
     run.latest[task.plan.name] = task
     causes = fields.pop("causes", [])
-    laid = fields.pop("laid", False)
+    laid, lost = fields.pop("laid", False), fields.pop("lost", False)
     consumed = fields.pop("consumed", None)
     for name, value in fields.items():
         setattr(task, name, value)
@@ -99,7 +106,7 @@ def _load_task(world: World, place: tuple[int, int], text: str) -> tuple[Task, l
         task.calls = [None] * task.width
     task.todo = deque() if laid else None
     task.consumed = dict.fromkeys(consumed) if consumed is not None else None
-    return task, causes
+    return task, causes, lost
 
 
 def _load_call(world: World, place: tuple[int, int, int], fields: dict[str, Any]) -> None:
@@ -145,8 +152,6 @@ def _recount_task(world: World, run: Run, task: Task) -> None:
     state = task.state
     if task.parked:
         run.parked.append(task)
-    if task.plan.need and task.causes:
-        task.consumed = dict.fromkeys([cause.plan.name for cause in task.causes]) | (task.consumed or {})
     if state in ENDED:
         run.unhandled += state is State.ERRORED and not task.handled
         run.canceled += state is State.CANCELED

@@ -69,7 +69,7 @@ def _fail_on(task: Task) -> None:
 
 def _retries(world: World, task: Task) -> bool:
     plan, run = task.plan.retry, task.run
-    if plan is None or run.state in RUN_ENDED:
+    if plan is None or run.state in RUN_ENDED or _lost_join(task):
         return False
     scope = task_scope(task, *outbound(task).values)
     if task.attempt >= seconds(plan.limit, scope, "retry: count"):
@@ -86,6 +86,11 @@ def _retries(world: World, task: Task) -> bool:
     task.todo = None
     delayed(world, task, seconds(plan.delay, scope, "retry: delay"), Alarm.START)
     return True
+
+
+def _lost_join(task: Task) -> bool:
+    """A join that did not come together has done nothing that could be done again."""
+    return bool(task.plan.need) and task.consumed is None
 
 
 def seconds(plan: Compiled, scope: Any, what: str) -> float:

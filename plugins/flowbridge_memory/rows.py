@@ -105,6 +105,8 @@ def _task_fields(task: Task) -> dict[str, Any]:
         fields["result"] = task.result
     if task.consumed is not None and (not task.causes or len(task.consumed) != len(task.causes)):
         fields["consumed"] = list(task.consumed)
+    if task.plan.need and task.causes and task.consumed is None:
+        fields["lost"] = True
     if task.calls is not None and task.plan.items is not None:
         fields |= {"width": task.width, "limit": task.limit, "laid": task.todo is not None}
     return fields

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from flowbridge.model import EngineState
 from flowbridge_memory.context import view
 from flowbridge_memory.expressions import ExpressionError, Scope
 from flowbridge_memory.state import Run, State, Task
@@ -24,14 +23,6 @@ _STATES = {
     State.ERRORED: "ERROR",
     State.CANCELED: "CANCELLED",
     State.SKIPPED: "SKIPPED",
-}
-_RUN_STATES = {
-    EngineState.REQUESTED: "IDLE",
-    EngineState.RUNNING: "RUNNING",
-    EngineState.PAUSED: "PAUSED",
-    EngineState.SUCCEEDED: "SUCCESS",
-    EngineState.ERRORED: "ERROR",
-    EngineState.CANCELED: "CANCELLED",
 }
 
 
@@ -77,7 +68,6 @@ def _execution(run: Run) -> Mapping[str, Any]:
     return {
         "id": run.id,
         "name": run.plan.name,
-        "state": _RUN_STATES[run.state],
         "input": dict(run.input),
         "params": {"env": dict(run.env)},
         "created_at": _time(run.created),

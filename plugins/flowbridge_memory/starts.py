@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -95,7 +96,12 @@ def call_over(world: World, call: Call, state: State, result: Any = None, error:
     task = call.task
     call.begun, call.due = False, None
     task.running -= 1
-    _close_call(world, call, state, result, error)
+    try:
+        _close_call(world, call, state, result, error)
+    except ExpressionError as wrong:
+        fail_hard(world, task, str(wrong))
+        world.calmer(task.run)
+        return
     if call.index is not None:
         _go_on(world, task)
     else:
@@ -200,7 +206,7 @@ def _lay_out(world: World, task: Task) -> None:
     lists: dict[str, list[Any]] = {}
     for name, source in plan.items or ():
         values = source.evaluate(scope)
-        if isinstance(values, str | dict) or not hasattr(values, "__iter__"):
+        if not hasattr(values, "__iter__"):
             raise ExpressionError(f"'with-items': '{name}' must go over a list, not {values!r}.")
         lists[name] = list(values)
     widths = {len(values) for values in lists.values()}
@@ -224,23 +230,35 @@ def _go_on(world: World, task: Task) -> None:
 
     Not held back by a pause or a cancel: the remaining items belong to the running task (P5, C2).
     """
-    while task.todo and (not task.limit or task.running < task.limit):
-        try:
-            _begin_item(world, task, task.todo.popleft())
-        except ExpressionError as wrong:
-            fail_hard(world, task, str(wrong))
-            return
+    try:
+        while task.todo and (room := _room(task)):
+            # An input that cannot be told fails the task before any of these items begins.
+            for place, scope, input in [_item(task, place) for place in islice(task.todo, room)]:
+                task.todo.popleft()
+                _begin_item(world, task, place, scope, input)
+    except ExpressionError as wrong:
+        fail_hard(world, task, str(wrong))
+        return
     if task.left == 0 and task.state is State.RUNNING:
         _end_items(world, task)
 
 
-def _begin_item(world: World, task: Task, place: int) -> None:
-    calls = task.calls = task.calls or [None] * task.width
-    call = calls[place] = calls[place] or Call(task, place)
+def _room(task: Task) -> int:
+    """How many more items may run now."""
+    return task.limit - task.running if task.limit else len(task.todo or ())
+
+
+def _item(task: Task, place: int) -> tuple[int, Any, Mapping[str, Any]]:
     item = {name: values[place] for name, values in (task.lists or {}).items()}
     scope = task_scope(task, item, *inbound(task).values)
+    return place, scope, _input(task.plan, scope)
+
+
+def _begin_item(world: World, task: Task, place: int, scope: Any, input: Mapping[str, Any]) -> None:
+    calls = task.calls = task.calls or [None] * task.width
+    call = calls[place] = calls[place] or Call(task, place)
     task.starts += 1
-    _open(world, call, scope, _input(task.plan, scope))
+    _open(world, call, scope, input)
 
 
 def _end_items(world: World, task: Task) -> None:
@@ -313,23 +331,24 @@ def _at_end(world: World, call: Call, state: State, result: Any, error: str) -> 
     if call.index is None:
         call_over(world, call, state, result, error)
         return
+    _close_call(world, call, state, result, error)
     call.task.running -= 1
     call.task.run.busy -= 1
-    _close_call(world, call, state, result, error)
 
 
 def _close_call(world: World, call: Call, state: State, result: Any, error: str) -> None:
     task = call.task
     call.state, call.result, call.error = state, result, error
-    if call.action and state is State.SUCCEEDED:
-        _wrap_result(world, call)
     call.input = None
     task.left -= call.index is not None
     world.touch(call)
     world.touch(task)
+    if call.action and state is State.SUCCEEDED:
+        _wrap_result(world, call)
 
 
 def _wrap_result(world: World, call: Call) -> None:
+    """Give a result the form that an ad-hoc action says. Raises `ExpressionError`: a mistake in the text."""
     found = world.library.action(call.task.run.book, call.action)
     for wrap in reversed(found.wraps if found is not None else ()):
         if wrap.output is not None:
@@ -337,7 +356,7 @@ def _wrap_result(world: World, call: Call) -> None:
                 call.result = wrap.output.evaluate(data_scope(call.result))
             except ExpressionError as wrong:
                 call.state, call.error = State.ERRORED, f"The output of action '{wrap.spec.name}': {wrong}"
-                return
+                raise ExpressionError(call.error) from wrong
 
 
 def _check_input(action: Action, input: Mapping[str, Any]) -> None:

@@ -20,8 +20,8 @@ def _plain(data: Any) -> Any:
 
 
 def json_dump(data: Any) -> str:
-    """Data as JSON text."""
-    return json.dumps(_plain(data))
+    """Data as JSON text, indented as the language has it."""
+    return json.dumps(_plain(data), indent=4)
 
 
 def json_pp(data: Any) -> str:
@@ -36,7 +36,7 @@ def json_parse(text: str) -> Any:
 
 def yaml_dump(data: Any) -> str:
     """Data as YAML text."""
-    return yaml.safe_dump(_plain(data), default_flow_style=True)
+    return yaml.safe_dump(_plain(data), default_flow_style=False)
 
 
 def yaml_parse(text: str) -> Any:

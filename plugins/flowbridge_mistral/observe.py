@@ -19,6 +19,7 @@ from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingCh
 from flowbridge_mistral import words
 from flowbridge_mistral.client import Json, MistralClient
 from flowbridge_mistral.failures import brief
+from flowbridge_mistral.report import report as read_report
 
 #: The name of the ad-hoc action, in a workbook or alone, whose executions wait for an execution elsewhere.
 LINK = "flowbridge_link"
@@ -74,7 +75,7 @@ class Observer:
         return self._roots[id]
 
     def _tree(self, root: str) -> tuple[ExecutionLook, ...]:
-        report = self._client.get("executions", root, "report")["root_workflow_execution"]
+        report = read_report(self._client, root)
         executions = [entry for entry, _, _ in _walk(report)]
         tasks = [task for entry in executions for task in _tasks(entry)]
         extras = Extras(

@@ -264,6 +264,7 @@ def _configure(folder: Path) -> None:
     from oslo_config import cfg
     from oslo_log import log as logging  # type: ignore[import-not-found, unused-ignore]
 
+    _trust_schemas()
     file = folder / "mistral.conf"
     file.write_text(CONFIG.format(folder=folder), encoding="utf-8")
     cfg.CONF.register_cli_opts(CLI_OPTS)
@@ -279,6 +280,16 @@ def _start_engine() -> None:
     service = engine_server.get_oslo_service(setup_profiler=False)
     threading.Thread(target=service.start, daemon=True).start()
     service.wait_started()
+
+
+def _trust_schemas() -> None:
+    """Let Mistral check definitions against its schemas, and not its schemas anew for every task of every definition.
+
+    That alone takes 0.4 s for a workflow of two tasks. What is accepted and what is refused stays the same.
+    """
+    from jsonschema.validators import validator_for  # type: ignore[import-untyped, unused-ignore]
+
+    setattr(validator_for({}), "check_schema", lambda *_, **__: None)  # noqa: B010
 
 
 def _end_with_parent() -> None:

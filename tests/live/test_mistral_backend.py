@@ -432,3 +432,32 @@ def test_a_glance_tells_the_states_of_many_executions_and_leaves_out_what_is_not
     lab.reaches(paused, EngineState.PAUSED)
     ids = [runs, *(str(uuid.uuid4()) for _ in range(150)), paused]
     assert lab.backend.glance(ids) == {runs: "RUNNING", paused: "PAUSED"}
+
+
+RETRIED = """
+version: '2.0'
+retried:
+  tasks:
+    r: {action: std.noop, retry: {count: 1, delay: 0}, on-success: [c, i]}
+    c: {workflow: retried_child}
+    i: {with-items: "i in [1, 2]", workflow: retried_child}
+retried_child:
+  tasks:
+    e: {action: std.fail, retry: {count: 1, delay: 0}, on-error: noop}
+"""
+
+
+def test_a_tree_whose_report_the_engine_fails_to_build_is_observed_all_the_same(lab: Lab) -> None:
+    lab.backend.deploy(Definition(RETRIED))
+    id = str(uuid.uuid4())
+    lab.backend.start(StartRequest(id, "retried"))
+    lab.reaches(id, EngineState.SUCCEEDED)
+    root, *children = lab.tree(id)
+    assert {task.name: (task.status, task.starts) for task in root.tasks} == {"r": (S, 1), "c": (S, 1), "i": (S, 2)}
+    of = {task.id: task.name for task in root.tasks}
+    assert sorted((of[each.parent.task], str(each.parent.item)) for each in children if each.parent) == [
+        ("c", "None"),
+        ("i", "0"),
+        ("i", "1"),
+    ]
+    assert [[(task.status, task.starts) for task in each.tasks] for each in children] == [[(E, 2)]] * 3

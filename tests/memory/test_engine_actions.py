@@ -278,3 +278,16 @@ def test_the_real_clock_is_waited_for_no_longer_than_needed() -> None:
         session.advance(until=lambda: False)
     assert 0.05 <= time.monotonic() - begun < 20
     assert session.look()[0].state.value == "succeeded"
+
+
+@pytest.mark.parametrize("items", ["", "with-items: 'i in [1, 2]', "])
+def test_an_output_of_an_ad_hoc_action_that_cannot_be_told_ends_the_workflow(items: str) -> None:
+    engine = Engine().start(
+        "version: '2.0'\nname: book\nactions:\n  greet: {base: std.echo output=hello, output: <% $.no.where %>}\n"
+        f"workflows:\n  main:\n    tasks:\n      t: {{{items}action: greet, on-error: u}}\n"
+        "      u: {action: std.noop}\n",
+        workflow="main",
+    )
+    assert engine.state == "errored"
+    assert engine.states() == {"t": "errored"}
+    assert "The output of action 'book.greet'" in engine.look().error

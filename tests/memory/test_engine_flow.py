@@ -376,3 +376,28 @@ def test_a_chain_of_ten_thousand_tasks_needs_no_deep_stack() -> None:
     engine = started(f"main:\n  tasks:\n{tasks}    t10000: {{action: std.noop}}\n")
     assert engine.state == "succeeded"
     assert len(engine.look().tasks) == 10_001
+
+
+LOST = """
+main:
+  tasks:
+    a: {action: std.noop, publish: {x: 1}, on-success: j}
+    b: {action: std.fail, on-success: j, on-error: noop}
+    j: {join: all, action: std.noop, POLICY, on-success: k, on-error: l}
+    k: {action: std.noop}
+    l: {action: std.echo, input: {output: <% $.x %>}}
+""".lstrip("\n")
+
+
+@pytest.mark.parametrize("policy", ["retry: {count: 2, delay: 1}", "wait-after: 1", "concurrency: 1"])
+def test_a_join_that_did_not_come_together_is_errored_whatever_its_policies(policy: str) -> None:
+    engine = started(LOST.replace("POLICY", policy))
+    assert engine.states() == {"a": "succeeded", "b": "errored", "j": "errored", "l": "succeeded"}
+    assert engine.task("j").starts == 0
+
+
+def test_a_join_that_did_not_come_together_hands_on_what_arrived() -> None:
+    engine = started(LOST.replace("POLICY", "keep-result: true"))
+    engine.reload()
+    assert engine.result("l") == 1
+    assert engine.output == {"x": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -256,3 +257,25 @@ def test_thousands_of_items_that_take_no_time_need_no_deep_stack() -> None:
         .finish()
     )
     assert engine.result("t") == [1] * 3000
+
+
+@pytest.mark.parametrize(("source", "items"), [("abc", ["a", "b", "c"]), ({"x": 1, "y": 2}, ["x", "y"])])
+def test_items_run_over_whatever_can_be_gone_through(source: Any, items: list[str]) -> None:
+    engine = Engine().start(
+        "version: '2.0'\nmain:\n  input: [list]\n  tasks:\n"
+        "    t: {with-items: i in <% $.list %>, action: std.echo output=<% $.i %>}\n",
+        list=source,
+    )
+    assert engine.result("t") == items
+
+
+def test_no_item_begins_where_the_input_of_another_cannot_be_told() -> None:
+    engine = Engine().start(
+        "version: '2.0'\nmain:\n  input: [list]\n  tasks:\n"
+        "    t: {with-items: i in <% $.list %>, action: std.echo output=<% $.i.a %>, on-error: u}\n"
+        "    u: {action: std.noop}\n",
+        list=[{"a": 1}, {"b": 1}],
+    )
+    assert engine.state == "errored"
+    assert engine.states() == {"t": "errored"}
+    assert engine.task("t").starts == 0

@@ -45,12 +45,14 @@ def fails(source: str) -> str:
         ("<% $.keys().contains(tree) %>", True),
         ("<% env().region %>", "eu"),
         ("{{ env().region }}", "eu"),
-        ("<% json_dump($.tree) %>", '{"leaf": "green"}'),
-        ("{{ _.tree | json_dump }}", '{"leaf": "green"}'),
+        ("<% $.none %> is <% $.list %>", "None is [1, 2, 3]"),
+        ("<% json_dump($.tree) %>", '{\n    "leaf": "green"\n}'),
+        ("{{ _.tree | json_dump }}", '{\n    "leaf": "green"\n}'),
+        ("<% yaml_dump($.tree) %>", "leaf: green\n"),
         ("<% json_parse('[1]') %>", [1]),
         ("<% yaml_parse('a: 1') %>", {"a": 1}),
         ("plain", "plain"),
-        ({"<% $.tree.leaf %>": ["<% $.n %>", {"x": "{{ _.n }}"}], "k": 1}, {"green": [2, {"x": 2}], "k": 1}),
+        ({"<% $.n %>": ["<% $.n %>", {"x": "{{ _.n }}"}], "k": 1}, {"<% $.n %>": [2, {"x": 2}], "k": 1}),
     ],
 )
 def test_an_expression_gives_its_value_with_its_type(source: Any, expected: Any) -> None:
