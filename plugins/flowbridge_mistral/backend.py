@@ -85,8 +85,9 @@ class MistralBackend(Backend):
         do so twice. Raises `InvalidInput` with the engine's words where it refuses the text.
         """
         text = definitions.parse(definition)
+        parts = text.parts(self._known(text))
         try:
-            for part, known in text.parts(self._known(text)):
+            for part, known in parts:
                 self._store(text.kind, part, known=known)
         except EngineRefused:
             self._validate(text)
@@ -112,23 +113,26 @@ class MistralBackend(Backend):
 
     def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:
         """Each tree in a fixed number of requests, whatever its size."""
-        return self._observer.trees(ids)
+        with self._client.reading():
+            return self._observer.trees(ids)
 
     def glance(self, ids: Sequence[str]) -> Mapping[str, str]:
         """The engine lists by no id, so it is asked for the newest roots that are open, until all have been met."""
         missing = set(ids)
         words: dict[str, str] = {}
-        for found in self._roots(GLANCE, state="in:RUNNING,PAUSED", fields="id,state"):
-            if found["id"] in missing:
-                missing.remove(found["id"])
-                words[found["id"]] = found["state"]
-            if not missing:
-                break
+        with self._client.reading():
+            for found in self._roots(GLANCE, state="in:RUNNING,PAUSED", fields="id,state"):
+                if found["id"] in missing:
+                    missing.remove(found["id"])
+                    words[found["id"]] = found["state"]
+                if not missing:
+                    break
         return words
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """One or two requests for each task: results are not in the engine's lists."""
-        return reading.read(self._client, id, tasks)
+        with self._client.reading():
+            return reading.read(self._client, id, tasks)
 
     def pause(self, id: str) -> None:
         """The engine pauses descendants and ancestors by itself. Raises `EngineRefused` for one that has ended."""
@@ -158,8 +162,10 @@ class MistralBackend(Backend):
         if state is not None:
             query["state"] = words.spoken(state)
         for member in self._roots(limit, **query):
-            ref = Ref(self.name, member["id"])
-            yield Listed(ref, member["workflow_name"], member["state"], seconds(member["created_at"]))
+            with self._client.reading():
+                ref = Ref(self.name, member["id"])
+                listed = Listed(ref, member["workflow_name"], member["state"], seconds(member["created_at"]))
+            yield listed
 
     def check(self) -> Health:
         """Asks for something that needs credentials. Mistral tells the version of its API, not its own."""
@@ -205,7 +211,8 @@ class MistralBackend(Backend):
         """Which of a definition's names the engine has: those of its workflows, or that of the workbook."""
         names = ",".join(text.stored)
         found = self._client.pages(text.kind, text.kind, name=f"in:{names}", fields="id,name") if names else ()
-        return frozenset(member["name"] for member in found)
+        with self._client.reading():
+            return frozenset(member["name"] for member in found)
 
     def _store(self, kind: str, text: str, *, known: bool) -> None:
         """Create or update; the other way round where somebody else did it in between."""

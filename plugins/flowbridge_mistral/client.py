@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -79,6 +80,17 @@ class MistralClient:
         """Send a definition."""
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         return self._call(method, path, repeatable=False, data=text.encode(), headers=headers)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is read within is an answer; where it is not of the shape that Mistral gives it, it is refused."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise EngineRefused(
+                f"{self._where} is no Mistral API, or a release that this one does not know: its answer is of another "
+                f"shape ({type(error).__name__}: {error}). Check the option url."
+            ) from error
 
     def close(self) -> None:
         """Give the connections back."""

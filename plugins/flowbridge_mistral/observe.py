@@ -69,7 +69,10 @@ class Observer:
         """The root of an execution's tree. It never changes, so it is asked for once."""
         if id not in self._roots:
             answer = self._client.get("executions", id, fields="id,root_execution_id")
-            self._roots[id] = answer.get("root_execution_id") or id
+            root = answer["root_execution_id"] or id
+            if not isinstance(root, str):
+                raise TypeError(f"an id is no text: {root!r}")
+            self._roots[id] = root
             if len(self._roots) > ROOTS_REMEMBERED:
                 self._roots.popitem(last=False)
         return self._roots[id]

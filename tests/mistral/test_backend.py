@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,34 @@ def test_a_certificate_file_that_is_there_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.touch()
     assert MistralBackend("prod", {"url": URL, "ca_file": str(file)})._client._access.ca_file == str(file)
+
+
+READS: list[tuple[str, Call]] = [
+    ("observe", lambda backend: backend.observe(["x"])),
+    ("read", lambda backend: backend.read("x")),
+    ("list", lambda backend: list(backend.list_executions(limit=1))),
+    ("deploy", lambda backend: backend.deploy(FILE)),
+]
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    "answer", [{}, {"id": 7, "root_execution_id": 7}, {"executions": [7], "tasks": [7], "workflows": [{"id": 7}]}]
+)
+@pytest.mark.parametrize(("name", "call"), READS, ids=lambda value: value if isinstance(value, str) else "")
+def test_an_answer_of_another_shape_is_refused(
+    backend: MistralBackend, name: str, call: Call, answer: dict[str, Any]
+) -> None:
+    responses.get(re.compile(re.escape(URL)), json=answer)
+    with pytest.raises(EngineRefused, match=r"prod \(http://mistral.example/v2\)"):
+        call(backend)
+
+
+@responses.activate
+def test_a_root_that_was_told_wrongly_once_is_asked_for_again(backend: MistralBackend) -> None:
+    responses.get(f"{URL}/executions/x", json={"id": 7, "root_execution_id": 7})
+    responses.get(f"{URL}/executions/x", json={"id": "x", "root_execution_id": None})
+    responses.get(f"{URL}/executions/x/report", status=404, json=fault("not found"))
+    with pytest.raises(EngineRefused):
+        backend.observe(["x"])
+    assert backend.observe(["x"]) == {}

@@ -1,0 +1,95 @@
+"""Every cassette, replayed with the network closed and nobody waiting; and what no cassette may hold."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from cassettes import tape
+from cassettes.scenarios import SCENARIOS
+from cassettes.stage import Stage
+from flowbridge_mistral.backend import MistralBackend
+
+CASSETTES = sorted(tape.FOLDER.glob("*.yaml"))
+
+#: Names and shapes of what a server or a client authenticates with, and addresses that only mean something here.
+SECRET = re.compile(
+    r"x-(auth|subject)-token|authorization|set-cookie|passw(or)?d|bearer |secret|api[-_]?key|gAAAAA|eyJ[\w-]{10,}\.|"
+    rf"{tape.TOKEN}|://[^/\s]*@",
+    re.IGNORECASE,
+)
+LOOPBACK = re.compile(r"\b127\.\d+\.\d+\.\d+|localhost|0\.0\.0\.0|\[?::1\]?|:\d{4,5}/", re.IGNORECASE)
+
+
+@pytest.fixture(autouse=True)
+def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is looked up, nothing is connected."""
+
+    def closed(*arguments: Any, **options: Any) -> NoReturn:
+        raise AssertionError(f"a replay reached for the network: {arguments}")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, closed)
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, closed)
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay that slept would have looked again, and no take has a second look."""
+
+    def waits(seconds: float) -> NoReturn:
+        raise AssertionError(f"a replay wanted to wait for {seconds} s")
+
+    monkeypatch.setattr(time, "sleep", waits)
+
+
+def test_the_network_is_closed() -> None:
+    with pytest.raises(AssertionError, match="reached for the network"):
+        MistralBackend("prod", {"url": "http://127.0.0.1:9/v2"}).check()
+
+
+def test_every_scenario_has_its_cassette_and_every_cassette_its_scenario() -> None:
+    assert {path.stem for path in CASSETTES} == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_replay(name: str, tmp_path: Path) -> None:
+    backend = MistralBackend("prod", {"url": tape.URL})
+    with tape.replaying(tape.FOLDER / f"{name}.yaml") as cassette:
+        SCENARIOS[name](Stage(name, backend, tmp_path))
+        assert cassette.all_played
+    backend.close()
+
+
+@pytest.mark.parametrize("path", CASSETTES, ids=lambda path: path.stem)
+def test_no_cassette_holds_a_secret_or_an_address_of_the_machine_it_was_recorded_on(path: Path) -> None:
+    for text in tape.strings(path):
+        assert not SECRET.search(text)
+        assert not LOOPBACK.search(text)
+    assert {call[1].split("/")[1] for call, _, _ in tape.conversation(path)} == {"v2"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X-Auth-Token: x",
+        "Authorization: Basic",
+        "password=",
+        "http://me:pw@mistral",
+        "eyJhbGciOiJIUzI1NiJ9.e",
+        tape.TOKEN,
+    ],
+)
+def test_a_secret_would_be_found(text: str) -> None:
+    assert SECRET.search(text)
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1/v2", "localhost", "http://[::1]/", "http://mistral:8989/v2"])
+def test_an_address_of_this_machine_would_be_found(text: str) -> None:
+    assert LOOPBACK.search(text)
