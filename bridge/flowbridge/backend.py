@@ -35,13 +35,17 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """A start. `id` is chosen by the bridge: starting the same id twice starts once."""
+    """A start. `id` is chosen by the bridge: starting the same id twice starts once.
+
+    `task_name` is the target of a workflow that runs backwards from one, empty for any other.
+    """
 
     id: str
     workflow: str
     input: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
     definition: Definition | None = None
+    task_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,9 +100,12 @@ class Bridge:
         backend: str | None = None,
         workflow: str | None = None,
         env: Mapping[str, Any] | None = None,
+        task_name: str = "",
         reason: str = "",
     ) -> Record:
         """Start a workflow: of a definition, or one that the engine knows by name. Gives its record, just started.
+
+        `task_name` is the target task of a workflow that runs backwards from one.
 
         Raises `InvalidInput` for a definition, a workflow or an input that is wrong: nothing was started. Raises
         `Unavailable` where the engine did not answer; `recover` with the id in the message then finishes the start,
@@ -118,6 +121,8 @@ class Bridge:
                 raise InvalidInput(f"{definition.source} has no workflow {workflow!r}; it has: {', '.join(known)}")
             chosen = workflow or known[0]
         request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
+        if task_name:
+            request["task_name"] = task_name
         if definition is not None:
             request |= {"definition": definition.text, "source": definition.source}
         with self._telling():

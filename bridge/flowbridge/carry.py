@@ -193,6 +193,7 @@ def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
         input=request.get("input", {}),
         env=request.get("env", {}),
         definition=Definition(definition, request.get("source", "definition")) if definition is not None else None,
+        task_name=request.get("task_name", ""),
     )
 
 

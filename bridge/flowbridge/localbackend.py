@@ -60,6 +60,8 @@ class LocalBackend(Backend):
     def start(self, request: StartRequest) -> Ref:
         ref = Ref(self.name, request.id)
         args: dict[str, Any] = {"workflow": request.workflow, "input": dict(request.input), "env": dict(request.env)}
+        if request.task_name:
+            args["task_name"] = request.task_name
         if request.definition is not None:
             args |= {"definition": request.definition.text, "source": request.definition.source}
         self.host.submit(self, ref, Command(f"start-{request.id}", "start", request.id, args))

@@ -97,6 +97,10 @@ def _sleep(seconds: float = 1) -> None:  # noqa: ARG001  (the engine does the wa
     return None
 
 
+def _test_dict(size: int = 0, key_prefix: str = "", val: Any = "") -> dict[str, Any]:
+    return {f"{key_prefix}{number}": val for number in range(size)}
+
+
 def _link(target: str, input: Mapping[str, Any] | None = None) -> None:  # noqa: ARG001  (ended by a report)
     return None
 
@@ -106,6 +110,7 @@ BUILTIN = (
     Action("std.echo", _echo, Kind.INLINE, pure=True, delay="delay"),
     Action("std.fail", _fail, Kind.INLINE, pure=True),
     Action("std.sleep", _sleep, Kind.INLINE, pure=True, delay="seconds"),
+    Action("std.test_dict", _test_dict, Kind.INLINE, pure=True),
     Action("std.async_noop", _noop, Kind.WAIT, pure=True),
     Action("std.http", request),
     Action("flowbridge.run", _link, Kind.LINK, pure=True),

@@ -78,6 +78,7 @@ class TaskSpec:
     input: Mapping[str, Any] | str = field(default_factory=dict)
     publish: Publish = field(default_factory=Publish)
     publish_on_error: Publish = field(default_factory=Publish)
+    publish_on_skip: Publish = field(default_factory=Publish)
     on_success: Transition = field(default_factory=Transition)
     on_error: Transition = field(default_factory=Transition)
     on_complete: Transition = field(default_factory=Transition)
@@ -93,7 +94,6 @@ class TaskSpec:
     fail_on: str | None = None
     keep_result: Any = True
     safe_rerun: Any = False
-    target: Any = None
     requires: tuple[str, ...] = ()
 
 

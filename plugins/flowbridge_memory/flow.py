@@ -218,7 +218,7 @@ def _names(tasks: Any) -> str:
 def _output(run: Run, state: EngineState, message: str) -> Any:
     if state is EngineState.CANCELED:
         return {"result": message}
-    context = merged([outbound(task) for task in run.tasks if task.state in ENDED and not task.way])
+    context = merged([outbound(task) for task in run.tasks if task.state in ENDED and _is_last(task)])
     wanted = run.plan.output if state is EngineState.SUCCEEDED else run.plan.output_on_error
     found = wanted.evaluate(run_scope(run, *context.values)) if wanted is not None else None
     output = found or context.flat()
@@ -227,15 +227,34 @@ def _output(run: Run, state: EngineState, message: str) -> Any:
     return {"result": message, **output} if isinstance(output, dict) else {"result": message}
 
 
+def _is_last(task: Task) -> bool:
+    """Whether what a task hands on is the execution's: of a task that led nowhere, or of the goal."""
+    goal = task.run.plan.goal
+    return task.plan.name == goal if goal else not task.way
+
+
 def _ways(task: Task) -> list[tuple[NextPlan, str]]:
     event = EVENTS.get(task.state)
     if event is None:
         return []
+    if task.run.plan.goal:
+        return [] if event is ERROR else [(NextPlan(name, SUCCESS, None, None), "") for name in _unlocked(task)]
     ways = task.plan.ways[event]
     taken = _taken(task, ways)
     if event is SKIP and not taken:
         taken = _taken(task, tuple(way for way in task.plan.ways[SUCCESS] if way.event == SUCCESS))
     return taken
+
+
+def _unlocked(task: Task) -> list[str]:
+    """The tasks of a reverse workflow that required this one and nothing else any more."""
+    latest = task.run.latest
+    done = {State.SUCCEEDED, State.SKIPPED}
+    return [
+        plan.name
+        for plan in task.run.plan.dependents.get(task.plan.name, ())
+        if plan.name not in latest and all(name in latest and latest[name].state in done for name in plan.spec.requires)
+    ]
 
 
 def _taken(task: Task, ways: tuple[NextPlan, ...]) -> list[tuple[NextPlan, str]]:
@@ -282,6 +301,10 @@ def _after_end(world: World, task: Task) -> None:
 def _follow(world: World, cause: Task, target: str) -> bool:
     """Take one way out. True where it leads to a join that still waits."""
     plan = cause.run.plan.tasks[target]
+    if plan.spec.requires:
+        causes = tuple(cause.run.latest[name] for name in plan.spec.requires)
+        create(world, cause.run, plan, causes, merged([outbound(one) for one in causes]))
+        return False
     if plan.need:
         return joins.arrive(world, plan, cause)
     create(world, cause.run, plan, (cause,), outbound(cause))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeVar
 
 from flowbridge.backend import Definition
@@ -36,6 +37,7 @@ _TASK = (
     "with-items",
     "publish",
     "publish-on-error",
+    "publish-on-skip",
     "join",
     "keep-result",
     "description",
@@ -43,6 +45,10 @@ _TASK = (
     "name",
 )
 _DEFAULTS = (*_TRANSITIONS, *_POLICIES)
+
+#: What a task has in a reverse workflow only, and in a direct one only.
+_REVERSE = ("requires",)
+_DIRECT = (*_TRANSITIONS, "join")
 _ACTION = ("name", "base", "base-input", "input", "output", "description", "tags")
 _LONGEST_NAME = 255
 _TASK_NAME = re.compile(r"\w[\w.\- ]*\Z")
@@ -52,8 +58,6 @@ _Spec = TypeVar("_Spec")
 #: Keywords of the language that this engine does not run, and what to say of each.
 REFUSED: Mapping[str, str] = {
     "target": "'target' names a remote executor, and this engine runs actions where it is itself",
-    "requires": "'requires' belongs to reverse workflows, which this engine does not run",
-    "publish-on-skip": "'publish-on-skip' is not implemented; publish in the 'on-skip' clause",
 }
 
 
@@ -101,14 +105,16 @@ def _each(
 def _workflow(located: Located, path: Path, data: Any, name: str) -> WorkflowSpec:
     body = clauses.known(located, path, data, _WORKFLOW)
     kind = body.get("type", "direct")
-    if kind != "direct":
-        raise located.wrong((*path, "type"), f"workflow type {kind!r} is not implemented; allowed: direct")
+    if kind not in ("direct", "reverse"):
+        raise located.wrong((*path, "type"), f"there is no workflow type {kind!r}; allowed: direct, reverse")
     _reject_uuid(located, path, name)
-    defaults = clauses.known(located, (*path, "task-defaults"), body.get("task-defaults") or {}, _DEFAULTS)
-    tasks = _tasks(located, path, body, defaults)
+    allowed = _of_kind(kind, (*_DEFAULTS, *_REVERSE))
+    defaults = clauses.known(located, (*path, "task-defaults"), body.get("task-defaults") or {}, allowed)
+    tasks = _tasks(located, path, body, defaults, kind)
     return WorkflowSpec(
         name=name,
         line=located.position(path)[0],
+        type=kind,
         input=_inputs(located, (*path, "input"), body.get("input")),
         vars=clauses.mapping(located, (*path, "vars"), body.get("vars")),
         output=_output(located, (*path, "output"), body.get("output")),
@@ -119,18 +125,29 @@ def _workflow(located: Located, path: Path, data: Any, name: str) -> WorkflowSpe
     )
 
 
-def _tasks(located: Located, path: Path, body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, TaskSpec]:
+def _of_kind(kind: str, keywords: Sequence[str]) -> Sequence[str]:
+    """The keywords that a workflow of this type knows."""
+    others = _DIRECT if kind == "reverse" else _REVERSE
+    return [keyword for keyword in keywords if keyword not in others]
+
+
+def _tasks(
+    located: Located, path: Path, body: Mapping[str, Any], defaults: Mapping[str, Any], kind: str
+) -> dict[str, TaskSpec]:
     place = (*path, "tasks")
     bodies = clauses.mapping_of_bodies(located, place, body.get("tasks"))
     if not bodies:
         raise located.wrong(place if "tasks" in body else path, "a workflow needs at least one task under 'tasks'")
-    tasks = {name: _task(located, (*place, name), task, name, defaults) for name, task in bodies.items()}
-    _check_links(located, place, tasks)
+    keywords = _of_kind(kind, (*_TASK, *_REVERSE))
+    tasks = {name: _task(located, (*place, name), task, name, defaults, keywords) for name, task in bodies.items()}
+    (_check_links if kind == "direct" else _check_requirements)(located, place, tasks)
     return tasks
 
 
-def _task(located: Located, path: Path, data: Any, name: str, defaults: Mapping[str, Any]) -> TaskSpec:
-    body = clauses.known(located, path, _without_refused(located, path, data), _TASK)
+def _task(
+    located: Located, path: Path, data: Any, name: str, defaults: Mapping[str, Any], keywords: Sequence[str]
+) -> TaskSpec:
+    body = clauses.known(located, path, _without_refused(located, path, data), keywords)
     _check_name(located, path, name)
     if "action" in body and "workflow" in body:
         raise located.wrong((*path, "workflow"), f"task {name!r} names both an action and a workflow; keep one")
@@ -157,6 +174,7 @@ def _task(located: Located, path: Path, data: Any, name: str, defaults: Mapping[
         input=_input(located, (*path, "input"), body.get("input"), inline),
         publish=Publish(clauses.mapping(located, (*path, "publish"), body.get("publish"))),
         publish_on_error=Publish(clauses.mapping(located, (*path, "publish-on-error"), body.get("publish-on-error"))),
+        publish_on_skip=Publish(clauses.mapping(located, (*path, "publish-on-skip"), body.get("publish-on-skip"))),
         on_success=on_success,
         on_error=on_error,
         on_complete=on_complete,
@@ -172,7 +190,40 @@ def _task(located: Located, path: Path, data: Any, name: str, defaults: Mapping[
         fail_on=flag("fail-on"),
         keep_result=clauses.flag(located, (*path, "keep-result"), body.get("keep-result", True)),
         safe_rerun=flag("safe-rerun") or False,
+        requires=_requires(located, path, body, defaults, name),
     )
+
+
+def _requires(
+    located: Located, path: Path, body: Mapping[str, Any], defaults: Mapping[str, Any], name: str
+) -> tuple[str, ...]:
+    """What a task requires itself, and what all tasks do, each once; none requires itself."""
+    found: dict[str, None] = {}
+    for where, data in (
+        ((*path, "requires"), body.get("requires")),
+        ((*path[:-2], "task-defaults", "requires"), defaults.get("requires")),
+    ):
+        listed = [data] if isinstance(data, str) else data or []
+        if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
+            raise located.wrong(where, "requires must be a task's name, or a list of names")
+        found |= dict.fromkeys(one for one in listed if one != name)
+    return tuple(found)
+
+
+def _check_requirements(located: Located, path: Path, tasks: Mapping[str, TaskSpec]) -> None:
+    """Every task that is required is there, and none requires itself by way of others."""
+    for task in tasks.values():
+        for name in task.requires:
+            if name not in tasks:
+                raise located.wrong(
+                    (*path, task.name, "requires"),
+                    f"task {task.name!r} requires {name!r}, which is no task; there are: {', '.join(tasks)}",
+                )
+    order = TopologicalSorter({name: task.requires for name, task in tasks.items()})
+    try:
+        order.prepare()
+    except CycleError as error:
+        raise located.wrong(path, f"these tasks require each other: {', '.join(error.args[1])}") from error
 
 
 def _without_refused(located: Located, path: Path, data: Any) -> Any:

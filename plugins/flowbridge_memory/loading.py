@@ -72,6 +72,8 @@ def _load_run(world: World, text: str) -> Any:
     plan = world.library.plan(fields["book"], fields["plan"])
     if plan is None:
         raise EngineRefused(f"The definition of workflow '{fields['plan']}' is not there any more.")
+    if "goal" in fields:
+        plan = plan.toward(fields["goal"])
     run = Run(len(world.runs), fields["id"], fields["book"], plan, None, {})
     run.state = EngineState(fields["state"])
     run.revision, run.begun, run.created = fields["revision"], fields["begun"], fields["created"]

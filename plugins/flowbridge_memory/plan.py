@@ -104,20 +104,50 @@ class TaskPlan:
 
 
 class WorkflowPlan:
-    """One workflow. `starts` are its tasks without a way in, in the order of the text."""
+    """One workflow. `starts` are its tasks without a way in, in the order of the text.
 
-    __slots__ = ("_ahead", "input", "name", "output", "output_on_error", "spec", "starts", "tasks", "vars")
+    A reverse workflow runs towards its `goal`: `toward` gives the plan with the tasks that the goal needs, and no
+    others. `dependents` are the tasks that require a task.
+    """
 
-    def __init__(self, spec: WorkflowSpec) -> None:
+    __slots__ = (
+        "_ahead",
+        "_toward",
+        "dependents",
+        "goal",
+        "input",
+        "name",
+        "output",
+        "output_on_error",
+        "spec",
+        "starts",
+        "tasks",
+        "vars",
+    )
+
+    def __init__(self, spec: WorkflowSpec, goal: str = "") -> None:
         self.spec = spec
         self.name = spec.name
+        self.goal = goal
         self.vars = _ready(dict(spec.vars))
         self.output = _ready(spec.output)
         self.output_on_error = _ready(spec.output_on_error)
-        self.tasks = {name: TaskPlan(task) for name, task in spec.tasks.items()}
+        wanted = _needed(spec, goal) if goal else spec.tasks.keys()
+        self.tasks = {name: TaskPlan(task) for name, task in spec.tasks.items() if name in wanted}
         self._join()
-        self.starts = tuple(task for task in self.tasks.values() if not task.inbound)
+        self.starts = tuple(task for task in self.tasks.values() if not task.inbound and not task.spec.requires)
+        self.dependents: dict[str, list[TaskPlan]] = {}
+        for task in self.tasks.values():
+            for name in task.spec.requires:
+                self.dependents.setdefault(name, []).append(task)
         self._ahead: dict[str, tuple[str, ...]] = {}
+        self._toward: dict[str, WorkflowPlan] = {}
+
+    def toward(self, goal: str) -> WorkflowPlan:
+        """A reverse workflow with `goal`, one of its tasks, as its target."""
+        if goal not in self._toward:
+            self._toward[goal] = WorkflowPlan(self.spec, goal)
+        return self._toward[goal]
 
     def joins_ahead(self, name: str) -> tuple[str, ...]:
         """The joins that a way into task `name` leads to first, itself if it is one."""
@@ -146,6 +176,17 @@ class WorkflowPlan:
             task.inbound = tuple(inbound[name])
             if task.spec.join is not None:
                 task.need = int(task.spec.join) if task.spec.join != "all" else max(1, len(task.inbound))
+
+
+def _needed(spec: WorkflowSpec, goal: str) -> set[str]:
+    """The tasks that a goal requires, at any distance, and itself."""
+    needed, open_ = {goal}, [goal]
+    while open_:
+        for name in spec.tasks[open_.pop()].requires:
+            if name not in needed:
+                needed.add(name)
+                open_.append(name)
+    return needed
 
 
 def targets(task: TaskPlan) -> list[str]:
@@ -188,7 +229,7 @@ def _publishes(spec: TaskSpec) -> Mapping[str, PublishPlan | None]:
     return {
         SUCCESS: _publish(spec.on_success.publish, spec.publish, complete),
         ERROR: _publish(spec.on_error.publish, spec.publish_on_error, complete),
-        SKIP: _publish(spec.on_skip.publish),
+        SKIP: _publish(spec.on_skip.publish, spec.publish_on_skip),
     }
 
 

@@ -62,6 +62,8 @@ def _write_run(rows: dict[str, str], run: Run) -> None:
     number = run.number
     fields: dict[str, Any] = {"id": run.id, "book": run.book, "plan": run.plan.name, "state": run.state.value}
     fields |= {"revision": run.revision, "begun": run.begun, "created": run.created}
+    if run.plan.goal:
+        fields["goal"] = run.plan.goal
     if run.parent is not None:
         task = run.parent.task
         fields["parent"] = [task.run.number, task.number, run.parent.index]

@@ -391,6 +391,13 @@ def _open_child(world: World, call: Call, name: str, input: Mapping[str, Any]) -
         _at_end(world, call, State.ERRORED, None, f"There is no workflow '{name}'.")
         return
     book, plan = found
+    if plan.spec.type == "reverse":
+        # What a workflow does not take as its input goes to its start, and so does the name of its target.
+        goal = str(input.get("task_name"))
+        if goal not in plan.spec.tasks:
+            _at_end(world, call, State.ERRORED, None, f"The reverse sub-workflow '{name}' has no target task '{goal}'.")
+            return
+        plan = plan.toward(goal)
     if absent := missing(plan.spec.input, input):
         _at_end(world, call, State.ERRORED, None, f"Missing input for sub-workflow '{name}': {', '.join(absent)}.")
         return

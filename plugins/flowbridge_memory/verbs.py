@@ -11,6 +11,8 @@ from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.local import Command
 from flowbridge.model import EngineState
 from flowbridge_memory.books import missing, with_defaults
+from flowbridge_memory.expressions import ExpressionError, Scope
+from flowbridge_memory.expressions import compile as compiled
 from flowbridge_memory.flow import dispatch, settle, wake
 from flowbridge_memory.holds import pause_tree
 from flowbridge_memory.plan import WorkflowPlan
@@ -47,11 +49,11 @@ def _start(world: World, id: str, args: Mapping[str, Any]) -> None:
     if "definition" not in args:
         raise NotFound(f"There is no workflow {args.get('workflow')!r} here: this engine runs files, so name one.")
     book = world.library.add(Definition(args["definition"], args.get("source") or "definition"))
-    plan = _chosen(world, book, args.get("workflow") or "")
+    plan = _toward(_chosen(world, book, args.get("workflow") or ""), args.get("task_name") or "")
     given = dict(args.get("input") or {})
     _check_input(plan, given)
     world.library.check(book, plan.name)
-    run = Run(0, id, book, plan, None, with_defaults(plan.spec.input, given), env=dict(args.get("env") or {}))
+    run = Run(0, id, book, plan, None, with_defaults(plan.spec.input, given), env=_environment(args.get("env") or {}))
     run.state = EngineState.REQUESTED
     adopt(world, run)
     world.touch_run(run)
@@ -67,9 +69,27 @@ def _chosen(world: World, book: int, name: str) -> WorkflowPlan:
         source = world.library.definitions[book].source
         asked = f"no workflow '{name}'" if name else "more than one workflow, and none named 'main'"
         raise InvalidInput(f"{source} has {asked}. It has: {', '.join(names)}.")
-    if plan.spec.type != "direct":
-        raise InvalidInput(f"Workflow '{plan.name}' is of type '{plan.spec.type}'. Only 'direct' can be run here.")
     return plan
+
+
+def _toward(plan: WorkflowPlan, goal: str) -> WorkflowPlan:
+    """A reverse workflow runs towards a task that is named at its start; a direct one knows no such thing."""
+    if plan.spec.type == "direct" and goal:
+        raise InvalidInput(f"Workflow '{plan.name}' is a direct one: it has no target task, so name none.")
+    if plan.spec.type == "direct":
+        return plan
+    if goal not in plan.spec.tasks:
+        asked = f"has no task '{goal}'" if goal else "is a reverse one and needs the name of its target task"
+        raise InvalidInput(f"Workflow '{plan.name}' {asked}. It has: {', '.join(plan.spec.tasks)}.")
+    return plan.toward(goal)
+
+
+def _environment(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment of an execution; a value may be an expression over the others as they were given."""
+    try:
+        return dict(compiled(dict(given)).evaluate(Scope({}, {"env": lambda: given})))
+    except ExpressionError as wrong:
+        raise InvalidInput(f"The environment cannot be told: {wrong}") from wrong
 
 
 def _check_input(plan: WorkflowPlan, given: Mapping[str, Any]) -> None:

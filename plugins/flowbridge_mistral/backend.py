@@ -102,7 +102,7 @@ class MistralBackend(Backend):
             "id": request.id,
             "workflow_name": request.workflow,
             "input": json.dumps(dict(request.input)),
-            "params": json.dumps({"env": dict(request.env)} if request.env else {}),
+            "params": json.dumps(_params(request)),
         }
         try:
             self._client.post("executions", body=body, repeatable=True)
@@ -231,3 +231,8 @@ class MistralBackend(Backend):
             self._client.put("tasks", task, body=body, repeatable=False)
         except NotErrored:
             return
+
+
+def _params(request: StartRequest) -> Json:
+    params: Json = {"env": dict(request.env)} if request.env else {}
+    return {**params, "task_name": request.task_name} if request.task_name else params

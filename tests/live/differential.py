@@ -37,7 +37,7 @@ ABSENT = "absent"
 TEXT = "<text>"
 PATIENCE = 60.0
 
-_FACTS = ("input", "env", "allowed", "law", "known", "refused", "steps")
+_FACTS = ("input", "env", "task_name", "allowed", "law", "known", "refused", "steps")
 _RESTING = frozenset({EngineState.SUCCEEDED, EngineState.ERRORED, EngineState.CANCELED, EngineState.PAUSED})
 _HEADER = re.compile(rf"({'|'.join(_FACTS)}):")
 _GATE = re.compile(r"action: flowbridge_link\b")
@@ -50,7 +50,7 @@ class Case:
     `allowed` maps a path, or a pattern of paths, to the values that either engine may come to: the outcome is a race.
     `law` names a rule that Mistral breaks, with the `fact` in words and the values of both engines by path; `known` is
     the same for a difference that no rule speaks of. `refused` names the engine that does not start it, or `both`.
-    `steps` is what is done to the execution while it runs (see `Play`).
+    `task_name` is the goal of a reverse workflow. `steps` is what is done to the execution while it runs (see `Play`).
     """
 
     name: str
@@ -61,6 +61,7 @@ class Case:
     law: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
     refused: str = ""
+    task_name: str = ""
     steps: Sequence[str] = ()
 
     def definition(self, backend: str) -> Definition:
@@ -107,7 +108,12 @@ class Side:
     def run(self, case: Case, workflow: str | None = None) -> tuple[str, str]:
         """Start a case through the bridge; gives the record's id and the engine's."""
         record = self.bridge.run(
-            case.definition(self.name), case.input, backend=self.name, workflow=workflow, env=case.env
+            case.definition(self.name),
+            case.input,
+            backend=self.name,
+            workflow=workflow,
+            env=case.env,
+            task_name=case.task_name,
         )
         self._records[record.ref.id] = record.id
         return record.id, record.ref.id

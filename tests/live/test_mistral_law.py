@@ -192,8 +192,8 @@ def test_P5_C2_a_delayed_task_starts_its_action_all_the_same_and_plan_and_status
 def test_S7_what_the_server_has_expired_is_shown_as_gone_and_can_be_run_again_from_the_beginning_only(
     flow: Bridge, lab: Lab, mistral_url: str
 ) -> None:
-    engine_id = ended(lab, lab.start("two", x=7), "bad", "other", how=E)
-    id = adopted(flow, engine_id)
+    record = flow.run("law.two", {"x": 7}, backend="prod")
+    id, engine_id = record.id, ended(lab, record.ref.id, "bad", "other", how=E)
     assert flow.get(id).record.status is Status.ERRORED
     requests.delete(f"{mistral_url}/executions/{engine_id}", timeout=30).raise_for_status()
     record = flow.get(id).record

@@ -186,6 +186,13 @@ def flow(body: str) -> str:
     return "version: '2.0'\nflow:\n  tasks:\n    a:\n" + "".join(f"      {line}\n" for line in body.splitlines())
 
 
+def reverse(body: str, *, deeper: bool = True) -> str:
+    """A reverse workflow with a task `a`; further tasks stand in `body` where it is not `deeper` than they are."""
+    lines = [line if deeper or not line.startswith("b:") else f"  {line}" for line in body.splitlines()]
+    tasks = "".join(f"      {line}\n" for line in lines)
+    return "version: '2.0'\nflow:\n  type: reverse\n  tasks:\n    a:\n" + tasks.replace("        b:", "    b:")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -193,7 +200,12 @@ def flow(body: str) -> str:
         ("version: '3.0'\nf: {tasks: {a: {action: x}}}", 1, "version must be"),
         ("version: '2.0'", 1, "no workflow"),
         ("version: '2.0'\nf:\n  tsks: {}", 3, "did you mean 'tasks'"),
-        ("version: '2.0'\nf:\n  type: reverse\n  tasks: {a: {action: x}}", 3, "not implemented"),
+        ("version: '2.0'\nf:\n  type: sideways\n  tasks: {a: {action: x}}", 3, "allowed: direct, reverse"),
+        (reverse("requires: b"), 6, "requires 'b', which is no task; there are: a"),
+        (reverse("on-success: a"), 6, "unknown keyword 'on-success'"),
+        (reverse("join: all"), 6, "unknown keyword 'join'"),
+        (reverse("requires: 7"), 6, "list of names"),
+        (reverse("requires: b\nb:\n  requires: a", deeper=False), 4, "require each other"),
         ("version: '2.0'\nf:\n  input: 1\n  tasks: {a: {action: x}}", 3, "list of names"),
         ("version: '2.0'\nf:\n  tasks:\n    fail: {action: x}", 4, "belongs to a command"),
         ("version: '2.0'\nf:\n  tasks:\n    a: {on-success: b}\n    b: {on-success: a}", 3, "nowhere to start"),
@@ -211,7 +223,7 @@ def flow(body: str) -> str:
         (flow("pause-before: maybe"), 5, "true, false or an expression"),
         (flow("on-success:\n  publish: {atomic: {x: 1}}"), 6, "'atomic' is not implemented"),
         (flow("target: host"), 5, "remote executor"),
-        (flow("requires: [b]"), 5, "reverse workflows"),
+        (flow("requires: [b]"), 5, "unknown keyword 'requires'"),
         (flow("on-success: a msg=hello"), 5, "only fail, succeed and pause"),
         (flow("on-success:\n  - a: yes"), 6, "must be an expression"),
         (flow("publish: [1]"), 5, "must be a mapping"),

@@ -30,6 +30,7 @@ from flowbridge_cli.output import emit, note
     "--input", "--input-file", "input_file", metavar="FILE", help="A JSON or YAML file of input values; - reads stdin."
 )
 @click.option("--env", multiple=True, metavar="JSON|KEY=VALUE", help="Of the workflow's environment: a value, or all.")
+@click.option("--task-name", default="", metavar="NAME", help="The target task of a reverse workflow.")
 @click.option("--reason", default="", help="Why; kept in the history.")
 @click.option("--detach", is_flag=True, help="Start it and do not watch.")
 @click.option(
@@ -43,6 +44,7 @@ def run(
     workflow: str | None,
     input_file: str | None,
     env: tuple[str, ...],
+    task_name: str,
     reason: str,
     detach: bool,
     timeout: float | None,
@@ -57,7 +59,15 @@ def run(
     given = {**_from_file(input_file), **options.pairs(values)}
     what, instance = _target(target, backend)
     with Bridge() as bridge:
-        record = bridge.run(what, given, backend=instance, workflow=workflow, env=_environment(env), reason=reason)
+        record = bridge.run(
+            what,
+            given,
+            backend=instance,
+            workflow=workflow,
+            env=_environment(env),
+            task_name=task_name,
+            reason=reason,
+        )
         tell_of_plugins(bridge)
         if detach:
             emit(execution_view(record), output) if output != "table" else click.echo(record.id)
