@@ -37,7 +37,7 @@ ABSENT = "absent"
 TEXT = "<text>"
 PATIENCE = 60.0
 
-_FACTS = ("input", "env", "allowed", "law", "known", "refused", "steps")
+_FACTS = ("input", "env", "params", "allowed", "law", "known", "refused", "steps")
 _RESTING = frozenset({EngineState.SUCCEEDED, EngineState.ERRORED, EngineState.CANCELED, EngineState.PAUSED})
 _HEADER = re.compile(rf"({'|'.join(_FACTS)}):")
 _GATE = re.compile(r"action: flowbridge_link\b")
@@ -47,16 +47,18 @@ _GATE = re.compile(r"action: flowbridge_link\b")
 class Case:
     """One workflow of the corpus, and what its header says.
 
-    `allowed` maps a path, or a pattern of paths, to the values that either engine may come to: the outcome is a race.
-    `law` names a rule that Mistral breaks, with the `fact` in words and the values of both engines by path; `known` is
-    the same for a difference that no rule speaks of. `refused` names the engine that does not start it, or `both`.
-    `steps` is what is done to the execution while it runs (see `Play`).
+    `params` are the engine's own parameters of a start; the bridge hands none on yet. `allowed` maps a path, or a
+    pattern of paths, to the values that either engine may come to: the outcome is a race. `law` names a rule that
+    Mistral breaks, with the `fact` in words and the values of both engines by path; `known` is the same for a
+    difference that no rule speaks of. `refused` names the engine that does not start it, or `both`. `steps` is what is
+    done to the execution while it runs (see `Play`).
     """
 
     name: str
     text: str
     input: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
     allowed: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     law: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
@@ -316,6 +318,7 @@ class Play:
 
     def _end(self, target: str, status: str) -> None:
         execution, key = self._gates([target])[target]
+        self._status()  # a local engine finds a child by its record
         self.side.backend.report(execution, key, TaskStatus(status), {"of": target})
         self._until(lambda: key not in self._waiting(), f"gate {target} to be taken")
 
