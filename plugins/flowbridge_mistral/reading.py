@@ -10,9 +10,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.model import ExecutionRead, ItemRead, TaskRead, TaskStatus
 from flowbridge_mistral import words
 from flowbridge_mistral.client import Json, MistralClient
+
+#: In the engine's words where it cannot show a task.
+_UNSHOWN = "is not bound to a Session"
 
 
 def read(client: MistralClient, id: str, tasks: Sequence[str] | None) -> ExecutionRead:
@@ -20,14 +24,38 @@ def read(client: MistralClient, id: str, tasks: Sequence[str] | None) -> Executi
     execution = client.get("executions", id)
     listed = client.pages("tasks", "executions", id, "tasks", fields="id") if tasks is None else ()
     ids = [member["id"] for member in listed] if tasks is None else list(dict.fromkeys(tasks))
-    entries = sorted(
-        (client.get("tasks", task) for task in ids), key=lambda entry: (entry["created_at"], entry["name"])
-    )
+    entries = sorted((_entry(client, id, task) for task in ids), key=lambda entry: (entry["created_at"], entry["name"]))
     return ExecutionRead(
         input=_value(execution.get("input")) or {},
         output=_value(execution.get("output")),
         tasks=tuple(_task(client, entry) for entry in entries),
     )
+
+
+def _entry(client: MistralClient, execution: str, task: str) -> Json:
+    """One task. The engine works out anew what a task published globally whenever it shows it, and may fail to.
+
+    Then the task is taken from the list, which does without, and its result from what it ran.
+    """
+    try:
+        return client.get("tasks", task)
+    except EngineRefused as error:
+        if _UNSHOWN not in error.message:
+            raise
+    listed = client.pages("tasks", "executions", execution, "tasks")
+    found = next((each for each in listed if each["id"] == task), None)
+    if found is None:
+        raise NotFound(f"{client.where} has no task {task} in execution {execution}")
+    return {**found, "result": json.dumps(_result(client, found))}
+
+
+def _result(client: MistralClient, entry: Json) -> Any:
+    """What the last accepted action or sub-workflow of a task without items gave."""
+    kind = "executions" if entry.get("type") == "WORKFLOW" else "action_executions"
+    query = {"task_execution_id": entry["id"], "include_output": "true"}
+    made = [each for each in client.pages(kind, kind, **query) if each.get("accepted", True)]
+    output = _value(made[-1].get("output")) if made else None
+    return output if kind == "executions" else (output or {}).get("result")
 
 
 def _task(client: MistralClient, entry: Json) -> TaskRead:

@@ -322,6 +322,7 @@ class Play:
 
     def _end(self, target: str, status: str) -> None:
         execution, key = self._gates([target])[target]
+        self._status()  # a local engine finds a child by its record
         self.side.backend.report(execution, key, TaskStatus(status), {"of": target})
         self._until(lambda: key not in self._waiting(), f"gate {target} to be taken")
 

@@ -461,3 +461,23 @@ def test_a_tree_whose_report_the_engine_fails_to_build_is_observed_all_the_same(
         ("i", "1"),
     ]
     assert [[(task.status, task.starts) for task in each.tasks] for each in children] == [[(E, 2)]] * 3
+
+
+GLOBAL = """
+version: '2.0'
+publishes_globally:
+  tasks:
+    g:
+      action: std.echo output=5
+      publish: {own: 1}
+      on-success: {publish: {global: {far: <% task().result + 1 %>}}}
+"""
+
+
+def test_a_task_that_the_engine_fails_to_show_is_read_all_the_same(lab: Lab) -> None:
+    lab.backend.deploy(Definition(GLOBAL))
+    id = str(uuid.uuid4())
+    lab.backend.start(StartRequest(id, "publishes_globally"))
+    lab.reaches(id, EngineState.SUCCEEDED)
+    (task,) = lab.backend.read(id).tasks
+    assert (task.name, task.status, task.result, task.published) == ("g", S, 5, {"own": 1})
