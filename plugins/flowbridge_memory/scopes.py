@@ -5,7 +5,7 @@ The functions speak the language's own words (`SUCCESS`, `ERROR`), so that a def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -50,7 +50,12 @@ def result_of(task: Task) -> Any:
 
 
 def _shared(run: Run) -> dict[str, Callable[..., Any]]:
-    return {"env": partial(_env, run), "execution": partial(_execution, run), "global": partial(_global, run)}
+    return {
+        "env": partial(_env, run),
+        "execution": partial(_execution, run),
+        "global": partial(_global, run),
+        "tasks": partial(_tasks, run),
+    }
 
 
 def _env(run: Run) -> Mapping[str, Any]:
@@ -62,9 +67,7 @@ def _global(run: Run, name: str) -> Any:
 
 
 def _execution(run: Run) -> Mapping[str, Any]:
-    root = run
-    while root.parent is not None:
-        root = root.parent.task.run
+    root = _root(run)
     return {
         "id": run.id,
         "name": run.plan.name,
@@ -80,8 +83,46 @@ def _task(run: Run, current: Task | None, name: str | None = None) -> Mapping[st
     if name is None and current is None:
         raise ExpressionError("task() needs a name here: no task is current")
     task = current if current is not None and name in (None, current.plan.name) else run.latest.get(name or "")
-    if task is None:
-        return None
+    return None if task is None else _shown(task)
+
+
+def _tasks(
+    run: Run,
+    workflow_execution_id: str | None = None,
+    recursive: bool = False,  # noqa: FBT001, FBT002  (the language's own signature)
+    state: str | None = None,
+    flat: bool = False,  # noqa: FBT001, FBT002
+) -> list[Mapping[str, Any]]:
+    """The tasks of one execution of the tree, or of all; `flat` leaves out those whose children end as they do."""
+    everything = list(_below(_root(run)))
+    chosen = [one for one in everything if workflow_execution_id in (None, one.id)]
+    if recursive and workflow_execution_id is not None:
+        chosen = [below for one in chosen for below in _below(one)]
+    tasks = [task for one in chosen for task in one.tasks if state in (None, _STATES[task.state])]
+    return [_shown(task) for task in tasks if not (flat and _is_repeated_below(task))]
+
+
+def _is_repeated_below(task: Task) -> bool:
+    children = [child for child in task.run.children if child.parent is not None and child.parent.task is task]
+    return any(child.state.value == task.state.value for child in children)
+
+
+def _root(run: Run) -> Run:
+    while run.parent is not None:
+        run = run.parent.task.run
+    return run
+
+
+def _below(run: Run) -> Iterator[Run]:
+    """An execution and those below it, parents first."""
+    open_ = [run]
+    while open_:
+        here = open_.pop()
+        yield here
+        open_ += reversed(here.children)
+
+
+def _shown(task: Task) -> Mapping[str, Any]:
     return {
         "id": task.id,
         "name": task.plan.name,
@@ -90,7 +131,7 @@ def _task(run: Run, current: Task | None, name: str | None = None) -> Mapping[st
         "result": result_of(task),
         "published": dict(task.published or {}),
         "type": "WORKFLOW" if task.plan.workflow is not None else "ACTION",
-        "workflow_execution_id": run.id,
+        "workflow_execution_id": task.run.id,
         "created_at": _time(task.created),
         "updated_at": _time(task.ended or task.created),
     }

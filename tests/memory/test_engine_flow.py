@@ -401,3 +401,32 @@ def test_a_join_that_did_not_come_together_hands_on_what_arrived() -> None:
     engine.reload()
     assert engine.result("l") == 1
     assert engine.output == {"x": 1}
+
+
+TREE = """
+version: '2.0'
+main:
+  output:
+    here: <% tasks(execution().id).name.orderBy($) %>
+    failed: <% tasks(execution().id, true, ERROR).name.orderBy($) %>
+    leaves: <% tasks(execution().id, true, ERROR, true).name %>
+    all: <% tasks().name.orderBy($) %>
+    nobody: <% tasks(nobody) %>
+  tasks:
+    a: {action: std.noop, on-success: b}
+    b: {workflow: child, on-error: noop}
+child:
+  tasks:
+    c: {action: std.fail}
+"""
+
+
+def test_tasks_lists_the_tasks_of_an_execution_of_its_tree_or_of_all() -> None:
+    engine = Engine().start(TREE, "main").finish()
+    assert engine.output == {
+        "here": ["a", "b"],
+        "failed": ["b", "c"],
+        "leaves": ["c"],
+        "all": ["a", "b", "c"],
+        "nobody": [],
+    }
