@@ -155,7 +155,9 @@ class MistralClient:
         except ValueError as error:
             raise Unavailable(f"{self._where} answered with something that is no JSON, or only a part.") from error
         if not isinstance(body, dict):
-            raise EngineRefused(f"{self._where} is no Mistral API: a JSON object was expected. Check the option url.")
+            words = f"{self._where} is no Mistral API: a JSON object was expected. Check the option url."
+            # Whoever answered so may have passed a change on, so it is not known that nothing was done.
+            raise EngineRefused(words) if response.request.method == "GET" else Unavailable(words)
         return body
 
     def _failure(self, response: requests.Response) -> EngineError:
