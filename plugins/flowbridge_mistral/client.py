@@ -110,13 +110,14 @@ class MistralClient:
         for number in range(1, tries + 1):
             try:
                 response = self._send(method, path, arguments)
+                body = self._decoded(response)
             except Unavailable as error:
                 if number == tries:
                     raise
                 wait = _wait(number, None, error)
             else:
                 if response.status_code not in RETRIED or number == tries:
-                    return self._answer(response)
+                    return self._answer(response, body)
                 wait = _wait(number, response.headers.get("Retry-After"), self._failure(response))
             self._sleep(wait)
         raise AssertionError("the last try returns or raises")
@@ -147,13 +148,18 @@ class MistralClient:
             session.headers["X-Auth-Token"] = self._access.token
         return session
 
-    def _answer(self, response: requests.Response) -> Json:
+    def _decoded(self, response: requests.Response) -> Any:
+        """What a success says. Raises `Unavailable` where that is cut off, or no JSON at all."""
         if not 200 <= response.status_code < 300:
-            raise self._failure(response)
+            return None
         try:
-            body = response.json()
+            return response.json()
         except ValueError as error:
             raise Unavailable(f"{self._where} answered with something that is no JSON, or only a part.") from error
+
+    def _answer(self, response: requests.Response, body: Any) -> Json:
+        if not 200 <= response.status_code < 300:
+            raise self._failure(response)
         if not isinstance(body, dict):
             words = f"{self._where} is no Mistral API: a JSON object was expected. Check the option url."
             # Whoever answered so may have passed a change on, so it is not known that nothing was done.

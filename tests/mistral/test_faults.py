@@ -28,11 +28,12 @@ from flowbridge.checks import RerunRequest
 from flowbridge.config import Config
 from flowbridge.errors import EngineError, Rejected
 from flowbridge.ledger.executions import Filter
+from flowbridge.model import TaskStatus
 from flowbridge.outcome import Outcome
 from flowbridge.plugins import Hooks
 from flowbridge_mistral.backend import MistralBackend
 from support.fake_mistral import FakeMistral
-from support.faults import FAULTS, Line
+from support.faults import FAULTS, Line, refused
 from support.wire import Heard, answer, wired
 
 FLOW = Definition("version: '2.0'\nflow: {tasks: {t: {action: std.noop}}}\n", "flow.yaml")
@@ -49,8 +50,25 @@ CODES = {fault: {0, 3, 5, 6} for fault in FAULTS} | {
     fault: {0, 3, 4, 5, 6} for fault in ("an_empty_object", "other_values", "other_values_within", "changed_nothing")
 }
 
+#: Faults that pass: a look that meets one of them once is taken again, and nobody notices.
+PASSING = frozenset(
+    {
+        "refused",
+        "reset_within_the_body",
+        "read_timeout",
+        "answer_lost",
+        "too_many",
+        "too_many_for_a_while",
+        "bad_gateway",
+        "truncated",
+    }
+)
+
 #: Verbs that start something new each time.
 STARTING = frozenset({"start", "start with a definition", "re-run whole"})
+
+#: Calls of the backend, whose effect is for their caller to see.
+BLIND = frozenset({"deploy", "deploy new beside known", "report"})
 
 
 class Clock:
@@ -90,8 +108,8 @@ class World:
         self.bridge.config.ledger.unlink()
 
     def standing(self) -> list[Any]:
-        """How the engine stands: executions with their tasks, and what each has begun."""
-        return sorted(
+        """How the engine stands: its definitions, executions with their tasks, and what each has begun."""
+        return sorted(self.line.server.workflows) + sorted(
             [
                 execution.name,
                 execution.state,
@@ -128,6 +146,21 @@ def paused(world: World) -> None:
     world.bridge.get(world.target)
 
 
+def left_open(world: World) -> None:
+    """A pause that is open, because the engine did not answer."""
+    ran("main")(world)
+    world.line.fault, world.line.first, world.line.many = refused, 0, FOR_GOOD
+    assert not world.bridge.pause(world.target).done
+    world.line.fault = None
+
+
+def report(world: World) -> None:
+    """The end of what a task waits for is reported to it."""
+    execution = world.bridge.find(world.target).ref.id
+    for link in world.backend.observe([execution])[execution][0].waiting:
+        world.backend.report(execution, link.key, TaskStatus.SUCCEEDED, "done")
+
+
 def stranger(world: World) -> None:
     """An execution that somebody else started."""
     hands = Hands("http://hands.example.org/v2", rest=0)
@@ -160,6 +193,8 @@ VERBS: dict[str, tuple[Act, Act]] = {
     "validate": (nothing, lambda world: world.backend.validate(FLOW)),
     "deploy": (nothing, lambda world: world.backend.deploy(FLOW)),
     "deploy new beside known": (lambda world: world.backend.deploy(FLOW), lambda world: world.backend.deploy(TWO)),
+    "recover": (left_open, lambda world: world.bridge.recover(world.target)),
+    "report": (ran("linked"), report),
     "adopt": (stranger, lambda world: world.bridge.find(f"prod:{ID}")),
     "check": (nothing, lambda world: world.backend.check()),
 }
@@ -231,7 +266,7 @@ def at(world: World) -> Any:
 class Healthy:
     """What a verb does when nothing fails: the requests it makes, and how the engine stands after it."""
 
-    requests: Sequence[Heard]
+    requests: Sequence[tuple[Heard, int]]
     standing: list[Any]
 
 
@@ -252,17 +287,30 @@ def assert_done(came: object) -> None:
     assert not isinstance(came, Outcome) or came.done, came
 
 
-def cases(verb: str, fault: str, worlds: Worlds, healthy: Any, clock: Clock) -> Iterator[tuple[World, Healthy, str]]:
+@dataclass
+class Case:
+    """A world with a fault in it, what the verb does without, the exit codes it may end in, and words for a person."""
+
+    world: World
+    well: Healthy
+    codes: set[int]
+    words: str
+
+
+def cases(verb: str, fault: str, worlds: Worlds, healthy: Any, clock: Clock) -> Iterator[Case]:
     """Every request of a verb with a fault in its place: once, and for good where that makes a difference."""
     well = healthy(verb, clock)
     for many in (1, FOR_GOOD) if fault in LASTING else (1,):
-        for first, heard in enumerate(well.requests, 1):
+        for first, (heard, status) in enumerate(well.requests, 1):
             if fault == "changed_nothing" and heard.method == "GET":
                 continue
             world = worlds.get(verb, clock)
             world.line.fault, world.line.first, world.line.many = FAULTS[fault], first, many
             with at(world):
-                yield world, well, f"{fault} at request {first} {'once' if many == 1 else 'and all after it'}"
+                often = "once" if many == 1 else "and all after it"
+                passes = fault in PASSING and many == 1 and heard.method == "GET" and status == 200
+                codes = {0} if passes else CODES[fault]
+                yield Case(world, well, codes, f"{fault} at {first}, {heard.method} {heard.path}, {often}")
             world.close()
 
 
@@ -279,7 +327,11 @@ def tried(verb: str, world: World) -> tuple[int, str]:
     except Rejected as error:
         same = world.standing() == before
         return error.exit_code if same and error.reason == "unreachable" else -1, error.message
-    return (came.exit_code, "; ".join(came.not_done.values())) if isinstance(came, Outcome) else (0, "")
+    if isinstance(came, Outcome):
+        return came.exit_code, "; ".join(came.not_done.values())
+    if verb == "recover" and world.bridge.ledger.operations.open_trees():
+        return 5, "prod: unfinished"
+    return 0, ""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -287,16 +339,17 @@ def tried(verb: str, world: World) -> tuple[int, str]:
 def test_a_fault_ends_in_a_clear_error_and_what_it_left_is_finished_once(
     verb: str, fault: str, worlds: Worlds, healthy: Any, nobody_waits: Clock
 ) -> None:
-    for world, well, case in cases(verb, fault, worlds, healthy, nobody_waits):
+    for case in cases(verb, fault, worlds, healthy, nobody_waits):
+        world = case.world
         code, words = tried(verb, world)
-        assert code in CODES[fault], (case, code, words)
-        assert code == 0 or "prod" in words or "Mistral" in words, (case, words)
+        assert code in case.codes, (case.words, code, words)
+        assert code == 0 or "prod" in words or "Mistral" in words, (case.words, words)
         world.line.fault = None
-        if code:
+        if code or verb in BLIND:
             world.bridge.recover()
-            repeated(verb, world, well)
-        assert not world.bridge.ledger.operations.open_trees(), case
-        assert world.standing() == well.standing, (case, code, words)
+            repeated(verb, world, case.well)
+        assert not world.bridge.ledger.operations.open_trees(), case.words
+        assert world.standing() == case.well.standing, (case.words, code, words)
 
 
 def repeated(verb: str, world: World, well: Healthy) -> None:

@@ -128,18 +128,24 @@ FAULTS: Mapping[str, Fault] = {
 
 @dataclass
 class Line:
-    """The way to a server. From the `first` request on, `many` meet the fault; they are counted from one."""
+    """The way to a server. From the `first` request on, `many` meet the fault; they are counted from one.
+
+    `heard` are the requests that were answered, each with its status code.
+    """
 
     server: FakeMistral
     fault: Fault | None = None
     first: int = 0
     many: int = 1
-    heard: list[Heard] = field(default_factory=list)
+    count: int = 0
+    heard: list[tuple[Heard, int]] = field(default_factory=list)
 
     def __call__(self, heard: Heard) -> Answer:
-        self.heard.append(heard)
-        met = self.first <= len(self.heard) < self.first + self.many
-        return self.fault(self.server, heard) if self.fault and met else answer(self.server, heard)
+        self.count += 1
+        met = self.first <= self.count < self.first + self.many
+        made = self.fault(self.server, heard) if self.fault and met else answer(self.server, heard)
+        self.heard.append((heard, made[0]))
+        return made
 
 
 def _wrong(value: Any) -> Any:
