@@ -21,7 +21,7 @@ from flowbridge.backend import (
     StartRequest,
     TaskRerun,
 )
-from flowbridge.errors import EngineRefused, NotFound
+from flowbridge.errors import EngineRefused, NotFound, Unavailable
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
 from flowbridge_mistral import definitions, reading, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
@@ -105,10 +105,12 @@ class MistralBackend(Backend):
             "params": json.dumps(_params(request)),
         }
         try:
-            self._client.post("executions", body=body, repeatable=True)
+            answer = self._client.post("executions", body=body, repeatable=True)
         except Conflict:
             # Two starts of one id at the same moment: the other was first. Where it was not, this is NotFound.
-            self._client.get("executions", request.id, fields="id")
+            answer = self._client.get("executions", request.id, fields="id")
+        if answer.get("id") != request.id:
+            raise Unavailable(f"{self._client.where} did not answer the start of {request.id} with that execution.")
         return Ref(self.name, request.id)
 
     def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:
@@ -204,7 +206,11 @@ class MistralBackend(Backend):
 
     def _validate(self, text: definitions.Text) -> None:
         verdict = self._client.text("POST", text.kind, "validate", text=text.definition.text)
-        if not verdict.get("valid"):
+        with self._client.reading():
+            valid = verdict["valid"]
+            if not isinstance(valid, bool):
+                raise TypeError(f"a verdict is no truth value: {valid!r}")
+        if not valid:
             raise text.invalid(str(verdict.get("error", "the engine refuses it and does not say why")))
 
     def _known(self, text: definitions.Text) -> frozenset[str]:
@@ -212,7 +218,7 @@ class MistralBackend(Backend):
         names = ",".join(text.stored)
         found = self._client.pages(text.kind, text.kind, name=f"in:{names}", fields="id,name") if names else ()
         with self._client.reading():
-            return frozenset(member["name"] for member in found)
+            return frozenset(member["name"].strip() for member in found)
 
     def _store(self, kind: str, text: str, *, known: bool) -> None:
         """Create or update; the other way round where somebody else did it in between."""

@@ -104,6 +104,7 @@ class MistralClient:
         for number in range(1, tries + 1):
             try:
                 response = self._send(method, path, arguments)
+                body = self._decoded(response)
             except Unavailable as error:
                 unsent = unsent and error.unsent
                 if number == tries:
@@ -113,7 +114,7 @@ class MistralClient:
                 wait = _wait(number, None, error)
             else:
                 if response.status_code not in RETRIED or number == tries:
-                    return self._answer(response)
+                    return self._answer(response, body)
                 unsent = False
                 wait = _wait(number, response.headers.get("Retry-After"), self._failure(response))
             self._sleep(wait)
@@ -156,16 +157,23 @@ class MistralClient:
 
         return requests.Session()
 
-    def _answer(self, response: requests.Response) -> Json:
+    def _decoded(self, response: requests.Response) -> Any:
+        """What a success says. Raises `Unavailable` where that is cut off, or no JSON at all."""
+        if not 200 <= response.status_code < 300:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise Unavailable(f"{self._where} answered with something that is no JSON, or only a part.") from error
+
+    def _answer(self, response: requests.Response, body: Any) -> Json:
         self._ahead = _ahead(response.headers.get("Date"))
         if not 200 <= response.status_code < 300:
             raise self._failure(response)
-        try:
-            body = response.json()
-        except ValueError as error:
-            raise Unavailable(f"{self._where} answered with something that is no JSON, or only a part.") from error
         if not isinstance(body, dict):
-            raise EngineRefused(f"{self._where} is no Mistral API: a JSON object was expected. Check the option url.")
+            words = f"{self._where} is no Mistral API: a JSON object was expected. Check the option url."
+            # Whoever answered so may have passed a change on, so it is not known that nothing was done.
+            raise EngineRefused(words) if response.request.method == "GET" else Unavailable(words)
         return body
 
     def _failure(self, response: requests.Response) -> EngineError:

@@ -69,10 +69,7 @@ class Observer:
         """The root of an execution's tree. It never changes, so it is asked for once."""
         if id not in self._roots:
             answer = self._client.get("executions", id, fields="id,root_execution_id")
-            root = answer["root_execution_id"] or id
-            if not isinstance(root, str):
-                raise TypeError(f"an id is no text: {root!r}")
-            self._roots[id] = root
+            self._roots[id] = _id(answer["root_execution_id"] or id)
             if len(self._roots) > ROOTS_REMEMBERED:
                 self._roots.popitem(last=False)
         return self._roots[id]
@@ -109,7 +106,7 @@ class Observer:
             path = ("tasks",)
         found: dict[str, Json] = {}
         for member in self._client.pages("tasks", *path, **query) if wanted else ():
-            if member["id"] in wanted:
+            if _id(member["id"]) in wanted:
                 found[member["id"]] = _json(member["runtime_context"])
             if len(found) == len(wanted):
                 break
@@ -308,6 +305,13 @@ def _actions(task: Json) -> list[Json]:
 
 def _error(entry: Json) -> str:
     return brief(str(entry.get("state_info") or "")) if entry["state"] == "ERROR" else ""
+
+
+def _id(value: Any) -> str:
+    """An id as it came. Raises `TypeError` for what cannot be one."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no id")
+    return value
 
 
 def _json(text: str | None) -> Json:

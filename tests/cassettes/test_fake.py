@@ -21,7 +21,7 @@ from support.fake_mistral import FakeMistral
 from support.wire import Answer, Heard, answer, wired
 
 #: Scenarios whose answers tell of executions of others, which a fresh server has not.
-OF_OTHERS = frozenset({"check", "report", "report_to_an_ended_action"})
+OF_OTHERS = frozenset({"check", "report", "report_to_an_ended_action", "verb_list"})
 
 #: What the server in memory does not try to say in the same words.
 IN_OTHER_WORDS = frozenset({"next", "id", "error"})
@@ -57,8 +57,14 @@ def test_the_server_in_memory_answers_as_the_real_one_did(name: str, tmp_path: P
     assert [ours(call) for call in heard.calls] == [theirs(call) for call, _, _ in real]
     for (call, status, body), (given, made) in zip(real, heard.answers, strict=True):
         assert given == status, call
-        if status < 300 and name not in OF_OTHERS:
+        if status < 300 and name not in OF_OTHERS and not _says_either(call):
             assert _within(_plain(made), _plain(body)) == _plain(made), call
+
+
+def _says_either(call: Any) -> bool:
+    """Whether the real one answers by chance with the state before the call or after it: to the re-run of a task."""
+    method, path, *_ = call
+    return bool(method == "PUT" and path.startswith("/v2/tasks/"))
 
 
 def _plain(value: Any) -> Any:

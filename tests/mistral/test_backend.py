@@ -88,10 +88,20 @@ def test_a_verb_is_one_state(backend: MistralBackend, call: Call, state: str) ->
 
 @responses.activate
 def test_a_start_carries_the_bridges_id_and_json_in_strings(backend: MistralBackend) -> None:
-    responses.post(f"{URL}/executions", status=201, json={})
+    responses.post(f"{URL}/executions", status=201, json={"id": "id"})
     ref = backend.start(StartRequest("id", "w", {"a": 1}, {"e": 2}))
     assert str(ref) == "prod:id"
     assert sent() == {"id": "id", "workflow_name": "w", "input": '{"a": 1}', "params": '{"env": {"e": 2}}'}
+
+
+@responses.activate
+@pytest.mark.parametrize("answer", [{}, {"id": "another"}])
+def test_a_start_answered_without_its_execution_may_not_have_been_made(
+    backend: MistralBackend, answer: dict[str, str]
+) -> None:
+    responses.post(f"{URL}/executions", status=201, json=answer)
+    with pytest.raises(Unavailable, match=r"start of id "):
+        backend.start(StartRequest("id", "w"))
 
 
 @responses.activate
@@ -245,7 +255,13 @@ READS: list[tuple[str, Call]] = [
 
 @responses.activate
 @pytest.mark.parametrize(
-    "answer", [{}, {"id": 7, "root_execution_id": 7}, {"executions": [7], "tasks": [7], "workflows": [{"id": 7}]}]
+    "answer",
+    [
+        {},
+        {"id": 7, "root_execution_id": 7},
+        {"executions": [7], "tasks": [7], "workflows": [{"id": 7}]},
+        {"executions": [{"id": 7}], "workflows": [{"name": 7}]},
+    ],
 )
 @pytest.mark.parametrize(("name", "call"), READS, ids=lambda value: value if isinstance(value, str) else "")
 def test_an_answer_of_another_shape_is_refused(
@@ -264,3 +280,11 @@ def test_a_root_that_was_told_wrongly_once_is_asked_for_again(backend: MistralBa
     with pytest.raises(EngineRefused):
         backend.observe(["x"])
     assert backend.observe(["x"]) == {}
+
+
+@responses.activate
+@pytest.mark.parametrize("verdict", [{}, {"valid": 7}, {"valid": None}])
+def test_an_answer_that_is_no_verdict_is_not_taken_for_one(backend: MistralBackend, verdict: dict[str, Any]) -> None:
+    responses.post(f"{URL}/workflows/validate", json=verdict)
+    with pytest.raises(EngineRefused, match="no Mistral API"):
+        backend.validate(FILE)

@@ -63,6 +63,14 @@ def test_a_lost_connection_is_tried_again(client: MistralClient) -> None:
 
 
 @responses.activate
+def test_an_answer_that_was_cut_off_is_asked_for_again(client: MistralClient, waits: Waits) -> None:
+    responses.get(f"{URL}/executions/x", body='{"id": "x", "sta')
+    responses.get(f"{URL}/executions/x", json={"id": "x"})
+    assert client.get("executions", "x") == {"id": "x"}
+    assert waits == [0.25]
+
+
+@responses.activate
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
 def test_an_answer_that_will_not_change_is_not_asked_for_again(client: MistralClient, status: int) -> None:
     responses.get(f"{URL}/executions/x", status=status, json={"faultstring": "no"})

@@ -180,5 +180,14 @@ def test_a_success_that_is_no_json_is_unavailable_because_it_may_be_a_part(body:
     assert type(put(200, body)) is Unavailable
 
 
-def test_a_success_that_is_no_object_is_refused() -> None:
-    assert type(put(200, [])) is EngineRefused
+def test_a_change_answered_with_no_object_may_have_been_made_all_the_same() -> None:
+    error = put(200, [])
+    assert isinstance(error, Unavailable)
+    assert not error.unsent
+
+
+@responses.activate
+def test_a_look_answered_with_no_object_is_refused() -> None:
+    responses.get(f"{URL}/executions/x", json=[])
+    with pytest.raises(EngineRefused, match="no Mistral API"):
+        client().get("executions", "x")

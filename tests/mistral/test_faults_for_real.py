@@ -1,0 +1,104 @@
+"""The faults of `support.faults` against a real socket: what they raise in memory is what a real connection raises."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from flowbridge.errors import EngineError, Unavailable
+from flowbridge_mistral.access import Access
+from flowbridge_mistral.client import MistralClient
+from support import faults
+from support.fake_mistral import FakeMistral
+from support.faults import Fault
+from support.wire import Heard, wired
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+NO_LINGER = struct.pack("ii", 1, 0)
+
+
+def falls_silent(connection: socket.socket) -> None:
+    """Takes the request and says nothing until the other side gives up."""
+    connection.recv(1)
+
+
+def breaks_off(connection: socket.socket) -> None:
+    """Sends a part of an answer, and resets the connection once it was read."""
+    connection.sendall(HEAD + b'{"executions": [')
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+
+
+def hangs_up(connection: socket.socket) -> None:
+    """Resets the connection instead of an answer."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+
+
+Behaviour = Callable[[socket.socket], None]
+
+
+@contextmanager
+def server(behaviour: Behaviour | None) -> Iterator[str]:
+    """A server of one request; None: nobody listens at its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/v2"
+        if behaviour is None:
+            listening.close()
+            yield address
+            return
+        thread = threading.Thread(target=_serve, args=(listening, behaviour))
+        thread.start()
+        yield address
+        thread.join()
+
+
+def _serve(listening: socket.socket, behaviour: Behaviour) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(65536)
+        behaviour(connection)
+
+
+def failure(address: str, read_timeout: float) -> tuple[EngineError, list[type]]:
+    """What a call that is sent once ends with, and the classes of what the HTTP library raised."""
+    client = MistralClient("prod", Access(address, read_timeout=read_timeout))
+    with pytest.raises(EngineError) as caught:
+        client.put("executions", "x", body={}, repeatable=False)
+    client.close()
+    return caught.value, [
+        cls for cls in type(caught.value.__cause__).__mro__ if issubclass(cls, requests.RequestException)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "fault", "seconds"),
+    [
+        (None, faults.refused, 5.0),
+        (breaks_off, faults.reset_within_the_body, 5.0),
+        (falls_silent, faults.read_timeout, 0.05),
+        (hangs_up, faults.answer_lost, 5.0),
+    ],
+    ids=["refused", "reset within the body", "read timeout", "answer lost"],
+)
+def test_a_fault_in_memory_is_what_a_real_connection_raises(
+    behaviour: Behaviour | None, fault: Fault, seconds: float
+) -> None:
+    with server(behaviour) as address:
+        real, raised = failure(address, seconds)
+
+    def faulty(heard: Heard) -> tuple[int, dict[str, str], str]:
+        return fault(FakeMistral(), Heard("GET", "executions", {}, ""))
+
+    with wired(mistral=faulty):
+        made, raised_in_memory = failure("http://mistral.example.org/v2", seconds)
+    assert raised == raised_in_memory
+    assert (type(real), _unsent(real)) == (type(made), _unsent(made))
+
+
+def _unsent(error: EngineError) -> bool:
+    return isinstance(error, Unavailable) and error.unsent
