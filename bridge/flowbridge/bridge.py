@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -263,10 +263,10 @@ class Bridge:
             yield self.get(record.id)
             return
         for look, changed in self._looks(record):
-            if deadline is not None and time.monotonic() >= deadline:
-                return
             if changed:
                 yield look
+            if deadline is not None and time.monotonic() >= deadline:
+                return
 
     def wait(self, id: str, *, timeout: float | None = None, until: frozenset[Status] = _SETTLED) -> Look:
         """Watch until the execution is in one of `until`. Raises `Timeout`, and nothing is lost by it.
@@ -301,7 +301,17 @@ class Bridge:
 
     def history(self, id: str | None = None) -> Sequence[Entry]:
         """Who did what, when and why, and what the engines did by themselves: of one tree, or of all (O6)."""
-        return self.ledger.operations.history(self.find(id).tree if id else None)
+        return self.ledger.operations.history(self._tree_of(id) if id else None)
+
+    def _tree_of(self, id: str) -> str:
+        """The tree of an execution, which the history knows although the record may have been pruned."""
+        try:
+            return self.find(id).tree
+        except NotFound:
+            tree = self.ledger.operations.tree_of(id)
+            if tree is None:
+                raise
+            return tree
 
     def changed(self, id: str) -> Mapping[str, float]:
         """When the status of each execution of a tree was last seen to change, in seconds since the epoch."""
@@ -321,8 +331,15 @@ class Bridge:
         if not looks:
             raise NotFound(f"{ref.backend} has no execution {ref.id}")
         record = self._taken_in(looks[0])
-        self._operator.tend(record.tree, set())
-        return self.ledger.executions.current(ref) or record
+        if looks[0].ref == ref:
+            self._operator.tend(record.tree, set())
+        else:
+            # A child must be in the ledger before it is named: to take its root instead would widen a verb (O10).
+            self._operator.refresh(record.tree, self.config.actor)
+        adopted = self.ledger.executions.current(ref)
+        if adopted is None:
+            raise NotFound(f"{ref.backend} did not show execution {ref.id} a second time; try again")
+        return adopted
 
     def _taken_in(self, root: ExecutionLook) -> Record:
         """The record of a root, made where there is none: one, whoever asks at the same time."""
@@ -343,24 +360,33 @@ class Bridge:
         return record
 
     def recover(
-        self, id: str | None = None, *, assume: str = "failed", timeout: float = 30.0, end_hung: bool = False
+        self,
+        id: str | None = None,
+        *,
+        assume: str = "failed",
+        timeout: float = 30.0,
+        end_hung: bool = False,
+        failed: Callable[[str, FlowbridgeError], object] | None = None,
     ) -> Sequence[Look]:
         """Finish what a crash left open: operations, and local runs whose runner died (O3, S6).
 
         `assume` says what to take for a leaf whose end nobody saw: "failed", or "rerun" to run it again. `end_hung`
         ends, as succeeded, what its engine will never go on with (`Node.hung`); otherwise that is only shown. Without
         an id every tree with something open or hung is recovered. Gives a look at each tree that was touched, or that
-        has something hung in it.
+        has something hung in it. What cannot be recovered is raised where an id was given; otherwise `failed` is
+        called with the tree and the reason, and the others go on.
         """
         trees = [self.find(id).tree] if id else self._recovery.unfinished()
         looks = []
         for tree in trees:
             try:
                 found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung)
-            except FlowbridgeError:
+            except FlowbridgeError as error:
                 if id:
                     raise
-                continue  # another command works on it, or its engine refuses: it stays open, and the others go on
+                if failed is not None:
+                    failed(tree, error)
+                continue
             if found is not None:
                 looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
         self._tell()
@@ -371,8 +397,11 @@ class Bridge:
 
         Over is a tree all of whose executions have ended or are gone, and that no operation is open on or uses now.
         """
-        roots = self.ledger.executions.list(Filter(before=before, limit=-1))
-        return sum(self._forget(record.tree) for record in roots if _over(record))
+        return sum(self._forget(record.tree) for record in self.prunable(before))
+
+    def prunable(self, before: float) -> Sequence[Record]:
+        """The roots that were started before a time and are over. What below them is not is known by `prune` only."""
+        return [record for record in self.ledger.executions.list(Filter(before=before, limit=-1)) if _over(record)]
 
     def _forget(self, tree: str) -> bool:
         lease = self.ledger.leases.take(f"tree:{tree}", "a prune")
@@ -383,6 +412,8 @@ class Bridge:
             if over:
                 with self.ledger.transaction():
                     self.ledger.executions.forget(tree)
+                    # A look under way sees by this line that its tree is not to be written any more.
+                    self.ledger.operations.note(tree, tree, "pruned", self.config.actor, time.time(), {})
         finally:
             self.ledger.leases.give(lease)
         return over

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowbridge.backend import Backend, Definition, StartRequest
-from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
+from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan, Step, decide
+from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
-from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
+from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Verb, Want
 from flowbridge.sync import Pass, Sync
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
@@ -31,12 +32,19 @@ _NOT_YET: Mapping[Want, Set[EngineState]] = {
 }
 
 
+#: The states of an execution that has ended, and the verbs that such a one can be faster than.
+_OVER = frozenset({EngineState.SUCCEEDED, EngineState.ERRORED, EngineState.CANCELED})
+_LEVEL = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
+
+
 @dataclass(slots=True)
 class Progress:
     """How far an operation came. `open` tells that it goes on later; `not_done` says what is missing, and why."""
 
     found: Pass
     is_new: bool = False
+    looked: bool = False
+    unanswered: set[str] = field(default_factory=set)
     not_done: dict[str, str] = field(default_factory=dict)
     exit_code: int = 0
     open: bool = False
@@ -54,41 +62,54 @@ class Carrier:
         self._sync = sync
 
     def carry(
-        self, operation: Operation, snapshot: Snapshot, found: Pass, deadline: float, *, is_new: bool = False
+        self,
+        operation: Operation,
+        snapshot: Snapshot,
+        found: Pass,
+        deadline: float,
+        lease: Lease,
+        *,
+        is_new: bool = False,
     ) -> Progress:
         """Act until nothing is left to do, an engine refuses, or `deadline` (monotonic seconds) passes.
 
-        `snapshot` is the tree with what is now wanted; `found` the look it came from. `is_new` tells that nothing of
-        the operation was ever sent before.
+        `snapshot` is the tree with what is now wanted; `found` the look it came from. `lease` is renewed meanwhile.
+        `is_new` tells that nothing of the operation was ever sent before. Raises `Timeout` where the lease was lost.
         """
         progress = Progress(replace(found, settled=found.settled._replace(snapshot=snapshot)), is_new=is_new)
         wait = _FIRST_WAIT
         while steps := self._open_steps(operation, progress):
             fresh = [step for step in steps if (step.record, step.action) not in progress.sent]
             for step in fresh:
+                self._keep(operation, lease)
                 self._send(step, progress)
+            if time.monotonic() >= deadline and progress.looked:
+                break
             if not fresh:
-                if time.monotonic() >= deadline:
-                    break
                 time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
                 wait = min(wait * 2, _LONGEST_WAIT)
-            progress.found = self._sync.look(operation.tree)
+            self._keep(operation, lease)
+            progress.found, progress.looked = self._sync.look(operation.tree), True
             self._sync.write(progress.found, operation.actor, reopening=bool(operation.steps))
         self._conclude(operation, progress)
         return progress
 
-    def steps(self, found: Pass, sent: Container[tuple[str, str]]) -> list[Step]:
-        """The pauses and cancels that a look calls for: children born under a hold (P6). Without those in `sent`."""
+    def steps(self, found: Pass, sent: set[tuple[str, str]]) -> list[Step]:
+        """The pauses and cancels that a look calls for: children born under a hold (P6). Without those in `sent`.
+
+        What the look does not call for any more leaves `sent`: if it ever does again, that is another matter.
+        """
         plan = decide(found.snapshot, self._sync.facts(found.snapshot))
-        due = (step for step in plan.steps if step.action in (Action.PAUSE, Action.CANCEL))
+        due = [step for step in plan.steps if step.action in (Action.PAUSE, Action.CANCEL)]
+        sent.intersection_update([(step.record, str(step.action)) for step in due])
         return [step for step in due if (step.record, str(step.action)) not in sent]
 
     def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
         """Send those steps. An engine that does not answer or refuses is left for the next pass."""
         for step in self.steps(found, sent):
-            sent.add((step.record, str(step.action)))
             with suppress(EngineError):
                 self._act(self._instances.get(step.ref.backend), step)
+                sent.add((step.record, str(step.action)))
 
     def _open_steps(self, operation: Operation, progress: Progress) -> list[Step]:
         snapshot = progress.found.snapshot
@@ -113,6 +134,7 @@ class Carrier:
                 progress.refused[step.record] = error
                 return
             # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
+            progress.unanswered.add(step.record)
             if step.action not in (Action.RESUME, Action.RERUN, Action.SKIP) or error.unsent:
                 progress.silent[step.record] = error.message
         except (EngineRefused, InvalidInput) as error:
@@ -142,6 +164,7 @@ class Carrier:
         self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
 
     def _conclude(self, operation: Operation, progress: Progress) -> None:
+        self._drop_what_came_true(operation, progress)
         for record, error in progress.refused.items():
             progress.not_done[record] = error.message
             progress.exit_code = max(progress.exit_code, error.exit_code)
@@ -156,11 +179,35 @@ class Carrier:
                 progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"
                 progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
         for step in self._open_steps(operation, progress):
-            progress.not_done[step.record] = f"{step.action} was accepted by {step.ref.backend}, but is not seen yet"
-            progress.exit_code, progress.open = max(progress.exit_code, EngineRefused.exit_code), True
+            lost = step.record in progress.unanswered
+            how = "was not answered" if lost else "was accepted"
+            progress.not_done[step.record] = f"{step.action} {how} by {step.ref.backend}, but is not seen yet"
+            code = Unavailable.exit_code if lost else EngineRefused.exit_code
+            progress.exit_code, progress.open = max(progress.exit_code, code), True
         for record, message in progress.silent.items():
             progress.not_done[record] = message
             progress.exit_code, progress.open = max(progress.exit_code, Unavailable.exit_code), True
+
+    def _drop_what_came_true(self, operation: Operation, progress: Progress) -> None:
+        """What the last look shows is done, whatever its call was answered; what had ended first was not refused."""
+        snapshot = progress.found.snapshot
+        wanted = {
+            step.record for step in (*_once(operation, snapshot), *decide(snapshot, self._sync.facts(snapshot)).steps)
+        }
+        for node in snapshot.nodes:
+            id = node.record.id
+            if node.reachable and id not in wanted:
+                progress.silent.pop(id, None)
+            if node.reachable and node.state in _OVER and operation.verb in _LEVEL:
+                progress.refused.pop(id, None)
+
+    def _keep(self, operation: Operation, lease: Lease) -> None:
+        """Go on holding the tree. Another command that took it goes on with the operation."""
+        if not self._ledger.leases.keep(lease):
+            raise Timeout(
+                f"the tree {operation.tree} was taken over by another command while this one waited; the operation is "
+                f"open, and `flowbridge recover {operation.target}` finishes it (O5)"
+            )
 
     def _give_up(self, operation: Operation, progress: Progress) -> None:
         """What an engine refused is wanted no longer, nor what it would have done with it (`_with_what_follows`)."""
@@ -208,7 +255,8 @@ def _once(operation: Operation, snapshot: Snapshot) -> list[Step]:
     for step in operation.steps:
         node = nodes.get(step["record"])
         if node is not None and node.state is not EngineState.GONE and not _shown(step, node):
-            tasks = tuple(TaskRerun(*task) for task in step["tasks"] if not _known(step, node, task[0]))
+            known = {task.id: task for task in node.tasks}
+            tasks = tuple(TaskRerun(*task) for task in step["tasks"] if not _known(step, known.get(task[0])))
             steps.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
     return steps
 
@@ -219,9 +267,9 @@ def _shown(step: Mapping[str, Any], node: Node) -> bool:
     return all(_task_shown(step["action"], task, mark[task.id]) for task in tasks)
 
 
-def _known(step: Mapping[str, Any], node: Node, id: str) -> bool:
+def _known(step: Mapping[str, Any], task: TaskLook | None) -> bool:
     """Whether the engine has taken one task of a step already: that one is not sent a second time."""
-    return any(_task_shown(step["action"], task, step["mark"][id]) for task in node.tasks if task.id == id)
+    return task is not None and _task_shown(step["action"], task, step["mark"][task.id])
 
 
 def _task_shown(action: str, task: TaskLook, mark: int) -> bool:

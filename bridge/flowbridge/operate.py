@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowbridge.carry import Carrier, Progress
-from flowbridge.errors import CallerError, FlowbridgeError, Rejected, Unsupported
+from flowbridge.errors import CallerError, FlowbridgeError, NotFound, Rejected, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan
 from flowbridge.law.fold import settle
@@ -40,7 +40,16 @@ _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 #: What a cancel ends if it was left open: pauses and resumes give way (O5), an older cancel goes on in this one.
 _TAKEN_OVER = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
+_REFRESH_SECONDS = 30.0
+
 _INTERNAL = frozenset({"before", "reopened", "refused"})
+
+
+class Alone(NamedTuple):
+    """What may be done with a tree that nobody else works on: `look` and write down; `finish` what was left open."""
+
+    look: Callable[[], Pass]
+    finish: Callable[[], list[Operation]]
 
 
 class Operator:
@@ -71,8 +80,8 @@ class Operator:
                 require(Node(record, -1, record.seen), ask.verb)
         with ExitStack() as lease:
             with self._kept(operation):
-                lease.enter_context(self._tree(record.tree, ask))
-            self._finish_open(record.tree, ask)
+                held = lease.enter_context(self._tree(record.tree, ask))
+            self._finish_open(record.tree, ask, held)
             found, place = self._look(execution)
             self._sync.write(found)
             with self._kept(operation):
@@ -82,7 +91,7 @@ class Operator:
             by = sorted({line.by for line in plan.lines if line.by})
             operation = replace(operation, options={**operation.options, "by": by})
             snapshot, operation = self._begin(found, operation, effect, ask, also)
-            progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout)
+            progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout, held)
             return self._finished(operation, progress, plan)
 
     @contextmanager
@@ -104,9 +113,9 @@ class Operator:
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
             self._reject(operation, error)
             raise error
-        with self._tree(record.tree, ask):
+        with self._tree(record.tree, ask) as lease:
             self.write_start(record, request, operation)
-            return self.carry_start(record, operation, ask, is_new=True)
+            return self.carry_start(record, operation, ask, lease, is_new=True)
 
     def write_start(self, record: Record, request: Mapping[str, Any], operation: Operation) -> None:
         """Write down a start that nothing stands in the way of any more."""
@@ -115,11 +124,13 @@ class Operator:
             self._ledger.executions.put_request(record.id, request)
             self._write_down(operation)
 
-    def carry_start(self, record: Record, operation: Operation, ask: Ask, *, is_new: bool = False) -> Outcome:
+    def carry_start(
+        self, record: Record, operation: Operation, ask: Ask, lease: Lease, *, is_new: bool = False
+    ) -> Outcome:
         """Carry out a start that was written down. `is_new`: nobody else can have seen it yet."""
         found = self._sync.unseen(record) if is_new else self._sync.look(record.tree)
         deadline = time.monotonic() + ask.timeout
-        progress = self._carrier.carry(operation, found.snapshot, found, deadline, is_new=is_new)
+        progress = self._carrier.carry(operation, found.snapshot, found, deadline, lease, is_new=is_new)
         return self._finished(operation, progress, start_plan(record))
 
     def again(
@@ -140,8 +151,8 @@ class Operator:
 
         self.operate(execution, ask, checked, lambda: self.write_start(*starts[-1]))
         record, _, operation = starts[-1]
-        with self._tree(record.tree, to_start):
-            return self.carry_start(record, operation, to_start)
+        with self._tree(record.tree, to_start) as lease:
+            return self.carry_start(record, operation, to_start, lease)
 
     def tend(self, tree: str, sent: set[tuple[str, str]]) -> Pass:
         """One look at a tree, written down, with what follows from holds and cancels carried out (P6, C3).
@@ -176,11 +187,22 @@ class Operator:
         finally:
             self._ledger.leases.give(lease)
 
-    def finish(self, tree: str, actor: str, timeout: float) -> list[Operation]:
-        """Finish what operations left open on a tree (O3); gives those operations as they now stand."""
+    @contextmanager
+    def recovering(self, tree: str, actor: str, timeout: float) -> Iterator[Alone]:
+        """Have a tree to oneself, to recover it. Raises `Timeout` where another command holds it (O5)."""
         ask = Ask(Verb.RECOVER, actor, timeout=timeout)
-        with self._tree(tree, ask):
-            return self._finish_open(tree, ask)
+        with self._tree(tree, ask) as lease:
+            yield Alone(lambda: self._looked(tree), lambda: self._finish_open(tree, ask, lease))
+
+    def refresh(self, tree: str, actor: str) -> Pass:
+        """A look at a tree that is surely written down. Raises `Timeout` where another command holds the tree."""
+        with self.recovering(tree, actor, _REFRESH_SECONDS) as alone:
+            return alone.look()
+
+    def _looked(self, tree: str) -> Pass:
+        found = self._sync.look(tree)
+        self._sync.write(found)
+        return found
 
     def _tree(self, tree: str, ask: Ask) -> AbstractContextManager[Lease]:
         """One operation at a time for each tree (O5)."""
@@ -204,11 +226,17 @@ class Operator:
         if record.superseded_by:
             require(Node(record, -1, record.seen), "any verb")
         found = self._sync.look(record.tree)
-        return found, found.snapshot.place(execution)
+        try:
+            return found, found.snapshot.place(execution)
+        except KeyError:
+            # Somebody re-ran it, or the tree was pruned, between the two questions.
+            record = self._ledger.executions.get(execution)
+            require(Node(record, -1, record.seen), "any verb")
+            raise NotFound(f"execution {execution} is no longer in its tree") from None
 
     def _admit(self, operation: Operation, plan: Plan, ask: Ask) -> None:
         self._reject_unsupported(plan)
-        if ask.expect is not None and fingerprint(plan) != ask.expect:
+        if ask.expect is not None and not fingerprint(plan) <= ask.expect:
             raise Rejected(
                 "the tree has changed since the plan was shown: another execution would be touched. Nothing was done; "
                 "look at the new plan (O9).",
@@ -291,14 +319,14 @@ class Operator:
             if operation.verb in _TAKEN_OVER:
                 self._ledger.operations.end(operation, State.REPLACED, f"replaced by cancel {cancel.id}", cancel.at)
 
-    def _finish_open(self, tree: str, ask: Ask) -> list[Operation]:
+    def _finish_open(self, tree: str, ask: Ask, lease: Lease) -> list[Operation]:
         ended = []
         for operation in self._ledger.operations.open(tree):
             if ask.verb is Verb.CANCEL and operation.verb in _TAKEN_OVER:
                 continue
             found = self._sync.look(tree)
             self._sync.write(found, reopening=bool(operation.steps))
-            progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout)
+            progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout, lease)
             ended.append(self._end(operation, progress))
         return ended
 
@@ -318,10 +346,14 @@ class Operator:
         outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or "done"
         with self._ledger.transaction():
             ended = self._ledger.operations.end(operation, state, outcome, time.time())
-            if operation.verb == Verb.START and state is State.FAILED:
-                # Its engine refused it, so there never was such an execution.
+            if operation.verb == Verb.START and self._never_was(operation, progress):
                 self._ledger.executions.forget(operation.tree)
         return ended
+
+    def _never_was(self, operation: Operation, progress: Progress) -> bool:
+        """Whether an engine refused a start, so that there never was such an execution."""
+        refused = operation.target in progress.refused
+        return refused and not self._ledger.executions.get(operation.target).looked
 
     def _finished(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
         self._end(operation, progress)

@@ -94,6 +94,7 @@ class Hooks:
         try:
             self._manager.register(plugin, name)
             self._manager.check_pending()
+            self._reject_wrappers(plugin)
         except Exception as error:
             # pluggy leaves a plugin registered that it has just rejected. Another one of that name stays.
             if self._manager.get_plugin(name) is plugin:
@@ -141,7 +142,15 @@ class Hooks:
 
     def _implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
         caller = getattr(self._manager.hook, hook)
-        return [(implementation.plugin_name, _bound(implementation)) for implementation in caller.get_hookimpls()]
+        found = sorted(caller.get_hookimpls(), key=lambda one: (not one.tryfirst) + one.trylast)
+        return [(implementation.plugin_name, _bound(implementation)) for implementation in found]
+
+    def _reject_wrappers(self, plugin: object) -> None:
+        """Each plugin is called by itself, so that one that fails can be named: there is nothing to wrap around."""
+        for caller in self._manager.get_hookcallers(plugin) or ():
+            for one in caller.get_hookimpls():
+                if one.plugin is plugin and (one.hookwrapper or one.wrapper):
+                    raise ValueError(f"{caller.name} is a hook wrapper, and those are not supported")
 
     def _take_in(self, point: EntryPoint) -> None:
         plugin, problem = _load(point)

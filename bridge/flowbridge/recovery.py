@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flowbridge.errors import Timeout
 from flowbridge.instances import Instances
@@ -40,12 +40,12 @@ class Recovery:
 
         Raises `Timeout` where the tree is in use, or where the end of what hung was not seen in time.
         """
-        self._recover_runs(self._operator.tend(tree, set()), assume)
-        self._operator.finish(tree, self._actor, timeout)
-        if not self._ledger.executions.tree(tree):
-            return None
-        found = self._operator.tend(tree, set())
-        return self._end_hung(found, timeout) if end_hung else found
+        with self._operator.recovering(tree, self._actor, timeout) as alone:
+            self._recover_runs(alone.look(), assume)
+            alone.finish()
+            if not self._ledger.executions.tree(tree):
+                return None
+            return self._end_hung(alone.look, timeout) if end_hung else alone.look()
 
     def _recover_runs(self, found: Pass, assume: str) -> None:
         """Take up the abandoned local runs of a tree, before what operations left open is finished on them."""
@@ -58,21 +58,19 @@ class Recovery:
                 self._note(node, assume=assume)
                 engine.recover(node.record.ref.id, assume)
 
-    def _end_hung(self, found: Pass, timeout: float) -> Pass:
+    def _end_hung(self, look: Callable[[], Pass], timeout: float) -> Pass:
         deadline = time.monotonic() + timeout
-        tree = found.snapshot.nodes[0].record.tree
         ended: set[str] = set()
-        while hung := [node for node in found.snapshot.nodes if node.hung]:
-            for node in hung:
-                if node.record.id not in ended:
-                    ended.add(node.record.id)
-                    self._note(node, end_hung=node.hung)
-                    self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
-            found = self._operator.tend(tree, set())
-            if time.monotonic() > deadline:
+        while hung := [node for node in look().snapshot.nodes if node.hung]:
+            told = [node for node in hung if node.record.id not in ended]
+            for node in told:
+                ended.add(node.record.id)
+                self._note(node, end_hung=node.hung)
+                self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
+            if not told and time.monotonic() > deadline:
                 raise Timeout(f"{hung[0].record.ref} was told to end and is still shown as hung after {timeout:g} s")
-            time.sleep(_POLL_SECONDS)
-        return found
+            time.sleep(0 if told else _POLL_SECONDS)
+        return look()
 
     def _note(self, node: Node, **what: str) -> None:
         self._ledger.operations.note(node.record.tree, node.record.id, "recover", self._actor, time.time(), what)

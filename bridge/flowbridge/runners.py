@@ -221,8 +221,21 @@ class ProcessLauncher:
 
     def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Start the process and make it the lease's holder; its output goes to the runner log."""
+        try:
+            process = self._started(backend, root, lease)
+        except OSError as error:
+            where = error.filename or sys.executable
+            raise Unavailable(
+                f"the runner of {root} cannot be started: {where}: {error.strerror}; "
+                f"`flowbridge recover {root.id}` goes on once that is mended"
+            ) from error
+        self._leases.hand_over(lease, process.pid, f"the runner of {root} (process {process.pid})")
+        # The runner outlives this process on purpose, so nobody here waits for it.
+        process.returncode = 0
+
+    def _started(self, backend: LocalBackend, root: Ref, lease: Lease) -> subprocess.Popen[bytes]:
         with open(self._log, "ab", opener=_private) as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "flowbridge.runner", backend.name, root.id, lease.token],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -230,9 +243,6 @@ class ProcessLauncher:
                 env={**os.environ, **self._environment},
                 start_new_session=True,
             )
-        self._leases.hand_over(lease, process.pid, f"the runner of {root} (process {process.pid})")
-        # The runner outlives this process on purpose, so nobody here waits for it.
-        process.returncode = 0
 
 
 def _private(path: str, flags: int) -> int:

@@ -83,6 +83,8 @@ class Starter:
         return {**kept, "workflow": record.workflow, "input": dict(read.input)}
 
     def _raise_unless_done(self, record: Record, outcome: Outcome) -> None:
+        if any(one.looked for one in self._ledger.executions.tree(record.tree)):
+            return  # it was seen; what else was to be done in its tree is left to whoever looks next
         why = "; ".join(outcome.not_done.values()).rstrip(".")
         if outcome.exit_code == Unavailable.exit_code and self._ledger.executions.tree(record.tree):
             unknown = f"whether it was started is not known, and `flowbridge recover {record.id}` finishes it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +120,9 @@ def _carry_out(
     began = time.monotonic()
     for id in ids:
         results.rows.append(_one(bridge, verb, id, how, request, plans.get(id)))
-        _say(results.rows[-1], how)
+        # A reader who has gone (`| head`) is no reason to leave the rest undone.
+        with suppress(BrokenPipeError):
+            _say(results.rows[-1], how)
     for row in results.rows if how.wait else ():
         if row["result"] in ("done", "already"):
             left = None if how.timeout is None else max(0.0, how.timeout - (time.monotonic() - began))
@@ -259,8 +262,19 @@ def _one(
             verb, id, request=request, accept=how.accept, reason=how.reason, timeout=timeout, expect=expect
         )
     except FlowbridgeError as error:
+        if isinstance(error, Rejected) and error.reason == "plan_changed":
+            _show_new_plan(bridge, verb, id, how, request)
         return _failure(verb, id, error, how)
     return _outcome_view(id, outcome)
+
+
+def _show_new_plan(bridge: Bridge, verb: Verb, id: str, how: How, request: RerunRequest | None) -> None:
+    """What would be touched now (O9), on stderr: what was confirmed was something else."""
+    plan = _planned(bridge, verb, id, how, request)
+    for line in () if isinstance(plan, FlowbridgeError) else plan.lines:
+        note(
+            f"  {line.action} {line.record} ({line.workflow}): {line.status}{f', {line.reason}' if line.reason else ''}"
+        )
 
 
 def _failure(verb: Verb, id: str, error: FlowbridgeError, how: How) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 
 from flowbridge.errors import FlowbridgeError
 from flowbridge_cli.group import State, cli
+from flowbridge_cli.options import is_text
 from flowbridge_cli.output import emit, error_view
 
 _USAGE = 2
@@ -31,12 +32,12 @@ def run(arguments: Sequence[str]) -> int:
     """
     state = State()
     stdout, stderr = sys.stdout, sys.stderr
-    if any(not _is_text(word) for word in arguments):
+    if any(not is_text(word) for word in arguments):
         return _usage("a word of the command line is not UTF-8 text", state)
     colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
     try:
         code = cli.main(list(arguments), prog_name="flowbridge", standalone_mode=False, obj=state, color=colour) or 0
-        sys.stdout.flush()
+        return _flushed(int(code))
     except FlowbridgeError as error:
         return _complain(error.message, error_view(error), state)
     except click.ClickException as error:
@@ -56,7 +57,15 @@ def run(arguments: Sequence[str]) -> int:
         if error.errno != errno.ENOSPC:
             raise
         return _usage(f"the output cannot be written: {error.strerror}", state)
-    return int(code)
+
+
+def _flushed(code: int) -> int:
+    """The code of a command that is over, whether or not anybody reads what it said."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _unread()
+    return code
 
 
 def _unread() -> int:
@@ -65,18 +74,17 @@ def _unread() -> int:
     return 0
 
 
-def _is_text(word: str) -> bool:
-    """Bytes that are no UTF-8 come in as halves of surrogate pairs, which can be written nowhere."""
-    return not any("\ud800" <= one <= "\udfff" for one in word)
-
-
 def _usage(message: str, state: State) -> int:
     return _complain(message, {"error": "UsageError", "message": message, "exit_code": _USAGE}, state)
 
 
 def _complain(message: str, view: dict[str, object], state: State) -> int:
     if state.output != "table":
-        emit(view, state.output)
+        try:
+            emit(view, state.output)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _unread()
     click.echo(f"flowbridge: error: {' '.join(message.split())}", err=True)
     return int(str(view["exit_code"]))
 

@@ -117,11 +117,30 @@ def pairs(values: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise InvalidInput(f"{word!r} is not of the form key=value")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
+        found[key] = _value(key, value)
     return found
+
+
+def _value(key: str, text: str) -> Any:
+    """JSON where it reads as such. `NaN` and its like are no JSON, though Python's reader takes them."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        return text
+    except RecursionError as error:
+        raise InvalidInput(f"the value of {key} is nested too deeply") from error
+    if not is_text(json.dumps(value, ensure_ascii=False)):
+        raise InvalidInput(f"the value of {key} holds half of a surrogate pair, which is no text")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def is_text(text: str) -> bool:
+    """Bytes that are no UTF-8 come in as halves of surrogate pairs, which can be written nowhere."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 class ManyValues(click.Command):

@@ -43,6 +43,10 @@ def short_id(id: str) -> str:
     return id[:_SHORT_ID]
 
 
+#: The keys of our own documents that hold a time.
+_TIMES = frozenset({"at", *(f"{what}{gap}at" for what in ("created", "updated", "observed") for gap in " _")})
+
+
 def emit(data: Any, output: str, *, columns: Sequence[str] = ()) -> None:
     """Print a list or a mapping as it was asked for. `columns` are the keys that a table shows."""
     if output == "json":
@@ -84,13 +88,21 @@ def cell(value: Any, name: str) -> str:
     """One value as text."""
     if value is None:
         return "-"
-    if name.endswith((" at", "_at")) or name == "at":
-        return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if name in _TIMES and isinstance(value, str):
+        return _local(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return clean(", ".join(value))
     return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _local(moment: str) -> str:
+    """A time in the reader's zone; a text that is none, of a user's own key of that name, as it is."""
+    try:
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return clean(moment)
 
 
 def styled(text: str) -> str:

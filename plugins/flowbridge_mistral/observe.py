@@ -121,11 +121,11 @@ class Observer:
             "name": f"in:{','.join(sorted(names))}",
             "fields": "id,task_execution_id,input",
         }
-        found: dict[str, tuple[WaitingChild, ...]] = {}
+        found: dict[str, list[WaitingChild]] = {}
         for member in self._client.pages("action_executions", "action_executions", **query):
             task = member["task_execution_id"]
-            found[task] = (*found.get(task, ()), _link(member, task))
-        return found
+            found.setdefault(task, []).append(_link(member, task))
+        return {task: tuple(links) for task, links in found.items()}
 
 
 def looks(report: Json, extras: Extras, instance: str) -> tuple[ExecutionLook, ...]:

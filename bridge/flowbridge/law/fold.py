@@ -110,7 +110,7 @@ def _own_activity(node: Node) -> bool:
 
 
 def _counts(node: Node, want: Want, parent_want: Want) -> bool:
-    if node.state is EngineState.GONE:
+    if _gone(node):
         return False
     return not (parent_want is Want.HOLD and want is Want.RUN)
 

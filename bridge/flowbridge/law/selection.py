@@ -74,8 +74,11 @@ def rerun_effect(snapshot: Snapshot, chosen: Iterable[Chosen], no_reset: Iterabl
     partial = frozenset(no_reset)
     tasks: dict[int, dict[str, TaskRerun]] = {}
     for choice in chosen:
-        reset = choice.name not in partial
-        tasks.setdefault(choice.place, {})[choice.task.id] = TaskRerun(choice.task.id, reset)
+        here = tasks.setdefault(choice.place, {})
+        # One task may be named in two ways (X4): it keeps its good items if either says so.
+        before = here.get(choice.task.id)
+        reset = choice.name not in partial and (before is None or before.reset)
+        here[choice.task.id] = TaskRerun(choice.task.id, reset)
     reopened = _reopened(snapshot, tasks, facts, Verb.RERUN)
     rerun = {place: tuple(chosen.values()) for place, chosen in tasks.items()}
     return Effect(wants=dict.fromkeys(reopened, Want.RUN), reopened=reopened, rerun=rerun)
@@ -162,9 +165,21 @@ def _resolve(
         if found := _matching(snapshot, children, place, head):
             return _resolve_below(snapshot, children, found, head, rest)
         if _runs(snapshot, place, head) or _runs(snapshot, place, _without_item(head)):
-            raise _Wrong(f"{head}: has no child execution in {describe(snapshot.nodes[place])}, so {rest} is not there")
+            raise _Wrong(_childless(snapshot, children, place, head, rest))
     there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
     raise _Wrong(f"{name}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
+
+
+def _childless(
+    snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], place: int, head: str, rest: str
+) -> str:
+    """Why nothing can be named below a task that is there: it has no children at all, or none for that item."""
+    siblings = _matching(snapshot, children, place, _without_item(head))
+    items = sorted({item for child in siblings if (item := snapshot.nodes[child].record.item) is not None})
+    where = describe(snapshot.nodes[place])
+    if items and head != _without_item(head):
+        return f"{head}: no such item in {where}; there are: {', '.join(map(str, items))}"
+    return f"{head}: has no child execution in {where}, so {rest} is not there"
 
 
 def _resolve_below(

@@ -11,8 +11,9 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from flowbridge.errors import Timeout
@@ -67,6 +68,13 @@ class Leases:
         )
         return changed == 1
 
+    def keep(self, lease: Lease) -> bool:
+        """Renew a lease if it is time to. False where it was lost."""
+        row = self._db.one("SELECT expires FROM leases WHERE name = ? AND token = ?", (lease.name, lease.token))
+        if row is None:
+            return False
+        return row[0] > time.time() + TTL_SECONDS * 2 / 3 or self.renew(lease)
+
     def ours(self, lease: Lease) -> bool:
         """Whether a lease is still held by whoever took it. Writes nothing."""
         return self._db.one("SELECT 1 FROM leases WHERE name = ? AND token = ?", (lease.name, lease.token)) is not None
@@ -103,7 +111,11 @@ class Leases:
             self.give(lease)
 
 
+@cache
 def _host() -> str:
+    """This host, and the space of process ids that this process sees: a container has one of its own."""
+    with suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()
 
 

@@ -142,6 +142,11 @@ class Operations:
             )
         )
 
+    def tree_of(self, execution: str) -> str | None:
+        """The tree of an execution that the history speaks of, by its full id or the tree's; None where it does not."""
+        row = self._db.one("SELECT tree FROM events WHERE execution = ? OR tree = ? LIMIT 1", (execution, execution))
+        return str(row[0]) if row else None
+
     def last(self, tree: str) -> int:
         """The number of the newest line in a tree's history, 0 where there is none."""
         return int(self._db.one("SELECT coalesce(max(seq), 0) FROM events WHERE tree = ?", (tree,))[0])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 
@@ -16,8 +16,12 @@ from flowbridge_cli.output import emit
 
 
 def _without_password(value: Any) -> Any:
-    """A value without the user and password that an address may carry."""
-    return re.sub(r"(\w+://)[^/@\s]*@", r"\1", value) if isinstance(value, str) else value
+    """A value without what an address may carry beside the place: user, password, query. In doubt nothing is shown."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    parts = urlsplit(value)
+    shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return "(not shown)" if "@" in shown else shown
 
 
 def _shown(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,6 @@ import click
 from flowbridge import config as configuration
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput, LedgerError
-from flowbridge.law.tables import TERMINAL
-from flowbridge.ledger.executions import Filter
 from flowbridge_cli import options
 from flowbridge_cli.output import emit
 
@@ -49,9 +47,8 @@ def check(output: str) -> int:
 @options.output
 def prune(older_than: float, yes: bool, dry_run: bool, output: str) -> int:
     """Forget executions that ended and were started long ago. Their history stays."""
-    ended = Filter(status=tuple(TERMINAL), before=older_than, limit=-1)
     with Bridge() as bridge:
-        count = len(bridge.list(ended, look=False))
+        count = len(bridge.prunable(older_than))
         if dry_run or not count or not _sure(count, yes=yes):
             emit({"found": count, "forgotten": 0}, output)
             return 0

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from flowbridge.bridge import Bridge
-from flowbridge.errors import EngineRefused, Unavailable
+from flowbridge.errors import EngineRefused, FlowbridgeError, Unavailable
 from flowbridge.looks import Look
 from flowbridge.model import Node
 from flowbridge_cli import options
@@ -36,13 +36,19 @@ def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str)
     told to end it as succeeded.
     """
     with Bridge() as bridge:
-        looks = bridge.recover(id, assume=assume, timeout=timeout)
+        left: list[FlowbridgeError] = []
+        looks = bridge.recover(id, assume=assume, timeout=timeout, failed=lambda tree, error: _left(left, tree, error))
         hung = [node for look in looks for node in look.snapshot.nodes if node.hung]
         if hung and _agreed(id, hung, yes=yes):
             looks = bridge.recover(id, assume=assume, timeout=timeout, end_hung=True)
         rows = [tree_document(bridge, look) for look in looks]
     emit(rows, output, columns=("id", "status", "workflow", "backend", "unfinished"))
-    return _code(rows, looks)
+    return max([_code(rows, looks), *(error.exit_code for error in left)])
+
+
+def _left(left: list[FlowbridgeError], tree: str, error: FlowbridgeError) -> None:
+    left.append(error)
+    note(f"flowbridge: error: tree {tree} is left as it was: {error.message}")
 
 
 def _agreed(id: str | None, hung: Sequence[Node], *, yes: bool) -> bool:

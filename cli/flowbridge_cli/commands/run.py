@@ -78,12 +78,20 @@ def run(
 
 def _target(target: str, backend: str | None) -> tuple[Definition | str, str | None]:
     path = Path(target)
-    if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
+    if path.suffix in (".yaml", ".yml", ".json") or _is_file(path):
         return Definition(read(path), target), backend
     instance, colon, name = target.partition(":")
     if colon and backend not in (None, instance):
         raise InvalidInput(f"{target} names the backend {instance}, and --backend names {backend}; give one")
     return (name, instance) if colon else (target, backend)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file. A name too long for one, or in a folder that is closed to us, is another name."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def read(path: Path) -> str:
@@ -101,10 +109,17 @@ def _from_file(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     source = "stdin" if path == "-" else path
-    data = load_yaml(sys.stdin.read() if path == "-" else read(Path(path)), source).data
+    data = load_yaml(_stdin() if path == "-" else read(Path(path)), source).data
     if not isinstance(data, dict):
         raise InvalidInput("the input must be a mapping of names to values", source=source)
     return data
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"is not UTF-8 text (byte {error.start})", source="stdin") from error
 
 
 def _environment(words: Sequence[str]) -> dict[str, Any]:
@@ -120,4 +135,6 @@ def _object(text: str) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise InvalidInput(f"--env: broken JSON: {error.msg} (column {error.colno})") from error
+    except RecursionError as error:
+        raise InvalidInput("--env: it is nested too deeply") from error
     return data
