@@ -33,7 +33,10 @@ _NOT_YET: Mapping[Want, Set[EngineState]] = {
 
 @dataclass(slots=True)
 class Progress:
-    """How far an operation came. `open` tells that it goes on later; `not_done` says what is missing, and why."""
+    """How far an operation came. `open` tells that it goes on later; `not_done` says what is missing, and why.
+
+    `unsure` are the calls that may have been taken although the engine did not say so, with what came instead.
+    """
 
     found: Pass
     not_done: dict[str, str] = field(default_factory=dict)
@@ -42,6 +45,7 @@ class Progress:
     sent: set[tuple[str, Action]] = field(default_factory=set)
     refused: dict[str, FlowbridgeError] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
+    unsure: dict[str, str] = field(default_factory=dict)
 
 
 class Carrier:
@@ -105,8 +109,8 @@ class Carrier:
                 progress.refused[step.record] = error
         except Unavailable as error:
             # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
-            if step.action not in (Action.RESUME, Action.RERUN, Action.SKIP) or error.unsent:
-                progress.silent[step.record] = error.message
+            may_be_taken = step.action in (Action.RESUME, Action.RERUN, Action.SKIP) and not error.unsent
+            (progress.unsure if may_be_taken else progress.silent)[step.record] = error.message
         except (EngineRefused, InvalidInput) as error:
             progress.refused[step.record] = error
 
@@ -148,8 +152,8 @@ class Carrier:
                 progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"
                 progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
         for step in self._open_steps(operation, progress):
-            progress.not_done[step.record] = f"{step.action} was accepted by {step.ref.backend}, but is not seen yet"
-            progress.exit_code, progress.open = max(progress.exit_code, EngineRefused.exit_code), True
+            progress.not_done[step.record], code = _not_seen(step, progress.unsure.get(step.record))
+            progress.exit_code, progress.open = max(progress.exit_code, code), True
         for record, message in progress.silent.items():
             progress.not_done[record] = message
             progress.exit_code, progress.open = max(progress.exit_code, Unavailable.exit_code), True
@@ -174,6 +178,13 @@ class Carrier:
         if undone or operation.steps:
             progress.found = self._sync.look(operation.tree)
             self._sync.write(progress.found)
+
+
+def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
+    """What to say of a call that no look shows, and the exit code for it. `instead`: what came for an answer."""
+    if instead is None:
+        return f"{step.action} was accepted by {step.ref.backend}, but is not seen yet", EngineRefused.exit_code
+    return f"{instead.rstrip('.')}; the {step.action} is not seen, and may still arrive", Unavailable.exit_code
 
 
 def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
