@@ -38,6 +38,17 @@ from support.wire import Heard, answer, wired
 
 FLOW = Definition("version: '2.0'\nflow: {tasks: {t: {action: std.noop}}}\n", "flow.yaml")
 TWO = Definition(f"{FLOW.text}other: {{tasks: {{t: {{action: std.noop}}}}}}\n", "two.yaml")
+PAIR = """\
+version: '2.0'
+name: pair
+actions:
+  gate: {input: [name], base: std.async_noop}
+workflows:
+  both:
+    tasks:
+      a: {action: gate, input: {name: a}}
+      b: {action: gate, input: {name: b}}
+"""
 ID = "11111111-1111-4111-8111-111111111111"
 FOR_GOOD = 1_000_000
 
@@ -132,7 +143,7 @@ def ran(workflow: str, *gates: str) -> Act:
     """A run of the user's, with gates that somebody ended: `name` or `name=STATE`."""
 
     def act(world: World) -> None:
-        world.target = world.bridge.run(f"tape.{workflow}", backend="prod").id
+        world.target = world.bridge.run(workflow if "." in workflow else f"tape.{workflow}", backend="prod").id
         for gate in gates:
             world.end(*gate.split("="))
         world.bridge.get(world.target)
@@ -183,6 +194,7 @@ VERBS: dict[str, tuple[Act, Act]] = {
     "cancel": (ran("main"), lambda world: world.bridge.cancel(world.target)),
     "re-run whole": (ran("main", "subtask1=ERROR"), lambda world: world.bridge.rerun(world.target)),
     "re-run a task of a child": (ran("main", "subtask1=ERROR"), rerun("task1.subtask1")),
+    "re-run two tasks": (ran("pair.both", "a=ERROR", "b=ERROR"), rerun("a", "b")),
     "re-run several tasks": (ran("children", "subtask1=ERROR", "subtask1=ERROR"), rerun("each.subtask1")),
     "re-run failed items": (ran("items", "a", "b=ERROR", "c=ERROR"), rerun("each", no_reset=("each",))),
     "skip": (ran("skippable", "first=ERROR"), lambda world: world.bridge.skip(world.target, ["first"])),
@@ -231,6 +243,7 @@ class Worlds:
             world = self._open(FakeMistral(), self._path(), clock)
             with at(world):
                 world.backend.deploy(Definition(BOOK))
+                world.backend.deploy(Definition(PAIR))
                 VERBS[verb][0](world)
             world.bridge.close()
             self._ready[verb] = (world.line.server, world.bridge.config.ledger, world.target)
