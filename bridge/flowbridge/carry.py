@@ -39,18 +39,21 @@ _LEVEL = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
 @dataclass(slots=True)
 class Progress:
-    """How far an operation came. `open` tells that it goes on later; `not_done` says what is missing, and why."""
+    """How far an operation came. `open` tells that it goes on later; `not_done` says what is missing, and why.
+
+    `unsure` are the calls that may have been taken although the engine did not say so, with what came instead.
+    """
 
     found: Pass
     is_new: bool = False
     looked: bool = False
-    unanswered: set[str] = field(default_factory=set)
     not_done: dict[str, str] = field(default_factory=dict)
     exit_code: int = 0
     open: bool = False
     sent: set[tuple[str, Action]] = field(default_factory=set)
     refused: dict[str, FlowbridgeError] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
+    unsure: dict[str, str] = field(default_factory=dict)
 
 
 class Carrier:
@@ -134,9 +137,8 @@ class Carrier:
                 progress.refused[step.record] = error
                 return
             # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
-            progress.unanswered.add(step.record)
-            if step.action not in (Action.RESUME, Action.RERUN, Action.SKIP) or error.unsent:
-                progress.silent[step.record] = error.message
+            may_be_taken = step.action in (Action.RESUME, Action.RERUN, Action.SKIP) and not error.unsent
+            (progress.unsure if may_be_taken else progress.silent)[step.record] = error.message
         except (EngineRefused, InvalidInput) as error:
             progress.refused[step.record] = error
 
@@ -179,10 +181,7 @@ class Carrier:
                 progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"
                 progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
         for step in self._open_steps(operation, progress):
-            lost = step.record in progress.unanswered
-            how = "was not answered" if lost else "was accepted"
-            progress.not_done[step.record] = f"{step.action} {how} by {step.ref.backend}, but is not seen yet"
-            code = Unavailable.exit_code if lost else EngineRefused.exit_code
+            progress.not_done[step.record], code = _not_seen(step, progress.unsure.get(step.record))
             progress.exit_code, progress.open = max(progress.exit_code, code), True
         for record, message in progress.silent.items():
             progress.not_done[record] = message
@@ -229,6 +228,13 @@ class Carrier:
         if undone or operation.steps:
             progress.found = self._sync.look(operation.tree)
             self._sync.write(progress.found)
+
+
+def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
+    """What to say of a call that no look shows, and the exit code for it. `instead`: what came for an answer."""
+    if instead is None:
+        return f"{step.action} was accepted by {step.ref.backend}, but is not seen yet", EngineRefused.exit_code
+    return f"{instead.rstrip('.')}; the {step.action} is not seen, and may still arrive", Unavailable.exit_code
 
 
 def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:

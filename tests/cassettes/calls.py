@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from unittest import mock
 
 import pytest
@@ -138,10 +137,7 @@ def read(stage: Stage) -> None:
     id = stage.started("main", "subtask1", who="all")
     found = stage.backend.read(id)
     assert (found.input, found.output) == ({"who": "all"}, {"said": "all"})
-    assert [(task.name, task.status) for task in found.tasks] == [
-        ("after", TaskStatus.SUCCEEDED),
-        ("task1", TaskStatus.SUCCEEDED),
-    ] or [task.name for task in found.tasks] == ["task1", "after"]
+    assert {task.name: task.status for task in found.tasks} == dict.fromkeys(("task1", "after"), TaskStatus.SUCCEEDED)
 
 
 def read_items(stage: Stage) -> None:
@@ -307,7 +303,6 @@ def list_in_pages(stage: Stage) -> None:
 
 def an_id_that_is_none(stage: Stage) -> None:
     assert stage.backend.observe(["no id at all"]) == {}
-    assert uuid.UUID(stage.id()).version == 5
 
 
 CALLS = {

@@ -111,17 +111,23 @@ def test_O3_a_rerun_or_skip_that_died_at_its_call_happens_once(
     assert later.get(current(later, "e0").id).open == ()
 
 
+def test_O4_a_start_whose_answer_was_lost_is_done_when_it_is_seen(flow: Bridge, desk: Desk) -> None:
+    desk.engine.lost = {"start"}
+    assert flow.run(FLOW, backend="fake").status is Status.RUNNING
+    assert flow.ledger.operations.open_trees() == []
+
+
 @pytest.mark.parametrize("moment", ["before", "lost", "look"])
 def test_O3_a_start_is_never_done_twice(flow: Bridge, desk: Desk, moment: str) -> None:
     if moment == "before":
         dies_at(desk.engine, "start")
     elif moment == "lost":
-        desk.engine.lost = {"start"}
+        desk.engine.lost, desk.engine.silent = {"start"}, {"observe"}
     else:
         dies_after(desk.engine, "start")
     with pytest.raises((Killed, Unavailable)):
         flow.run(FLOW, backend="fake")
-    desk.engine.lost = set()
+    desk.engine.lost = desk.engine.silent = set()
     later = revived(desk)
     looks = later.recover()
     assert [look.record.status for look in looks] == [Status.RUNNING]
@@ -143,9 +149,10 @@ def test_O3_a_start_whose_answer_was_lost_names_how_to_finish_it(flow: Bridge, d
 def test_O3_a_start_that_was_sent_and_canceled_while_its_engine_is_silent_is_canceled_there(
     flow: Bridge, desk: Desk
 ) -> None:
-    desk.engine.lost = {"start"}
+    desk.engine.lost, desk.engine.silent = {"start"}, {"observe"}
     with pytest.raises(Unavailable):
         flow.run(FLOW, backend="fake")
+    desk.engine.silent = set()
     desk.engine.down = True
     flow.cancel("last", timeout=0)
     desk.engine.down = False
@@ -334,7 +341,8 @@ def test_O4_a_resume_that_never_arrived_stays_open_and_is_sent_by_the_next_comma
     flow.pause(id)
     desk.engine.dropped = {"resume"}
     outcome = flow.resume(id, timeout=0.05)
-    assert (outcome.done, outcome.exit_code) == (False, 6)
+    assert (outcome.done, outcome.exit_code) == (False, 5)
+    assert outcome.not_done == {id: "fake did not answer in time; the resume is not seen, and may still arrive"}
     desk.engine.dropped = set()
     asked: list[str] = []
     desk.engine.before = asked.append

@@ -160,7 +160,7 @@ def test_X5_of_several_children_those_are_meant_in_which_the_task_is_errored() -
 def test_X5_an_index_means_one_item() -> None:
     assert chosen(_items(), "t1[2].s") == [(3, "s")]
     assert "t1[1]: its execution i1 is succeeded" in rejected(_items(), "t1[1].s").message
-    assert "t1[7]: has no child execution" in rejected(_items(), "t1[7].s").message
+    assert "t1[7]: no such item in execution root; there are: 0, 1, 2" in rejected(_items(), "t1[7].s").message
 
 
 def test_X5_at_least_one_of_several_must_be_errored() -> None:
