@@ -83,7 +83,7 @@ class Bridge:
     def hooks(self) -> Hooks:
         """The hook plugins, loaded when they are first needed."""
         if self._hooks is None:
-            self._hooks = Hooks(self.config.required_plugins)
+            self._hooks = self._loaded()
         return self._hooks
 
     # Starting
@@ -443,25 +443,29 @@ class Bridge:
 
     def _tell(self) -> None:
         """Tell observers what happened since they were last told; after a crash the last thing is told again."""
-        if not self.hooks.observed:
-            # Nobody is to be told the past when an observer is installed one day.
-            newest = self.ledger.operations.newest()
-            if newest != self.ledger.operations.cursor("hooks"):
-                self.ledger.operations.move_cursor("hooks", newest)
-            return
-        seen = self.ledger.operations.cursor("hooks")
-        for entry in self.ledger.operations.history(after=seen):
-            self._tell_of(entry)
-            self.ledger.operations.move_cursor("hooks", entry.seq)
+        for plugin in self.hooks.observers:
+            for entry in self.ledger.operations.history(after=self.ledger.operations.cursor(_cursor(plugin))):
+                self._tell_of(plugin, entry)
+                self.ledger.operations.move_cursor(_cursor(plugin), entry.seq)
 
-    def _tell_of(self, entry: Entry) -> None:
+    def _loaded(self) -> Hooks:
+        """The hook plugins. One that was never seen before is told nothing of the past."""
+        hooks = Hooks(self.config.required_plugins)
+        for plugin in hooks.observers:
+            self.ledger.operations.begin_cursor(_cursor(plugin))
+        return hooks
+
+    def _tell_of(self, plugin: str, entry: Entry) -> None:
         if entry.kind == "outcome":
-            self.hooks.tell("flowbridge_after_operation", operation=self.ledger.operations.get(entry.operation))
+            operation = self.ledger.operations.get(entry.operation)
+            self.hooks.tell(plugin, "flowbridge_after_operation", operation=operation)
         elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
             with suppress(NotFound):  # the record was pruned since
                 execution = self.ledger.executions.get(entry.execution)
                 old, new = entry.doc["old"], entry.doc["new"]
-                self.hooks.tell("flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq)
+                self.hooks.tell(
+                    plugin, "flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq
+                )
 
     def _launcher(self) -> Launcher:
         log = Path(self.config.ledger).with_name("runners.log")
@@ -469,6 +473,10 @@ class Bridge:
         if self.config.source:
             environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
         return ProcessLauncher(self.ledger.leases, environment, log)
+
+
+def _cursor(plugin: str) -> str:
+    return f"hooks:{plugin}"
 
 
 def _over(record: Record) -> bool:

@@ -115,9 +115,11 @@ class Hooks:
                 return f"{reason} (plugin {name})"
         return None
 
-    def tell(self, hook: str, **arguments: Any) -> None:
-        """Tell observers. One that raises is named in `problems` and the others are still told."""
+    def tell(self, plugin: str, hook: str, **arguments: Any) -> None:
+        """Tell one observer. If it raises it is named in `problems`."""
         for name, implementation in self._implementations(hook):
+            if name != plugin:
+                continue
             try:
                 implementation(**arguments)
             except Exception as error:  # noqa: BLE001  an observer never takes a command down
@@ -136,9 +138,10 @@ class Hooks:
         return None
 
     @property
-    def observed(self) -> bool:
-        """Whether any plugin wants to know what happened."""
-        return any(self._implementations(f"flowbridge_{hook}") for hook in ("status_changed", "after_operation"))
+    def observers(self) -> list[str]:
+        """The plugins that want to know what happened."""
+        hooks = ("flowbridge_status_changed", "flowbridge_after_operation")
+        return list(dict.fromkeys(name for hook in hooks for name, _ in self._implementations(hook)))
 
     def _implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
         caller = getattr(self._manager.hook, hook)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
+import pluggy
 import pytest
 
 from core.kit import Desk, in_child, one, told
@@ -279,6 +280,7 @@ def test_observers_are_told_of_every_status_and_of_every_operation(
     plant: Plant, flow: Bridge, desk: Desk, seen: Callable[[], list[list[object]]]
 ) -> None:
     plant("watcher", OBSERVER)
+    assert flow.hooks.observers == ["watcher"]
     record = one(desk)
     flow.pause(record.id)
     desk.engine.has["e0"].set("t0", active=False)
@@ -373,3 +375,32 @@ def test_a_resolver_that_raises_is_named_and_the_next_one_is_asked(plant: Plant,
     flow.run("pack.flow", backend="fake")
     assert len(desk.engine.has) == 1
     assert ["a_lost_one" in problem and "the shelf is gone" in problem for problem in flow.hooks.problems] == [True]
+
+
+def test_an_observer_that_one_process_does_not_load_is_told_later_by_one_that_does(
+    plant: Plant, desk: Desk, seen: Callable[[], list[list[object]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant("watcher", OBSERVER)
+    first = desk.open()
+    record = one(desk)
+    first.pause(record.id)
+    told = len(seen())
+    with monkeypatch.context() as blind:
+        blind.setattr("flowbridge.plugins.found", lambda group: [])
+        other = desk.open("blind")
+        desk.engine.has["e0"].set("t0", active=False)
+        other.wait(record.id, timeout=5)
+    assert len(seen()) == told
+    desk.open("again").cancel(record.id)
+    assert next(line[2:] for line in seen()[told:] if line[0] == "status") == [record.id, "pausing", "paused"]
+
+
+def test_a_hook_wrapper_is_refused_by_name(flow: Bridge) -> None:
+    class Wrapper:
+        @pluggy.HookimplMarker("flowbridge")(wrapper=True)
+        def flowbridge_before_operation(self, operation: object, plan: object) -> Generator[None, object, object]:
+            del operation, plan
+            return (yield)
+
+    with pytest.raises(ValueError, match="flowbridge_before_operation is a hook wrapper"):
+        flow.hooks.register(Wrapper(), "wrap")

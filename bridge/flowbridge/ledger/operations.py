@@ -151,14 +151,14 @@ class Operations:
         """The number of the newest line in a tree's history, 0 where there is none."""
         return int(self._db.one("SELECT coalesce(max(seq), 0) FROM events WHERE tree = ?", (tree,))[0])
 
-    def newest(self) -> int:
-        """The number of the newest line of all."""
-        return int(self._db.one("SELECT coalesce(max(seq), 0) FROM events")[0])
-
     def cursor(self, name: str) -> int:
         """How far a reader of the history has come."""
         row = self._db.one("SELECT seq FROM cursors WHERE name = ?", (name,))
         return int(row[0]) if row else 0
+
+    def begin_cursor(self, name: str) -> None:
+        """Let a reader that was never seen before begin with what comes next."""
+        self._db.run("INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(seq), 0) FROM events", (name,))
 
     def move_cursor(self, name: str, seq: int) -> None:
         """Note how far a reader of the history has come."""
