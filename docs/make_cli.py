@@ -49,6 +49,7 @@ Do not edit it: change the commands and run `python docs/make_cli.py`.
 | 8 | the awaited execution was canceled |
 | 9 | the time for waiting was over |
 | 130 | Ctrl-C |
+| 141 | nobody reads the output any more; what was asked for is done all the same where it was a verb |
 
 Several at once end with the highest of 1 to 6, else with the highest of 7 to 9.
 

@@ -14,6 +14,7 @@ from typing import Any
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition, Listed
 from flowbridge.checks import Checks, RerunRequest
+from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
@@ -239,12 +240,8 @@ class Bridge:
     def list_engine(
         self, backend: str, *, limit: int = 50, state: str | None = None
     ) -> Sequence[tuple[Listed, Record | None]]:
-        """The root executions that an engine has, newest first, each with its record where the ledger has one.
-
-        `state` is one of `model.EngineState`, or the engine's own word. Raises `Unavailable`, `InvalidInput`.
-        """
-        members = self.instances.get(backend).list_executions(limit=limit, state=state)
-        return [(member, self.ledger.executions.current(member.ref)) for member in members]
+        """The root executions that an engine has, newest first, each with its record: see `engine_list`."""
+        return engine_list(self.instances, self.ledger, backend, limit=limit, state=state)
 
     def read(self, id: str) -> ExecutionRead:
         """Input, output and results of an execution, from its engine."""
@@ -387,8 +384,7 @@ class Bridge:
                 if failed is not None:
                     failed(tree, error)
                 continue
-            if found is not None:
-                looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
+            looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
         self._tell()
         return looks
 

@@ -149,10 +149,27 @@ class Operator:
             starts.append((record, request, _operation(record, to_start)))
             return effect
 
-        self.operate(execution, ask, checked, lambda: self.write_start(*starts[-1]))
+        asked = self.operate(execution, ask, checked, lambda: self.write_start(*starts[-1]))
         record, _, operation = starts[-1]
         with self._tree(record.tree, to_start) as lease:
-            return self.carry_start(record, operation, to_start, lease)
+            outcome = self.carry_start(record, operation, to_start, lease)
+        if not outcome.done:
+            self._note_failed_start(asked, outcome)
+        return outcome
+
+    def _note_failed_start(self, asked: Outcome, outcome: Outcome) -> None:
+        """A re-run is told by the history of the execution that it was asked for, also if its start came to nothing."""
+        operation = self._ledger.operations.get(asked.operation)
+        why = "; ".join(outcome.not_done.values())
+        self._ledger.operations.note(
+            operation.tree,
+            operation.target,
+            "outcome",
+            operation.actor,
+            time.time(),
+            {"state": State.FAILED, "outcome": f"the start of {outcome.execution}: {why}"},
+            operation.id,
+        )
 
     def tend(self, tree: str, sent: set[tuple[str, str]]) -> Pass:
         """One look at a tree, written down, with what follows from holds and cancels carried out (P6, C3).
@@ -313,6 +330,8 @@ class Operator:
             for place, node in zip(effect.reopened, old, strict=True)
         )
         self._ledger.executions.put_looks(snapshot.nodes[place] for place in effect.reopened)
+        for place, node in zip(effect.reopened, old, strict=True):
+            self._ledger.executions.hand_on_request(node.record.id, snapshot.nodes[place].record.id)
 
     def _replace_open(self, cancel: Operation) -> None:
         for operation in self._ledger.operations.open(cancel.tree):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -103,9 +105,8 @@ class Hooks:
 
     def veto(self, operation: Any, plan: Any) -> str | None:
         """The reason of the first veto, or None. A required plugin that is missing or broken is a veto."""
-        missing = self._required - {name for name, _ in self._manager.list_name_plugin()}
-        if missing:
-            return f"required plugin {sorted(missing)[0]} is not loaded"
+        if missing := self.missing:
+            return f"required plugin {missing[0]} is not loaded"
         for name, implementation in self._implementations("flowbridge_before_operation"):
             try:
                 reason = implementation(operation=operation, plan=plan)
@@ -114,6 +115,11 @@ class Hooks:
             if reason:
                 return f"{reason} (plugin {name})"
         return None
+
+    @property
+    def missing(self) -> list[str]:
+        """The required plugins that are not loaded."""
+        return sorted(self._required - {name for name, _ in self._manager.list_name_plugin()})
 
     def tell(self, plugin: str, hook: str, **arguments: Any) -> None:
         """Tell one observer. If it raises it is named in `problems`."""
@@ -170,7 +176,9 @@ def _bound(implementation: Any) -> Callable[..., Any]:
     """Call one implementation with the arguments it names, as pluggy would."""
 
     def call(**arguments: Any) -> Any:
-        return implementation.function(*(arguments[name] for name in implementation.argnames))
+        # What a plugin prints is for people: on stdout it would stand in the middle of data.
+        with redirect_stdout(sys.stderr):
+            return implementation.function(*(arguments[name] for name in implementation.argnames))
 
     return call
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from flowbridge.errors import Timeout
+from flowbridge.errors import EngineRefused, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
@@ -35,16 +35,18 @@ class Recovery:
         broken = [tree for tree, found in passes.items() if any(map(_is_broken, found.snapshot.nodes))]
         return list(dict.fromkeys([*self._ledger.operations.open_trees(), *broken]))
 
-    def recover(self, tree: str, assume: str, timeout: float, *, end_hung: bool) -> Pass | None:
-        """A look at the tree once it is recovered; None where the engine refused the start that was open.
+    def recover(self, tree: str, assume: str, timeout: float, *, end_hung: bool) -> Pass:
+        """A look at the tree once it is recovered.
 
-        Raises `Timeout` where the tree is in use, or where the end of what hung was not seen in time.
+        Raises `EngineRefused` where the start that was open is refused, so that there is no such execution; `Timeout`
+        where the tree is in use, or where the end of what hung was not seen in time.
         """
         with self._operator.recovering(tree, self._actor, timeout) as alone:
             self._recover_runs(alone.look(), assume)
-            alone.finish()
+            ended = alone.finish()
             if not self._ledger.executions.tree(tree):
-                return None
+                why = "; ".join(operation.outcome for operation in ended)
+                raise EngineRefused(f"there is no such execution, because its start was refused: {why}")
             return self._end_hung(alone.look, timeout) if end_hung else alone.look()
 
     def _recover_runs(self, found: Pass, assume: str) -> None:

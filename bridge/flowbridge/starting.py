@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, LedgerError, NotFound, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.localbackend import LocalBackend
@@ -33,7 +33,14 @@ class Starter:
         """Start what a request says; gives the new record. A start that its engine refused leaves no record."""
         record = self._record(backend, request)
         ask = Ask(Verb.START, self._actor, reason, options={"workflow": record.workflow})
-        self._raise_unless_done(record, self._operator.start(record, request, ask))
+        try:
+            outcome = self._operator.start(record, request, ask)
+        except LedgerError as error:
+            raise LedgerError(
+                f"{error.message}; the start may have been written all the same: once the ledger is well, "
+                f"`flowbridge recover {record.id}` finishes it or says that there is none"
+            ) from error
+        self._raise_unless_done(record, outcome)
         return self._ledger.executions.get(record.id)
 
     def again(self, record: Record, asked: RerunRequest, ask: Ask, check: Check) -> Outcome:

@@ -91,6 +91,8 @@ class Table(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches  # noqa: PLC0415  only for a mistake
 
+            if args[0] in self.list_commands(ctx):
+                raise  # it is installed, and what was raised says why it is no command
             near = get_close_matches(args[0], self.list_commands(ctx), 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise click.UsageError(f"no command {args[0]!r}; {hint}`{ctx.command_path} --help` lists them") from error

@@ -16,6 +16,7 @@ from flowbridge_cli.options import is_text
 from flowbridge_cli.output import emit, error_view
 
 _USAGE = 2
+_UNREAD = 141  # as a shell reports a process that nobody read any more
 _INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
@@ -30,7 +31,8 @@ def run(arguments: Sequence[str]) -> int:
     An error is one line on stderr. With `-o json` or `-o yaml` it is also the document on stdout, so that a program
     always finds one there.
     """
-    state = State()
+    _open_closed()
+    state = State(output=_asked_for(arguments))
     stdout, stderr = sys.stdout, sys.stderr
     if any(not is_text(word) for word in arguments):
         return _usage("a word of the command line is not UTF-8 text", state)
@@ -71,7 +73,27 @@ def _flushed(code: int) -> int:
 def _unread() -> int:
     """Whoever read our output has gone: nothing is to be said to nobody, not even by the interpreter's last flush."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return _UNREAD
+
+
+def _open_closed() -> None:
+    """A stream that was closed when we were started is one that nobody reads, and that has nothing to be read."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
+
+
+def _asked_for(arguments: Sequence[str]) -> str:
+    """The format that the words ask for, as well as can be told before they are understood: for errors in them."""
+    formats = ("json", "yaml")
+    for place, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        following = arguments[place + 1] if place + 1 < len(arguments) else ""
+        if option in ("-o", "--output") and (value if equals else following) in formats:
+            return value if equals else following
+        if word.startswith("-o") and word[2:] in formats:
+            return word[2:]
+    return "table"
 
 
 def _usage(message: str, state: State) -> int:
@@ -85,6 +107,8 @@ def _complain(message: str, view: dict[str, object], state: State) -> int:
             sys.stdout.flush()
         except BrokenPipeError:
             _unread()
+        except OSError:
+            pass  # what cannot be written is what this error may be about
     click.echo(f"flowbridge: error: {' '.join(message.split())}", err=True)
     return int(str(view["exit_code"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -129,6 +130,8 @@ def _value(key: str, text: str) -> Any:
         return text
     except RecursionError as error:
         raise InvalidInput(f"the value of {key} is nested too deeply") from error
+    if isinstance(value, float) and not math.isfinite(value):
+        return text
     if not is_text(json.dumps(value, ensure_ascii=False)):
         raise InvalidInput(f"the value of {key} holds half of a surrogate pair, which is no text")
     return value

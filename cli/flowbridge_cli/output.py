@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -30,7 +31,20 @@ _SHORT_ID = 13
 
 def print_json(data: Any) -> None:
     """One JSON document, in ASCII, so that it is whole on any terminal, pipe and locale; never wrapped."""
-    click.echo(json.dumps(data, indent=2, default=str))
+    try:
+        text = json.dumps(data, indent=2, default=str, allow_nan=False)
+    except ValueError:
+        # Numbers that JSON has no word for, in a result.
+        text = json.dumps(_finite(data), indent=2, default=str)
+    click.echo(text)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else str(data)
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def clean(text: str) -> str:

@@ -28,7 +28,7 @@ def known(located: Located, path: Path, data: Any, allowed: Sequence[str]) -> di
     for key in data:
         if key not in allowed:
             near = get_close_matches(key, allowed, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             listed = ", ".join(sorted(allowed))
             raise located.wrong((*path, key), f"unknown keyword {key!r}{hint} Allowed here: {listed}")
     return data

@@ -73,7 +73,7 @@ def test_every_file_of_the_tree_is_there() -> None:
 def test_the_readme_begins_with_the_two_commands() -> None:
     first, second = _blocks("sh")
     assert "flowbridge run" in first
-    assert second.rstrip().endswith("pytest")
+    assert second.rstrip().endswith("pytest -n auto")
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 def falls_silent(connection: socket.socket) -> None:
     """Takes the request and says nothing until the other side gives up."""
-    connection.recv(1)
+    while connection.recv(65536):
+        pass
 
 
 def breaks_off(connection: socket.socket) -> None:
@@ -80,7 +81,7 @@ def failure(address: str, read_timeout: float) -> tuple[EngineError, list[type]]
     [
         (None, faults.refused, 5.0),
         (breaks_off, faults.reset_within_the_body, 5.0),
-        (falls_silent, faults.read_timeout, 0.05),
+        (falls_silent, faults.read_timeout, 0.5),
         (hangs_up, faults.answer_lost, 5.0),
     ],
     ids=["refused", "reset within the body", "read timeout", "answer lost"],

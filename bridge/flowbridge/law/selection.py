@@ -123,7 +123,7 @@ def check_partial(
         raise Rejected(
             f"{choice.name}: the engine of {describe(node)} would run items again that had succeeded, and may hang, "
             f"because its last item did not fail or its items' places cannot be told (X6). Re-run it without "
-            f"--no-reset, or set subworkflows: linked for this instance, or go ahead with --accept X6.",
+            f"--no-reset, or go ahead with --accept X6.",
             rule="X6",
             reason="partial_rerun_unsafe",
             execution=node.record.id,

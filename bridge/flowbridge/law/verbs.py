@@ -209,8 +209,7 @@ def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
         return
     raise Rejected(
         f"resuming {describe(node)} would resume {describe(parent)} above it as well: its engine does that when no "
-        f"other task there is paused. A resume never goes up (R4). Resume the parent, or set subworkflows: linked for "
-        f"this instance, or go ahead with --accept R4.",
+        f"other task there is paused. A resume never goes up (R4). Resume the parent, or go ahead with --accept R4.",
         rule="R4",
         reason="resume_goes_up",
         execution=node.record.id,

@@ -172,7 +172,12 @@ class Database:
             )
         if "full" in text:
             return LedgerError(f"ledger {self.path}: the disk is full; nothing was written. Make room and try again")
-        if "not a database" in text or "malformed" in text:
+        if "malformed" in text:
+            return LedgerError(
+                f"ledger {self.path} is damaged ({text}): move it and the files beside it away and put back a sound "
+                f"copy (`flowbridge ledger check` tells). Executions go on at their engines meanwhile"
+            )
+        if "not a database" in text:
             return LedgerError(f"ledger {self.path} is not a ledger ({text}); {_ANOTHER}")
         if "unable to open" in text or "readonly" in text:
             return LedgerError(f"ledger {self.path}: {text}; {_ANOTHER}")

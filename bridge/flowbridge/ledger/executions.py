@@ -159,7 +159,7 @@ class Executions:
         found = {}
         for id in ids:
             old = self.get(self.get(id).rerun_of)
-            for table, gone in (("executions", id), ("looks", id), ("frozen", old.id)):
+            for table, gone in (("executions", id), ("looks", id), ("requests", id), ("frozen", old.id)):
                 self._db.run(f"DELETE FROM {table} WHERE id = ?", (gone,))  # noqa: S608
             self.put([replace(old, superseded_by="")])
             found[id] = old.id
@@ -168,6 +168,10 @@ class Executions:
     def put_request(self, id: str, request: Mapping[str, Any]) -> None:
         """Keep what an execution was started with (X1)."""
         self._db.run("INSERT OR REPLACE INTO requests VALUES (?, ?)", (id, dumps(request)))
+
+    def hand_on_request(self, old: str, new: str) -> None:
+        """Let a record that takes over know what the old one was started with, if that is known (X1, X2)."""
+        self._db.run("INSERT OR REPLACE INTO requests SELECT ?, doc FROM requests WHERE id = ?", (new, old))
 
     def request(self, id: str) -> dict[str, Any] | None:
         """What an execution was started with, or None where somebody else started it."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from flowbridge.bridge import Bridge
-from flowbridge.errors import FlowbridgeError
+from flowbridge.errors import FlowbridgeError, InvalidInput, LedgerError
 from flowbridge.plugins import survey
 from flowbridge_cli import options
 from flowbridge_cli.acting import worst
@@ -21,13 +21,38 @@ def doctor(output: str) -> int:
     rows = [_row("plugin", plugin.name, plugin.problem, 2) for plugin in survey()]
     try:
         with Bridge() as bridge:
-            rows.append(_row("ledger", str(bridge.ledger.path), "", 0))
+            rows.append(_ledger(bridge))
+            rows += _wanted(bridge)
             rows += [_engine(bridge, name) for name in bridge.instances.names()]
             rows += [_open(bridge, tree) for tree in bridge.ledger.operations.open_trees()]
     except FlowbridgeError as error:
         rows.append(_row("configuration or ledger", "", error.message, error.exit_code))
     emit(rows, output, columns=("what", "name", "state", "detail"))
     return worst(row["exit_code"] for row in rows)
+
+
+def _ledger(bridge: Bridge) -> dict[str, Any]:
+    """Whether the ledger is sound, and can be written."""
+    name = str(bridge.ledger.path)
+    try:
+        found = str(bridge.ledger.database.one("PRAGMA quick_check(1)")[0])
+        bridge.ledger.operations.move_cursor("doctor", 0)
+    except FlowbridgeError as error:
+        return _row("ledger", name, error.message, error.exit_code)
+    return _row("ledger", name, "" if found == "ok" else f"it is damaged: {found}", LedgerError.exit_code)
+
+
+def _wanted(bridge: Bridge) -> list[dict[str, Any]]:
+    """What the configuration names and is not there."""
+    rows = []
+    default, names = bridge.config.default_backend, bridge.instances.names()
+    if default and default not in names:
+        problem = f"there is no backend {default!r}; known are: {', '.join(names) or 'none'}"
+        rows.append(_row("configuration", "default_backend", problem, InvalidInput.exit_code))
+    for name in bridge.hooks.missing:
+        problem = "it is required, and not loaded: nothing can be changed (required_plugins)"
+        rows.append(_row("plugin", name, problem, InvalidInput.exit_code))
+    return rows
 
 
 def _engine(bridge: Bridge, name: str) -> dict[str, Any]:

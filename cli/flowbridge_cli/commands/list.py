@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -79,17 +80,27 @@ def list_(
 
 
 def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, output: str, *, narrowed: bool) -> int:
-    from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge
+    # Not the facade: it would cost more than the request.
+    from flowbridge import config as configuration  # noqa: PLC0415  help needs none of these
+    from flowbridge.enginelist import engine_list  # noqa: PLC0415
+    from flowbridge.instances import Instances  # noqa: PLC0415
+    from flowbridge.ledger.ledger import Ledger  # noqa: PLC0415
     from flowbridge.views import moment  # noqa: PLC0415
 
     if narrowed or len(status) > 1:
         raise InvalidInput("--engine goes with --backend, one --status and --limit only: engines know no other filter")
     if wrong := set(status) - set(_ENGINE_STATUSES):
         raise InvalidInput(f"an engine has no status {wrong.pop()!r} to ask for; it has: {', '.join(_ENGINE_STATUSES)}")
-    with Bridge() as bridge:
-        found = bridge.list_engine(
-            backend or bridge.default_backend(), limit=limit, state=status[0] if status else None
-        )
+    config = configuration.load()
+    instances, ledger = Instances(config, os.environ), Ledger(config.ledger)
+    try:
+        name = backend or config.default_backend
+        if not name:
+            raise InvalidInput(f"name a backend with --backend; there are: {', '.join(instances.names()) or 'none'}")
+        found = engine_list(instances, ledger, name, limit=limit, state=status[0] if status else None)
+    finally:
+        instances.close()
+        ledger.close()
     rows = [
         {
             "ref": str(member.ref),

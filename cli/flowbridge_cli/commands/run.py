@@ -116,6 +116,8 @@ def _from_file(path: str | None) -> dict[str, Any]:
 
 
 def _stdin() -> str:
+    if not hasattr(sys.stdin, "buffer"):
+        return ""
     try:
         return sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
