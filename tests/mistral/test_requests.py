@@ -1,0 +1,95 @@
+"""What a verb costs on a Mistral: as many requests for a hundred sub-workflows as for one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
+from flowbridge.config import Config
+from flowbridge.model import TaskStatus, Verb
+from flowbridge_mistral.backend import MistralBackend
+from support.fake_mistral import FakeMistral
+from support.wire import Answer, Heard, answer, wired
+
+SIZES = (1, 10, 100)
+
+
+def book(size: int) -> Definition:
+    """A root with that many sub-workflows, each with a gate."""
+    return Definition(
+        f"""\
+version: '2.0'
+name: wide
+actions:
+  gate: {{input: [name], base: std.async_noop}}
+workflows:
+  root:
+    tasks:
+      t: {{with-items: "i in {json.dumps(list(range(size)))}", workflow: child x=<% $.i %>}}
+  child:
+    input: [x]
+    tasks:
+      c: {{action: gate, input: {{name: <% $.x %>}}}}
+"""
+    )
+
+
+class Wide:
+    """A root of a given size on a Mistral in memory, adopted, and the requests that reach it."""
+
+    def __init__(self, flow: Bridge, backend: MistralBackend, server: FakeMistral, heard: list[Heard]) -> None:
+        self.flow, self.backend, self.server, self.heard = flow, backend, server, heard
+        self.id = flow.run("wide.root", backend="prod").id
+
+    def end(self, status: TaskStatus) -> None:
+        """End every gate."""
+        for action in list(self.server.actions.values()):
+            self.backend.report(self.id, action.id, status, {})
+        self.flow.get(self.id)
+
+    def cost(self, verb: Verb, *tasks: str) -> list[tuple[str, str]]:
+        """The requests of a verb that is done, each by its method and the collection it goes to."""
+        self.heard.clear()
+        assert self.flow.operate(verb, self.id, request=RerunRequest(tasks) if tasks else None).done
+        return [(heard.method, heard.path.partition("/")[0]) for heard in self.heard]
+
+
+@contextmanager
+def wide(size: int, folder: Path) -> Iterator[Wide]:
+    server, heard = FakeMistral(), list[Heard]()
+
+    def asked(request: Heard) -> Answer:
+        heard.append(request)
+        return answer(server, request)
+
+    with wired(mistral=asked):
+        backend = MistralBackend("prod", {"url": "http://mistral.example.org/v2"})
+        config = Config(ledger=folder / f"{size}.db", actor="ada")
+        with Bridge(config, backends=[backend], durable=False) as flow:
+            backend.deploy(book(size))
+            yield Wide(flow, backend, server, heard)
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME, Verb.CANCEL, Verb.RERUN])
+def test_a_verb_costs_the_same_number_of_requests_whatever_the_size_of_the_tree(verb: Verb, tmp_path: Path) -> None:
+    costs = {}
+    for size in SIZES:
+        with wide(size, tmp_path) as root:
+            if verb is Verb.RESUME:
+                root.flow.pause(root.id)
+                root.end(TaskStatus.SUCCEEDED)
+            if verb is Verb.RERUN:
+                root.end(TaskStatus.ERRORED)
+                costs[size] = root.cost(verb, f"t[{size - 1}].c")
+            else:
+                costs[size] = root.cost(verb)
+    assert costs[1] == costs[10] == costs[100]
+    assert sum(method == "PUT" for method, _ in costs[1]) == 1
+    assert len(costs[1]) <= 12
