@@ -96,7 +96,8 @@ class TaskLook:
     `starts` counts the actions and children ever begun for this task; it only grows, so a re-run shows.
     `items` is the number of items of a with-items task, None for any other task.
     `serial` tells that items run one at a time (`concurrency: 1`). `handled` tells that an error of it was
-    handled by the workflow. `running` lists what runs now (leaf actions), in words for a person.
+    handled by the workflow. `running` lists what runs now (leaf actions), in words for a person. `started` and
+    `finished` are seconds since the epoch, as far as the engine tells.
     """
 
     id: str
@@ -109,6 +110,8 @@ class TaskLook:
     serial: bool = False
     running: tuple[str, ...] = ()
     error: str = ""
+    started: float | None = None
+    finished: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +161,13 @@ class ExecutionLook:
 
 @dataclass(frozen=True, slots=True)
 class ItemRead:
-    """One item of a with-items task, at its place."""
+    """One item of a with-items task, at its place. `attempts` is how often it began, None where that is not told."""
 
     index: int
     status: TaskStatus
     result: Any = None
+    error: str = ""
+    attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ def _task_view(
         "item_count": task.items,
         "running": list(task.running),
         "error": task.error or None,
+        "started_at": moment(task.started or 0.0),
+        "finished_at": moment(task.finished or 0.0),
         "children": [view for _, view in below],
     }
 

@@ -83,4 +83,10 @@ def _fill(execution: Document, read: ExecutionRead | None) -> None:
 
 
 def _item(item: ItemRead) -> Document:
-    return {"index": item.index, "status": str(item.status), "result": item.result}
+    return {
+        "index": item.index,
+        "status": str(item.status),
+        "result": item.result,
+        "error": item.error or None,
+        "attempts": item.attempts,
+    }

@@ -90,6 +90,8 @@ def _look_task(task: Task) -> TaskLook:
         serial=task.limit == 1,
         running=_words(task, running),
         error=task.error,
+        started=task.created,
+        finished=task.ended,
     )
     # A task above children shows what they do; nobody says so when they are paused.
     if not any(call.child for call in calls):
@@ -142,7 +144,9 @@ def _read_task(task: Task) -> TaskRead:
     if task.plan.items is not None:
         calls = task.calls or []
         items = tuple(
-            ItemRead(place, STATUS[call.state] if call else TaskStatus.WAITING, call.result if call else None)
+            ItemRead(place, STATUS[call.state], call.result, call.error, call.generation)
+            if call
+            else ItemRead(place, TaskStatus.WAITING, attempts=0)
             for place, call in enumerate(calls)
         )
     return TaskRead(task.id, task.plan.name, STATUS[task.state], result_of(task), dict(task.published or {}), items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowbridge.backend import (
     Backend,
@@ -23,11 +23,14 @@ from flowbridge.backend import (
 )
 from flowbridge.errors import EngineRefused, NotFound, Unavailable
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
-from flowbridge_mistral import definitions, reading, words
+from flowbridge_mistral import reading, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
 from flowbridge_mistral.client import Json, MistralClient
 from flowbridge_mistral.failures import Conflict, Ended, NotErrored
 from flowbridge_mistral.observe import Observer, seconds
+
+if TYPE_CHECKING:
+    from flowbridge_mistral.definitions import Text
 
 #: How many open roots a glance goes through at most, a thousand with each request.
 GLANCE = 5000
@@ -74,7 +77,7 @@ class MistralBackend(Backend):
 
     def validate(self, definition: Definition) -> Deployed:
         """Checked here as YAML, then by the engine itself. Raises `InvalidInput` with the engine's words."""
-        text = definitions.parse(definition)
+        text = _parsed(definition)
         self._validate(text)
         return text.deployed
 
@@ -84,7 +87,7 @@ class MistralBackend(Backend):
         The engine validates before it stores, and takes seconds for that with a long definition: it is not asked to
         do so twice. Raises `InvalidInput` with the engine's words where it refuses the text.
         """
-        text = definitions.parse(definition)
+        text = _parsed(definition)
         parts = text.parts(self._known(text))
         try:
             for part, known in parts:
@@ -204,7 +207,7 @@ class MistralBackend(Backend):
         query |= {"sort_keys": "created_at,id", "sort_dirs": "desc,asc", "nulls": "task_execution_id"}
         return self._client.pages("executions", "executions", limit=limit, **query)
 
-    def _validate(self, text: definitions.Text) -> None:
+    def _validate(self, text: Text) -> None:
         verdict = self._client.text("POST", text.kind, "validate", text=text.definition.text)
         with self._client.reading():
             valid = verdict["valid"]
@@ -213,7 +216,7 @@ class MistralBackend(Backend):
         if not valid:
             raise text.invalid(str(verdict.get("error", "the engine refuses it and does not say why")))
 
-    def _known(self, text: definitions.Text) -> frozenset[str]:
+    def _known(self, text: Text) -> frozenset[str]:
         """Which of a definition's names the engine has: those of its workflows, or that of the workbook."""
         names = ",".join(text.stored)
         found = self._client.pages(text.kind, text.kind, name=f"in:{names}", fields="id,name") if names else ()
@@ -237,6 +240,12 @@ class MistralBackend(Backend):
             self._client.put("tasks", task, body=body, repeatable=False)
         except NotErrored:
             return
+
+
+def _parsed(definition: Definition) -> Text:
+    from flowbridge_mistral import definitions  # noqa: PLC0415 - YAML costs a list as much as its request
+
+    return definitions.parse(definition)
 
 
 def _params(request: StartRequest) -> Json:

@@ -183,6 +183,8 @@ def _task(task: Json, extras: Extras) -> TaskLook:
         serial=context.get("concurrency") == 1,
         running=_running(task),
         error=_error(task),
+        started=seconds(task["created_at"]),
+        finished=seconds(task.get("updated_at")) if raw in words.ENDED else None,
     )
 
 

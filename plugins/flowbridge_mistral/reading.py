@@ -84,13 +84,24 @@ def _items(client: MistralClient, entry: Json, results: Any, count: int) -> tupl
 
 def by_index(children: Sequence[Json]) -> tuple[ItemRead, ...]:
     """Items that ran a sub-workflow: the engine keeps each index. The latest child of an item is the live one."""
-    latest: dict[int, Json] = {}
+    found: dict[int, list[Json]] = {}
     for child in sorted(children, key=lambda child: (child["created_at"], child["state"] not in words.ENDED)):
-        latest[int(_value(child["params"])["index"])] = child
-    return tuple(
-        ItemRead(index, _status(child), _value(child["output"]) if child["state"] in words.ENDED else None)
-        for index, child in sorted(latest.items())
-    )
+        found.setdefault(int(_value(child["params"])["index"]), []).append(child)
+    return tuple(_child_item(index, tries) for index, tries in sorted(found.items()))
+
+
+def _child_item(index: int, tries: Sequence[Json]) -> ItemRead:
+    latest = tries[-1]
+    output = _value(latest["output"]) if latest["state"] in words.ENDED else None
+    told = output.get("result") if isinstance(output, dict) else output
+    return ItemRead(index, _status(latest), output, _failure(_status(latest), told), len(tries))
+
+
+def _failure(status: TaskStatus, told: Any) -> str:
+    """The error of an item: what it gave, where it failed."""
+    if status is not TaskStatus.ERRORED or told is None:
+        return ""
+    return told if isinstance(told, str) else _text(told)
 
 
 def by_output(actions: Sequence[Json], results: Any, count: int) -> tuple[ItemRead, ...] | None:
@@ -113,7 +124,10 @@ def by_output(actions: Sequence[Json], results: Any, count: int) -> tuple[ItemRe
     places = [known.get(_text(result), set()) for result in results]
     if any(len(place) != 1 for place in places):
         return None
-    return tuple(ItemRead(index, place.pop(), results[index]) for index, place in enumerate(map(set, places)))
+    found = [(next(iter(place)), results[index]) for index, place in enumerate(places)]
+    return tuple(
+        ItemRead(index, status, result, _failure(status, result)) for index, (status, result) in enumerate(found)
+    )
 
 
 def _status(entry: Json) -> TaskStatus:

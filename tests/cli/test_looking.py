@@ -149,5 +149,5 @@ def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
     }  # fmt: skip
     assert set(document["tasks"][0]) == {
         "id", "name", "status", "engine_state", "active", "item_count", "running", "error", "children", "result",
-        "published",
+        "published", "started_at", "finished_at",
     }  # fmt: skip

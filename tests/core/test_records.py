@@ -39,6 +39,7 @@ OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "int": st.integers(0, 1 << 60),
     "float": FLOATS,
     "int | None": st.none() | st.integers(0, 99),
+    "float | None": st.none() | FLOATS,
     "str | None": st.none() | TEXT,
     "Ref": REFS,
     "Ref | None": st.none() | REFS,

@@ -31,7 +31,7 @@ def test_ended_items_stand_where_their_results_do() -> None:
     actions = [action("ERROR", "b"), action("SUCCESS", {"k": 1}), action("CANCELLED")]
     assert by_output(actions, [{"k": 1}, "b", None], 3) == (
         ItemRead(0, S, {"k": 1}),
-        ItemRead(1, E, "b"),
+        ItemRead(1, E, "b", "b"),
         ItemRead(2, C, None),
     )
 
@@ -79,7 +79,7 @@ def test_a_result_that_matches_no_action_is_not_guessed() -> None:
 
 def test_items_of_sub_workflows_stand_at_their_index_whatever_has_ended() -> None:
     children = [child(2, "ERROR", output={"result": "no"}), child(0, "RUNNING")]
-    assert by_index(children) == (ItemRead(0, R), ItemRead(2, E, {"result": "no"}))
+    assert by_index(children) == (ItemRead(0, R, attempts=1), ItemRead(2, E, {"result": "no"}, "no", 1))
 
 
 def test_of_several_children_of_an_item_the_latest_counts() -> None:
