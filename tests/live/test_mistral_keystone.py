@@ -197,7 +197,7 @@ def test_a_wrong_secret_is_one_line_that_says_what_to_check(
             for key, value in options.items()
         }
     )
-    said = shell.run("run", "mistral:live.main", "--detach", code=5)
+    said = shell.run("run", "mistral:live.main", "--detach", code=6)
     (line,) = [line for line in said.splitlines() if "error" in line]
     assert f"does not accept {account}" in line
     assert "Check" in line

@@ -90,7 +90,7 @@ def test_R4_where_the_engine_would_resume_the_parent_too_it_is_refused(lab: Lab)
     before = lab.fingerprint(id)
     error = lab.refused(lambda: lab.bridge.resume(child), "R4")
     assert error.accept == "R4"
-    assert "linked" in error.message
+    assert "--accept R4" in error.message
     assert lab.fingerprint(id) == before
 
 
