@@ -120,7 +120,7 @@ class Bridge:
             known = engine.validate(definition).workflows
             if workflow is not None and workflow not in known:
                 raise InvalidInput(f"{definition.source} has no workflow {workflow!r}; it has: {', '.join(known)}")
-            chosen = workflow or known[0]
+            chosen = workflow or _default(definition, known)
         request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
         if task_name:
             request["task_name"] = task_name
@@ -469,6 +469,17 @@ class Bridge:
         if self.config.source:
             environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
         return ProcessLauncher(self.ledger.leases, environment, log)
+
+
+def _default(definition: Definition, known: Sequence[str]) -> str:
+    """The workflow to start where none is named: the only one, else the one named `main`."""
+    mains = [name for name in known if name.rpartition(".")[2] == "main"]
+    if len(known) == 1 or mains:
+        return (mains or known)[0]
+    raise InvalidInput(
+        f"{definition.source} has several workflows and none named main; name one of them with --workflow: "
+        f"{', '.join(known)}"
+    )
 
 
 def _cursor(plugin: str) -> str:

@@ -74,7 +74,9 @@ def test_every_example_is_sound(flowbridge: Flowbridge, example: Path) -> None:
 
 
 def test_the_example_of_a_release_fails_on_the_hosts_that_are_named_broken(flowbridge: Flowbridge) -> None:
-    broken = flowbridge("run", str(EXAMPLES / "deploy.yaml"), "pace=0", 'broken=["web2"]', "-o", "json")
+    broken = flowbridge(
+        "run", str(EXAMPLES / "deploy.yaml"), "--workflow", "release", "pace=0", 'broken=["web2"]', "-o", "json"
+    )
     assert (broken.code, broken.data["status"]) == (7, "errored")
     again = flowbridge("re-run", "last", "--tasks", "roll_out.each", "--no-reset", "roll_out.each", "-o", "json")
     assert again.code == 7  # the same host, with its original input
@@ -183,7 +185,7 @@ def test_one_workflow_of_a_file_is_chosen_by_name(flowbridge: Flowbridge, home: 
         "version: '2.0'\none:\n  tasks:\n    t:\n      action: std.noop\n"
         "two:\n  tasks:\n    t:\n      action: std.noop\n"
     )
-    assert flowbridge("run", "w.yaml", "-o", "json").data["workflow"] == "one"
+    assert "none named main" in flowbridge("run", "w.yaml").err
     assert flowbridge("run", "w.yaml", "--workflow", "two", "-o", "json").data["workflow"] == "two"
     assert [row["workflow"] for row in flowbridge("validate", "w.yaml", "-o", "json").data] == ["one", "two"]
 

@@ -30,6 +30,9 @@ REVERSE = (
 def echo(home: Path) -> None:
     (home / "echo.yaml").write_text(ECHO)
     (home / "back.yaml").write_text(REVERSE)
+    flow = "{tasks: {t: {action: std.noop}}}"
+    (home / "several.yaml").write_text(f"version: '2.0'\na: {flow}\nb: {flow}\n")
+    (home / "main.yaml").write_text(f"version: '2.0'\na: {flow}\nmain: {flow}\n")
 
 
 def shell(*words: str, **streams: int) -> subprocess.CompletedProcess[str]:
@@ -71,6 +74,7 @@ def test_such_a_number_in_a_result_is_text_in_json(flowbridge: Flowbridge, home:
         (("run", "echo.yaml", 'x="\\ud800"'), "half of a surrogate pair"),
         (("run", "echo.yaml", "x=1", "--env", "{" * 5000), "--env"),
         (("run", "n" * 300), "n" * 300),
+        (("run", "several.yaml"), "several.yaml has several workflows and none named main; name one of them with"),
         (("run", "back.yaml"), "needs the name of its target task. It has: first, goal, other"),
         (("run", "back.yaml", "--task-name", "nowhere"), "has no task 'nowhere'"),
         (("run", "echo.yaml", "x=1", "--task-name", "t"), "a direct one"),
@@ -174,3 +178,8 @@ def test_doctor_names_what_the_configuration_wants_and_is_not_there(
     wrong = [row for row in said.data if row["state"] == "wrong"]
     assert (said.code, len(wrong)) == (2, 1)
     assert says in wrong[0]["detail"]
+
+
+def test_of_several_workflows_the_one_named_main_is_started_or_the_one_that_is_named(flowbridge: Flowbridge) -> None:
+    assert flowbridge("run", "main.yaml", "-o", "json").data["workflow"] == "main"
+    assert flowbridge("run", "several.yaml", "--workflow", "b", "-o", "json").data["workflow"] == "b"

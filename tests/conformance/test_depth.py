@@ -29,7 +29,7 @@ def test_C3_a_cancel_reaches_four_levels(cascades: list[str] | None, tmp_path: P
     launch = ThreadLauncher(ledger, lambda: MemoryBackend("memory", options))
     backend = MemoryBackend("memory", options)
     with Bridge(Config(ledger=ledger, actor="me"), backends=[backend], launch=launch, durable=False) as bridge:
-        record = bridge.run(Definition(FOUR, "four"), backend="memory")
+        record = bridge.run(Definition(FOUR, "four"), backend="memory", workflow="one")
         look = next(
             look for look in bridge.watch(record.id) if len(look.snapshot.nodes) == 4 and look.snapshot.nodes[3].waiting
         )

@@ -28,7 +28,7 @@ from support.threads import ThreadLauncher
 
 TREE = """
 version: '2.0'
-root:
+main:
   tasks:
     branch:
       with-items: i in BRANCHES

@@ -107,11 +107,12 @@ class Side:
 
     def run(self, case: Case, workflow: str | None = None) -> tuple[str, str]:
         """Start a case through the bridge; gives the record's id and the engine's."""
+        definition = case.definition(self.name)
         record = self.bridge.run(
-            case.definition(self.name),
+            definition,
             case.input,
             backend=self.name,
-            workflow=workflow,
+            workflow=workflow or self.backend.validate(definition).workflows[0],
             env=case.env,
             task_name=case.task_name,
         )

@@ -60,10 +60,15 @@ class Lab:
 
     def start(self, shape: Shape, **input: Any) -> str:
         """Start a shape and wait until it runs; gives the record's id."""
-        record = self.bridge.run(self.harness.definition(shape), input, backend=self.harness.instance)
-        self.started.append(record.id)
+        record = self.begin(shape, **input)
         self.reaches(record.id, Status.RUNNING)
         return record.id
+
+    def begin(self, shape: Shape, **input: Any) -> Record:
+        """Start a shape and wait for nothing."""
+        record = self.bridge.run(self.harness.definition(shape), input, backend=self.harness.instance)
+        self.started.append(record.id)
+        return record
 
     def until(self, found: Callable[[], _Found | None], what: str) -> _Found:
         """The first true answer. Fails, naming what was waited for, when the harness's patience is over."""

@@ -108,8 +108,7 @@ def test_P6_a_child_born_under_a_canceled_execution_is_canceled(lab: Lab) -> Non
 
 
 def test_C1_a_cancel_right_after_the_start_ends_canceled(lab: Lab) -> None:
-    record = lab.bridge.run(lab.harness.definition(shapes.DELAYED), backend=lab.harness.instance)
-    lab.started.append(record.id)
+    record = lab.begin(shapes.DELAYED)
     lab.bridge.cancel(record.id)
     if lab.status(record.id) is Status.CANCELING:
         lab.release(record.id, "a")

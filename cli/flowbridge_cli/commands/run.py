@@ -25,7 +25,7 @@ from flowbridge_cli.output import emit, note
 @click.argument("target")
 @click.argument("values", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--backend", help="The instance to run it on.")
-@click.option("--workflow", help="Which workflow of the file; the first one where this is not said.")
+@click.option("--workflow", help="Which workflow of the file; the only one, else `main`, where this is not said.")
 @click.option(
     "--input", "--input-file", "input_file", metavar="FILE", help="A JSON or YAML file of input values; - reads stdin."
 )
