@@ -8,6 +8,7 @@ rows takes. Reading the definition is not counted: a process reads each one once
 from __future__ import annotations
 
 import gc
+import statistics
 import sys
 import time
 import tracemalloc
@@ -70,9 +71,10 @@ def measure(text: str, size: int) -> Figures:
     def keep(changes: Changes) -> None:
         rows.update({key: value for key, value in changes.items() if value is not None})
 
-    repeat = max(1, 2_000 // size)
-    bare = min(seconds(text, None) for _ in range(repeat))
-    journaled = min(seconds(text, keep) for _ in range(repeat))
+    # The median, of every size: the best of many short runs against one long run would show a slope that is not there.
+    repeat = max(3, 2_000 // size)
+    bare = statistics.median(seconds(text, None) for _ in range(repeat))
+    journaled = statistics.median(seconds(text, keep) for _ in range(repeat))
     begun = time.perf_counter()
     session(text, rows, keep)
     load = time.perf_counter() - begun
