@@ -161,6 +161,8 @@ class Carrier:
         request = self._ledger.executions.request(step.record)
         if request is None:
             raise EngineRefused(f"{step.ref}: what it was to be started with is not in the ledger")
+        if not backend.opens_sealed:
+            request["input"] = self._ledger.vault.open(request.get("input", {}))
         backend.start(start_request(step.ref.id, request))
         record = self._ledger.executions.get(step.record)
         self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
