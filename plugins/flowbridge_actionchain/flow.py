@@ -10,7 +10,7 @@ from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, Ledg
 from flowbridge.model import EngineState
 from flowbridge_actionchain import births, jobs
 from flowbridge_actionchain.births import ChainError
-from flowbridge_actionchain.context import names_of, remember
+from flowbridge_actionchain.context import memory, names_of, remember
 from flowbridge_actionchain.language import Node, is_template
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.results import output_of
@@ -141,6 +141,7 @@ def over(  # noqa: PLR0913  (how a task ended)
     world.touch(task)
     run = task.run
     if state in (State.SUCCEEDED, State.ERRORED) and task is run.last:
+        memory(world, run)
         run.results[task.node.name] = result
         _publish(world, task)
     if run.state is EngineState.CANCELED:
@@ -201,3 +202,20 @@ _END = {
 
 def _place(run: Run, node: Node) -> str:
     return run.chain.place(node.name)
+
+
+def leaf_over(world: World, task: Task, outcome: JobOutcome) -> None:
+    """Record how a leaf action ended."""
+    good = outcome.status is TaskStatus.SUCCEEDED
+    over(
+        world,
+        task,
+        State.SUCCEEDED if good else State.ERRORED,
+        outcome.result,
+        "" if good else outcome.error or f"action {task.node.ref} failed",
+    )
+
+
+def idle(seconds: float) -> None:
+    """Let time pass: what ends this comes through the ledger."""
+    time.sleep(seconds)

@@ -80,8 +80,10 @@ class Run:
     """One execution: of a chain, or of one action (then `chain` has one task, and its result is the execution's).
 
     `ref` is the catalog's name of it, empty for a file's. `vars` are the chain's variables as they were at the start;
-    `now` is what they and what was published are at this moment, with secrets open, never written. `failure` is the
-    chain's own error; it ends the execution when it is running. `taken` counts tasks begun, for the bound on steps.
+    `now` is what they and what was published are at this moment, with secrets open, never written;
+    it and `results` are built when they are needed (None: not yet). `failure` is the
+    chain's own error; it ends the execution when it is running. `taken` counts tasks begun, for the bound on steps; `taken_back`
+    are those that a re-run went back behind.
     """
 
     number: int
@@ -91,12 +93,14 @@ class Run:
     pack: str
     parent: Task | None
     input: Mapping[str, Any]
+    open_input: Mapping[str, Any] | None = None
+    name: str = ""
     single: bool = False
     show_published: bool = True
     quiet: tuple[str, ...] = ()
     book: int = -1
     vars: Mapping[str, Any] = field(default_factory=dict)
-    now: dict[str, Any] = field(default_factory=dict)
+    now: dict[str, Any] | None = None
     results: dict[str, Any] = field(default_factory=dict)
     state: EngineState = EngineState.REQUESTED
     revision: int = 0
@@ -110,6 +114,7 @@ class Run:
     taken: int = 0
     tasks: list[Task] = field(default_factory=list)
     children: list[Run] = field(default_factory=list)
+    taken_back: list[Task] = field(default_factory=list)
 
     @property
     def last(self) -> Task | None:

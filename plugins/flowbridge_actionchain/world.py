@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from flowbridge.backend import Definition
 from flowbridge.model import EngineState
@@ -59,6 +60,12 @@ class World:
         self.books.append(definition)
         return len(self.books) - 1
 
+    def opened(self, run: Run) -> Mapping[str, Any]:
+        """The input of an execution with its secrets open: for the moment of use, never to be written."""
+        if run.open_input is None:
+            run.open_input = self.services.opened(dict(run.input))
+        return run.open_input
+
     def touch(self, task: Task) -> None:
         """Say that a task changed."""
         self.changed_tasks[task] = None
@@ -71,6 +78,11 @@ class World:
         self.changed_runs[run] = None
         if state in (EngineState.RUNNING, EngineState.REQUESTED):
             self.queue.append(run)
+
+    def written(self) -> None:
+        """Say that all that changed is written."""
+        self.changed_runs, self.changed_tasks, self.fresh = {}, {}, {}
+        self.new_commands, self.books_written = [], len(self.books)
 
     def note_command(self, id: str) -> None:
         """Remember that a command was carried out."""

@@ -1,0 +1,80 @@
+"""What the engine needs from outside: the catalog, the templates, the vault, a place for files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowbridge.vault import SHOWN, Vault, has_sealed
+from flowbridge_actionchain.packs.catalog import Catalog
+from flowbridge_actionchain.templates import Templates
+
+#: Shorter texts are not searched for in results: they would be found everywhere.
+_SHORTEST = 4
+
+
+@dataclass(slots=True)
+class Services:
+    """The engine's surroundings. `files` gives the folder of a run by the id of its root; `secrets` are the texts that
+    must not be written, as far as they are known."""
+
+    catalog: Catalog
+    templates: Templates
+    vault: Vault
+    files: Callable[[str], Path]
+    user: str = ""
+    max_steps: int = 10_000
+    secrets: set[str] = field(default_factory=set)
+
+    def opened(self, value: Any) -> Any:
+        """A value with everything sealed in it opened; what was sealed is secret from now on."""
+        if not has_sealed(value):
+            return value
+        found = self.vault.open(value)
+        self._learn(value, found)
+        return found
+
+    def learn(self, values: Iterable[Any]) -> None:
+        """Take these values for secret."""
+        self.secrets.update(text for value in values for text in _texts(value) if len(text) >= _SHORTEST)
+
+    def sealed(self, value: Any) -> Any:
+        """A value as it may be written: sealed where a secret is in it."""
+        return self.vault.seal(value) if self.secrets and self._is_tainted(value) else value
+
+    def masked(self, text: str) -> str:
+        """A text as it may be shown: stars in the place of every secret."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, SHOWN)
+        return text
+
+    def _is_tainted(self, value: Any) -> bool:
+        return any(secret in text for text in _texts(value) for secret in self.secrets)
+
+    def _learn(self, value: Any, found: Any) -> None:
+        if isinstance(value, Mapping) and not isinstance(found, Mapping):
+            self.learn([found])
+        elif isinstance(value, Mapping) and set(value) == set(found):
+            for name, below in value.items():
+                self._learn(below, found[name])
+        elif isinstance(value, Mapping):
+            self.learn([found])
+        elif isinstance(value, list):
+            for below, opened in zip(value, found, strict=True):
+                self._learn(below, opened)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, below in value.items():
+            yield from _texts(name)
+            yield from _texts(below)
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _texts(below)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
