@@ -14,6 +14,7 @@ from typing import Any
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition, Listed
 from flowbridge.checks import Checks, RerunRequest
+from flowbridge.defaults import default_of
 from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
@@ -94,7 +95,7 @@ class Bridge:
 
     def validate(self, definition: Definition, backend: str | None = None) -> tuple[str, ...]:
         """The workflows of a definition, the one to start by default first. Raises `InvalidInput` where it is wrong."""
-        return self.instances.get(backend or self.default_backend()).validate(definition).workflows
+        return self.instances.get(backend or self.default_backend(definition)).validate(definition).workflows
 
     def run(
         self,
@@ -120,20 +121,13 @@ class Bridge:
         with self._telling():
             return self._starter.start(name, request, reason)
 
-    def default_backend(self) -> str:
-        """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
-        if self.config.default_backend:
-            return self.config.default_backend
-        names = self.instances.names()
-        local = [name for name in names if self._is_local(name)]
-        if len(local) == 1:
-            return local[0]
-        raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}")
+    def default_backend(self, definition: Definition | None = None) -> str:
+        """The instance to use where none is named. Raises `InvalidInput` where that is not clear.
 
-    def _is_local(self, name: str) -> bool:
-        with suppress(InvalidInput):
-            return isinstance(self.instances.get(name), LocalBackend)
-        return False  # it does not load: whoever names it is told why
+        A definition goes to the configured default, unless that says that it is not in its language; else to the one
+        local engine that says that it is in its own, or that can tell nothing against it.
+        """
+        return default_of(self.config.default_backend, self.instances, definition)
 
     # Verbs
 

@@ -35,7 +35,7 @@ class Targets:
         instances: Instances,
         hooks: Callable[[], Hooks],
         vault: Vault,
-        default: Callable[[], str],
+        default: Callable[[Definition | None], str],
     ) -> None:
         self._config = config
         self._instances = instances
@@ -50,7 +50,7 @@ class Targets:
         where the instance is a local one that would keep a secret input open in the ledger.
         """
         found = Target(target) if isinstance(target, Definition) else self.find(target)
-        name = wish.backend or (self._instances.meant(found.backend) if found.backend else self._default())
+        name = wish.backend or (self._instances.meant(found.backend) if found.backend else self._default(found.definition))
         engine = self._instances.get(name)
         named = wish.workflow or found.workflow
         chosen = _chosen(engine, found.definition, named) if found.definition else named

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from flowbridge.backend import Definition
 from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound
-from flowbridge_actionchain.context import first_names, names_of, remember
+from flowbridge_actionchain.casts import cast
+from flowbridge_actionchain.context import Names, first_names, names_of, parent_context, remember
+from flowbridge_actionchain.jobs.model import RunContext
 from flowbridge_actionchain.language import Chain, Node, parse
+from flowbridge_actionchain.packs.metadata import text_of
 from flowbridge_actionchain.packs.model import PackAction
-from flowbridge_actionchain.packs.parameters import bind
+from flowbridge_actionchain.packs.parameters import Render, bind
+from flowbridge_actionchain.packs.runnertypes import require_runnable
 from flowbridge_actionchain.state import Run, Task
 from flowbridge_actionchain.templates import TemplateError
 from flowbridge_actionchain.world import World, path_up
-
-#: The runner type of a chain, and those that another engine runs.
-CHAIN = "action-chain"
-ELSEWHERE = frozenset({"mistral-v2"})
 
 #: A chain that calls itself without end is stopped here.
 MAX_DEPTH = 64
@@ -42,13 +41,15 @@ def set_variables(world: World, run: Run) -> None:
 
 
 def action_of(world: World, task: Task) -> PackAction:
-    """The action that a task names. Raises `ChainError` where there is none that could be run."""
+    """The action that a task names. Raises `ChainError` where there is none, `InvalidInput` where it is disabled, and
+    `EngineRefused` where it is of a type that is not run here."""
     try:
         action = world.services.catalog.get(task.node.ref)
     except (NotFound, InvalidInput) as error:
         raise ChainError(f"task {task.node.name!r} cannot be run: {error.message}") from error
     if not action.enabled:
-        raise InvalidInput(f"action {action.ref} is disabled: its 'enabled' says false")
+        raise InvalidInput(f"{action.ref} is disabled by its pack ({action.source})")
+    require_runnable(action)
     return action
 
 
@@ -65,33 +66,55 @@ def rendered(world: World, task: Task) -> dict[str, Any]:
 
 
 def values_of(world: World, task: Task, action: PackAction) -> dict[str, Any]:
-    """A task's parameters as its action wants them: cast, with defaults. What is secret among them is known from then on.
+    """A task's parameters as its action wants them: cast, with defaults. What is secret of them is known from then on.
 
     Raises `ChainError` where they cannot be told or cast, `InvalidInput` where the action does not accept them.
     """
-    given = world.opened(task.run) if task.run.single else rendered(world, task)
-    values = bind(action, given, renderer(world, task.run))
-    world.services.learn(value for name, value in values.items() if is_secret(action, name))
+    single = task.run.single
+    given = dict(world.opened(task.run)) if single else _cast(action, rendered(world, task))
+    values = bind(action, given, renderer(world, task.run, action))
+    world.services.learn(value for name, value in values.items() if name in action.secrets)
     return values
 
 
-def renderer(world: World, run: Run) -> Callable[[str], Any]:
-    """Renders the defaults of parameters."""
-    names = names_of(world, run)
-    return lambda text: world.services.templates.render(text, names)
+def _cast(action: PackAction, given: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in given.items():
+        parameter = action.parameters.get(name)
+        try:
+            found[name] = cast(value, parameter.type) if parameter is not None else value
+        except ValueError:
+            assert parameter is not None  # noqa: S101  (nothing else is cast)
+            shown = "the value given" if parameter.secret else repr(value)[:80]
+            raise ChainError(
+                f"{action.ref}: the parameter {name!r} must be of type {parameter.type}, and {shown} is not"
+            ) from None
+    return found
 
 
-def is_secret(action: PackAction, name: str) -> bool:
-    """Whether an action declares a parameter secret."""
-    return name in action.parameters and action.parameters[name].secret
+def renderer(world: World, run: Run | None, action: PackAction) -> Render:
+    """Renders the defaults of parameters, which may refer to others."""
+    own = {"action_context": {"parent": parent_context(world, run)}} if run is not None else {}
+
+    def render(value: Any, others: Mapping[str, Any]) -> Any:
+        return world.services.templates.render(value, Names((own, others), world.services, action.pack))
+
+    return render
+
+
+def run_context(world: World, task: Task, action: PackAction) -> RunContext:
+    """What a leaf action is told of the run it belongs to."""
+    services = world.services
+    return RunContext(
+        task.key, services.user, services.config(action.pack), tuple(services.secrets), services.open_arguments
+    )
 
 
 def sealed(world: World, action: PackAction, values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as they may be written."""
     vault, services = world.services.vault, world.services
     return {
-        name: vault.seal(value) if is_secret(action, name) else services.sealed(value)
-        for name, value in values.items()
+        name: vault.seal(value) if name in action.secrets else services.sealed(value) for name, value in values.items()
     }
 
 
@@ -122,24 +145,12 @@ def fill(world: World, run: Run, action: PackAction, values: Mapping[str, Any]) 
 
 def definition_of(action: PackAction) -> Definition:
     """The text of a chain in a pack. Raises `InvalidInput`."""
-    path = action.entry_point
-    if path is None:
-        raise InvalidInput(f"action {action.ref} names no file: its 'entry_point' is missing", source=str(action.folder))
-    try:
-        return Definition(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise InvalidInput(f"the chain of {action.ref} cannot be read: {error.strerror}", source=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"the chain of {action.ref} is not UTF-8 text", source=str(path)) from error
+    if action.entry_point is None:
+        raise InvalidInput(f"action {action.ref} names no file: its `entry_point` is missing", source=action.source)
+    return Definition(text_of(action.entry_point), str(action.entry_point))
 
 
 def only(action: PackAction) -> Chain:
     """One action as a chain of one task."""
     name = action.name
-    return Chain({name: Node(name, action.ref)}, name, {}, str(action.folder))
-
-
-def folder_of(world: World, task: Task) -> Path:
-    """Where the files of a task's action are kept."""
-    root = world.runs[0]
-    return world.services.files(root.id) / f"{task.run.number}-{task.number}-{task.starts}"
+    return Chain({name: Node(name, action.ref)}, name, {}, action.source)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowbridge_actionchain.results import result_of
+from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.state import Run, State
 from flowbridge_actionchain.world import World
 
@@ -15,14 +16,14 @@ RESULTS = "__results"
 class Names(Mapping[str, Any]):
     """Every name a template knows, the later of two meanings first; a pack's configuration is read when it is named."""
 
-    def __init__(self, layers: tuple[Mapping[str, Any], ...], world: World, pack: str) -> None:
+    def __init__(self, layers: tuple[Mapping[str, Any], ...], services: Services, pack: str) -> None:
         self._layers = layers
-        self._world = world
+        self._services = services
         self._pack = pack
 
     def __getitem__(self, name: str) -> Any:
         if name == "config_context":
-            return dict(self._world.services.catalog.config(self._pack)) if self._pack else {}
+            return self._services.config(self._pack)
         for layer in self._layers:
             if name in layer:
                 return layer[name]
@@ -43,12 +44,12 @@ def names_of(world: World, run: Run) -> Names:
     """What the templates of a chain's tasks can name."""
     now = memory(world, run)
     own = {RESULTS: run.results, "action_context": {"parent": parent_context(world, run)}}
-    return Names((own, now, run.results, world.opened(run)), world, run.pack)
+    return Names((own, now, run.results, world.opened(run)), world.services, run.pack)
 
 
 def first_names(world: World, run: Run) -> Names:
     """What a chain's vars can name: its parameters."""
-    return Names((world.opened(run),), world, run.pack)
+    return Names((world.opened(run),), world.services, run.pack)
 
 
 def parent_context(world: World, run: Run) -> dict[str, Any]:

@@ -59,7 +59,10 @@ def regex_substring(value: Any, pattern: str, result_index: int = 0, ignorecase:
 
 
 def to_json_string(
-    value: Any, indent: int | None = None, sort_keys: bool = False, separators: Any = (",", ": ")  # noqa: FBT001, FBT002
+    value: Any,
+    indent: int | None = None,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
+    separators: Any = (",", ": "),
 ) -> str:
     """JSON text."""
     return json.dumps(value, indent=indent, sort_keys=bool(sort_keys), separators=tuple(separators))
@@ -82,7 +85,7 @@ def from_yaml_string(value: Any) -> Any:
 
 def jsonpath_query(value: Any, query: str) -> list[Any] | None:
     """What a path such as `$.hosts[*].name` finds, None where it is nothing."""
-    from jsonpath_ng import parse  # noqa: PLC0415  most templates need no paths
+    from jsonpath_ng.parser import parse  # noqa: PLC0415  most templates need no paths
 
     return [found.value for found in parse(query).find(value)] or None
 
@@ -99,7 +102,8 @@ def to_human_time_from_seconds(seconds: float) -> str:
     """A time as `3h25m45s`."""
     if 0 < seconds < 1:
         return f"{seconds}\u03bcs"
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for size, unit in ((_YEAR, "y"), (_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m"), (1, "s")):
         count, left = divmod(left, size)
         if count or parts or unit == "s":

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, LedgerError, NotFound
-from flowbridge.model import EngineState
-from flowbridge_actionchain import births, jobs
+from flowbridge.model import EngineState, TaskStatus
+from flowbridge_actionchain import births
 from flowbridge_actionchain.births import ChainError
 from flowbridge_actionchain.context import memory, names_of, remember
+from flowbridge_actionchain.jobs.model import JobOutcome
 from flowbridge_actionchain.language import Node, is_template
 from flowbridge_actionchain.packs.model import PackAction
+from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE
 from flowbridge_actionchain.results import output_of
 from flowbridge_actionchain.state import ENDED, RUN_ENDED, Kind, Run, State, Task
 from flowbridge_actionchain.templates import TemplateError
@@ -108,11 +110,11 @@ def _launch(world: World, task: Task) -> None:
         return
     action = births.action_of(world, task)
     values = births.values_of(world, task, action)
-    if action.runner_type == births.CHAIN:
+    if action.runner_type == CHAIN:
         births.bear(world, task, action, values)
         task.kind, task.state = Kind.CHAIN, State.RUNNING
-    elif action.runner_type in births.ELSEWHERE:
-        _link(world, task, action.ref, births.sealed(world, task.run, action, values))
+    elif action.runner_type in ELSEWHERE:
+        _link(world, task, action.ref, births.sealed(world, action, values))
     else:
         _leaf(world, task, action, values)
 
@@ -126,14 +128,12 @@ def _link(world: World, task: Task, target: str, given: Any) -> None:
 
 def _leaf(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:
     context = births.run_context(world, task, action)
-    job = jobs.prepare(action, values, context, births.folder_of(world, task))
+    job = world.services.jobs.prepare(action, values, context, world.folder)
     task.kind, task.state, task.job = Kind.JOB, State.RUNNING, job.handle
     world.launch = (task, job)
 
 
-def over(  # noqa: PLR0913  (how a task ended)
-    world: World, task: Task, state: State, result: Any, error: str = "", *, timed_out: bool = False
-) -> None:
+def over(world: World, task: Task, state: State, result: Any, error: str = "", *, timed_out: bool = False) -> None:
     """Record the end of a task, publish, and have its execution looked at."""
     task.state, task.lost, task.timed_out = state, False, timed_out
     task.result = None if task.kind is Kind.CHAIN else result
@@ -214,6 +214,16 @@ def leaf_over(world: World, task: Task, outcome: JobOutcome) -> None:
         outcome.result,
         "" if good else outcome.error or f"action {task.node.ref} failed",
     )
+
+
+def not_begun(world: World, task: Task) -> None:
+    """A leaf action that was to begin when its process died, and of which nothing ran: its turn comes again."""
+    if task.run.state is EngineState.CANCELED:
+        over(world, task, State.CANCELED, None)
+        return
+    task.state, task.kind = State.IDLE, Kind.NONE
+    world.touch(task)
+    world.queue.append(task.run)
 
 
 def idle(seconds: float) -> None:

@@ -1,7 +1,7 @@
 """The process that renders templates: it has no more than the names it is sent, so many bytes and so much time.
 
-It reads requests from its standard input and writes answers to its standard output, each a length in eight bytes
-and then JSON. Whoever started it kills it when an answer takes too long.
+It says one byte when it is ready. Then it reads requests from its standard input and writes answers to its standard
+output, each a length in eight bytes and then JSON. Whoever started it kills it when an answer takes too long.
 """
 
 from __future__ import annotations
@@ -119,6 +119,8 @@ def _plain(value: Any) -> Any:
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Answer requests until the source ends."""
     environment = _environment()
+    sink.write(b"!")
+    sink.flush()
     while head := source.read(8):
         found = answer(environment, json.loads(source.read(int.from_bytes(head, "big"))))
         try:

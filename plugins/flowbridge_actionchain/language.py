@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 from flowbridge.backend import Definition
-from flowbridge.errors import InvalidInput
 from flowbridge.yamltext import Located, Path, load
 
 #: The text of a chain has this key where its tasks are; nothing else that runs here does.

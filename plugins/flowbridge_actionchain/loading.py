@@ -9,8 +9,6 @@ from typing import Any
 from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused, InvalidInput
 from flowbridge.model import EngineState
-from flowbridge_actionchain import jobs
-from flowbridge_actionchain.births import folder_of
 from flowbridge_actionchain.language import Chain, Node, parse
 from flowbridge_actionchain.rows import TASK_PLAIN
 from flowbridge_actionchain.state import ENDED, RUN_ENDED, Kind, Run, State, Task
@@ -21,36 +19,34 @@ Rows = Mapping[str, str]
 
 def load(world: World, rows: Rows) -> None:
     """Fill an empty world from rows. Raises `EngineRefused` where a definition in them cannot be used any more."""
-    found: dict[str, list[tuple[tuple[int, ...], Any]]] = {}
-    for key, text in rows.items():
-        kind, _, place = key.partition("/")
-        if kind == "command":
-            world.commands.add(place)
-        else:
-            found.setdefault(kind, []).append((tuple(map(int, place.split("/"))), json.loads(text)))
-    for _, fields in sorted(found.get("book", ()), key=_place):
-        world.books.append(Definition(**fields))
-    given = dict(found.get("given", ()))
-    runs = sorted(found.get("run", ()), key=_place)
-    for place, fields in runs:
-        _load_run(world, fields, given.get(place, {}))
-    tasks = sorted(found.get("task", ()), key=_place)
-    for (number, place), fields in tasks:
-        _load_task(world, world.runs[number], place, fields)
-    for (number,), fields in runs:
+    found = _by_kind(world, rows)
+    world.books.extend(Definition(**book) for _, book in sorted(found["book"].items()))
+    runs = sorted(found["run"].items())
+    for run_place, fields in runs:
+        _load_run(world, fields, found["given"].get(run_place, {}))
+    for (number, place), fields in sorted(found["task"].items()):
+        _load_task(world.runs[number], place, fields)
+    for (above,), fields in runs:
         if "parent" in fields:
-            _hang(world, world.runs[number], *fields["parent"])
+            _hang(world, world.runs[above], *fields["parent"])
     for run in world.runs:
         _take_up(world, run)
     world.written()
 
 
-def _place(row: tuple[tuple[int, ...], Any]) -> tuple[int, ...]:
-    return row[0]
+def _by_kind(world: World, rows: Rows) -> dict[str, dict[tuple[int, ...], Any]]:
+    found: dict[str, dict[tuple[int, ...], Any]] = {"book": {}, "run": {}, "given": {}, "task": {}}
+    for key, text in rows.items():
+        kind, _, place = key.partition("/")
+        if kind == "command":
+            world.commands.add(place)
+        else:
+            found[kind][tuple(map(int, place.split("/")))] = json.loads(text)
+    return found
 
 
 def _load_run(world: World, fields: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    chain = _chain(world, fields, given)
+    chain = _chain(world, fields)
     run = Run(len(world.runs), fields["id"], chain, fields.get("ref", ""), fields.get("pack", ""), None, {})
     run.name, run.single, run.book = fields["name"], fields.get("single", False), fields.get("book", -1)
     run.state, run.revision = EngineState(fields["state"]), fields["revision"]
@@ -63,7 +59,7 @@ def _load_run(world: World, fields: Mapping[str, Any], given: Mapping[str, Any])
     world.by_id[run.id] = run
 
 
-def _chain(world: World, fields: Mapping[str, Any], given: Mapping[str, Any]) -> Chain:
+def _chain(world: World, fields: Mapping[str, Any]) -> Chain:
     if "book" not in fields:
         return Chain({fields["name"]: Node(fields["name"], fields["ref"])}, fields["name"], {}, fields["ref"])
     try:
@@ -72,7 +68,7 @@ def _chain(world: World, fields: Mapping[str, Any], given: Mapping[str, Any]) ->
         raise EngineRefused(f"The definition of this run cannot be used any more: {error.message}") from error
 
 
-def _load_task(world: World, run: Run, number: int, fields: Mapping[str, Any]) -> None:
+def _load_task(run: Run, number: int, fields: Mapping[str, Any]) -> None:
     task = Task(run, number, run.chain.nodes[fields["name"]], State(fields["state"]), created=fields["created"])
     for name in TASK_PLAIN:
         if name in fields:
@@ -85,7 +81,8 @@ def _hang(world: World, run: Run, above: int, number: int) -> None:
     parent = world.runs[above]
     task = next(task for task in (*parent.tasks, *parent.taken_back) if task.number == number)
     run.parent = task
-    task.child = run  # the latest comes last
+    if task.kind is Kind.CHAIN:
+        task.child = run  # the latest comes last
     parent.children.append(run)
 
 
@@ -93,7 +90,7 @@ def _take_up(world: World, run: Run) -> None:
     """Find what is under way, and have the execution looked at where it may go on."""
     last = run.last
     if last is not None and last.state is State.RUNNING and last.kind is Kind.JOB:
-        job = jobs.find(last.job, folder_of(world, last))
+        job = world.services.jobs.find(last.job, world.folder)
         last.lost = job is None
         if job is not None:
             world.job = (last, job)

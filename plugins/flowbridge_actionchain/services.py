@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flowbridge.vault import SHOWN, Vault, has_sealed
+from flowbridge_actionchain.jobs import running
+from flowbridge_actionchain.jobs.model import Job, RunContext
 from flowbridge_actionchain.packs.catalog import Catalog
+from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.templates import Templates
 
 #: Shorter texts are not searched for in results: they would be found everywhere.
 _SHORTEST = 4
+
+
+class Jobs(Protocol):
+    """How leaf actions are run: see `jobs.running`."""
+
+    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext, folder: Path) -> Job:
+        """A job for a leaf action; nothing runs yet."""
+
+    def find(self, handle: str, folder: Path) -> Job | None:
+        """The job of a handle; None where its end cannot be told."""
 
 
 @dataclass(slots=True)
@@ -24,9 +37,20 @@ class Services:
     templates: Templates
     vault: Vault
     files: Callable[[str], Path]
+    jobs: Jobs = running
     user: str = ""
     max_steps: int = 10_000
+    open_arguments: bool = False
     secrets: set[str] = field(default_factory=set)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def config(self, pack: str) -> dict[str, Any]:
+        """The configuration of a pack, its templates rendered; what is secret in it is known from then on."""
+        if pack not in self.configs:
+            found = self.catalog.config(pack) if pack else {}
+            self.learn(self.catalog.secret_config(pack) if found else ())
+            self.configs[pack] = self.templates.render(dict(found), {})
+        return self.configs[pack]
 
     def opened(self, value: Any) -> Any:
         """A value with everything sealed in it opened; what was sealed is secret from now on."""

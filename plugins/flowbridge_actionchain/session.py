@@ -8,6 +8,7 @@ from flowbridge.errors import FlowbridgeError, NotFound
 from flowbridge.local import Changes, Command, Flush, Session
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
 from flowbridge_actionchain import flow, loading, looks, rows, verbs
+from flowbridge_actionchain.jobs.model import Job
 from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.state import RUN_ENDED, State
 from flowbridge_actionchain.world import World
@@ -20,9 +21,10 @@ class ChainSession(Session):
         self._instance = instance
         self._world = world
         self._flush = flush
+        self._over: list[Job] = []
 
     def apply(self, command: Command) -> None:
-        """Carry out a verb. Raises `EngineRefused`, `NotFound` or (a definition or an input is wrong) `InvalidInput`."""
+        """Carry out a verb. Raises `EngineRefused`, `NotFound`, or `InvalidInput` for a definition or an input."""
         verbs.apply(self._world, command)
 
     def look(self) -> tuple[ExecutionLook, ...]:
@@ -90,17 +92,27 @@ class ChainSession(Session):
 
     def _take_outcome(self) -> bool:
         world = self._world
-        if world.job is None or not world.job[1].wait(0):
+        if world.job is None or not (not world.job[1].begun or world.job[1].wait(0)):
             return False
         task, job = world.job
         world.job = None
-        flow.leaf_over(world, task, job.outcome())
+        outcome = job.outcome() if job.begun else None
+        if outcome is not None:
+            flow.leaf_over(world, task, outcome)
+            self._over.append(job)
+        elif job.begun:
+            task.lost = True
+        else:
+            flow.not_begun(world, task)
         return True
 
     def _write(self) -> None:
         changed = rows.take(self._world)
         if changed:
             self._flush(changed)
+        for job in self._over:
+            job.discard()
+        self._over.clear()
 
 
 def open_session(instance: str, stored: Mapping[str, str], flush: Flush, services: Services) -> ChainSession:

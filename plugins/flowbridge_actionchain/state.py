@@ -77,13 +77,13 @@ class Task:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One execution: of a chain, or of one action (then `chain` has one task, and its result is the execution's).
+    """One execution: of a chain, or of one action (`single`: its chain has one task, whose result is the execution's).
 
-    `ref` is the catalog's name of it, empty for a file's. `vars` are the chain's variables as they were at the start;
-    `now` is what they and what was published are at this moment, with secrets open, never written;
-    it and `results` are built when they are needed (None: not yet). `failure` is the
-    chain's own error; it ends the execution when it is running. `taken` counts tasks begun, for the bound on steps; `taken_back`
-    are those that a re-run went back behind.
+    `ref` is the catalog's name of it, empty for a file's. `input` is as it is written, secrets sealed. `vars` are the
+    chain's variables at the start; `now` is what they and what was published are at this moment, with secrets open,
+    never written; it and `results` are built when they are needed (None: not yet). `failure` is the chain's own error:
+    it ends the execution when that is running. `taken` counts the tasks begun, for the bound on steps; `taken_back` are
+    those that a re-run went back behind. `quiet` names the tasks that notify nobody.
     """
 
     number: int

@@ -44,12 +44,12 @@ class TemplateError(FlowbridgeError):
 
 
 class Templates:
-    """Renders values. `stores` are the datastore's entries by scope and name; `native` keeps the type of a value that is
-    one expression, where StackStorm makes it text. `close` ends the helper."""
+    """Renders values. `stores` are the datastore's entries by scope and name; `native` keeps the type of a value that
+    is one expression, where StackStorm makes it text. `close` ends the helper."""
 
-    def __init__(self, stores: Stores | None = None, *, native: bool = False) -> None:
+    def __init__(self, stores: Stores | None = None, *, native: bool = False, seconds: float = SECONDS) -> None:
         self._stores = stores or {}
-        self._native = native
+        self._native, self._seconds = native, seconds
         self._helper: _Helper | None = None
 
     def all(self, values: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,9 @@ class Templates:
             try:
                 rendered[key] = self.render(value, context)
             except TemplateError as error:
-                raise TemplateError(error.message, key, value if isinstance(value, str) else json.dumps(value)) from error
+                raise TemplateError(
+                    error.message, key, value if isinstance(value, str) else json.dumps(value)
+                ) from error
         return rendered
 
     def render(self, value: Any, context: Mapping[str, Any]) -> Any:
@@ -119,7 +121,7 @@ class Templates:
         stores = self._stores if words & {"st2kv", "system"} else {}
         request = {"text": text, "names": names, "stores": stores, "native": native}
         if self._helper is None:
-            self._helper = _Helper()
+            self._helper = _Helper(self._seconds)
         try:
             answer = self._helper.ask(json.dumps(request).encode())
         except TemplateError:
@@ -144,7 +146,9 @@ def _with_names(text: str, context: Mapping[str, Any]) -> str | None:
         if size > _MAX_TEXT:
             raise TemplateError(f"more than {_MAX_TEXT} characters are not built")
     pieces.append(text[at:].removesuffix("\n"))
-    return None if any(mark in pieces[place] for place in range(0, len(pieces), 2) for mark in _MARKS) else "".join(pieces)
+    return (
+        None if any(mark in pieces[place] for place in range(0, len(pieces), 2) for mark in _MARKS) else "".join(pieces)
+    )
 
 
 def _look_up(path: str, context: Mapping[str, Any]) -> tuple[bool, Any]:
@@ -169,25 +173,30 @@ def _parts(path: str) -> Iterator[tuple[str, int | None, str]]:
 class _Helper:
     """The helper process, as whoever asks sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         command = [sys.executable, "-P", "-m", "flowbridge_actionchain.helper"]
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
         except OSError as error:
             raise TemplateError(f"the process that renders templates cannot be started: {error.strerror}") from error
-        self._patience = _START_SECONDS
+        self._seconds, self._ready = seconds, False
 
     def ask(self, request: bytes) -> dict[str, Any]:
-        """Send a request and wait for its answer. Raises `TemplateError` where none comes: the helper is then of no use."""
-        deadline = time.monotonic() + self._patience
+        """Send a request and wait for the answer. Where none comes it is of no use any more: raises `TemplateError`."""
         try:
+            if not self._ready:
+                self._ready = bool(self._read(1, time.monotonic() + _START_SECONDS))
+            deadline = time.monotonic() + self._seconds
             self._write(len(request).to_bytes(8, "big") + request)
             answer = self._read(int.from_bytes(self._read(8, deadline), "big"), deadline)
         except (BrokenPipeError, EOFError):
             raise TemplateError("the process that renders templates has died of this one") from None
-        self._patience = SECONDS
         found: dict[str, Any] = json.loads(answer)
         return found
 
@@ -202,7 +211,7 @@ class _Helper:
         while count:
             ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise TemplateError(f"it takes longer than {SECONDS:g} seconds")
+                raise TemplateError(f"it takes longer than {self._seconds:g} seconds")
             piece = os.read(handle, count)
             if not piece:
                 raise EOFError

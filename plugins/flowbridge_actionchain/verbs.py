@@ -15,6 +15,7 @@ from flowbridge_actionchain.flow import over, tell
 from flowbridge_actionchain.language import parse
 from flowbridge_actionchain.looks import task_of, workflow_of
 from flowbridge_actionchain.packs.parameters import bind
+from flowbridge_actionchain.packs.runnertypes import CHAIN, require_runnable
 from flowbridge_actionchain.state import RUN_ENDED, Kind, Run, State, Task
 from flowbridge_actionchain.world import World, descendants, is_busy, path_up
 
@@ -45,7 +46,9 @@ def _start(world: World, id: str, args: Mapping[str, Any]) -> None:
         raise EngineRefused(f"Execution {world.root.id} runs here; {id} needs a session of its own.")
     given, name = dict(args.get("input") or {}), str(args.get("workflow") or "")
     if "definition" in args:
-        world.adopt(_of_file(world, id, Definition(args["definition"], args.get("source") or "definition"), given, name))
+        world.adopt(
+            _of_file(world, id, Definition(args["definition"], args.get("source") or "definition"), given, name)
+        )
     else:
         world.adopt(_of_catalog(world, id, name, given))
 
@@ -59,10 +62,9 @@ def _of_file(world: World, id: str, definition: Definition, given: Mapping[str, 
 def _of_catalog(world: World, id: str, ref: str, given: Mapping[str, Any]) -> Run:
     services = world.services
     action = services.catalog.get(ref)
-    if not action.enabled:
-        raise InvalidInput(f"action {ref} is disabled: its 'enabled' says false")
-    values = bind(action, services.opened(given), lambda text: services.templates.render(text, {}))
-    if action.runner_type == births.CHAIN:
+    require_runnable(action)
+    values = bind(action, services.opened(given), births.renderer(world, None, action))
+    if action.runner_type == CHAIN:
         definition = births.definition_of(action)
         run = Run(0, id, parse(definition), action.ref, action.pack, None, {}, name=action.name)
         run.book = world.book(definition)
@@ -156,10 +158,13 @@ def _check_open(here: Run) -> None:
     if above is None:
         return
     if above.child is not here or above not in above.run.tasks:
-        raise EngineRefused(f"Execution {here.id} cannot open again: task '{above.node.name}' above it has a newer one.")
+        raise EngineRefused(
+            f"Execution {here.id} cannot open again: task '{above.node.name}' above it has a newer one."
+        )
     if above.state is not State.ERRORED:
         raise EngineRefused(
-            f"Execution {here.id} cannot open again: task '{above.node.name}' above it is {above.state.value}, not errored."
+            f"Execution {here.id} cannot open again: task '{above.node.name}' above it is {above.state.value}, "
+            f"not errored."
         )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from flowbridge.backend import Definition
 from flowbridge.model import EngineState
-from flowbridge_actionchain.jobs.job import Job
+from flowbridge_actionchain.jobs.model import Job
 from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.state import RUN_ENDED, Kind, Run, State, Task
 
@@ -35,6 +36,11 @@ class World:
         self.fresh: dict[Run, None] = {}
         self.new_commands: list[str] = []
         self.books_written = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the tree's actions are kept."""
+        return self.services.files(self.runs[0].id)
 
     @property
     def root(self) -> Run | None:
