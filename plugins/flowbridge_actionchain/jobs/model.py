@@ -14,15 +14,16 @@ class RunContext:
     """What a job knows of the run it belongs to.
 
     `execution` is the id that the action is told as its execution's. `user` is who acts. `config` is the pack's
-    configuration, with its templates rendered. `secrets` are all the values that must not be shown or written down,
-    beside those of the action's own secret parameters: whatever was opened from the vault in this run, and what the
-    configuration calls secret. `secret_arguments` allows them in the arguments of a program, which every user of the
-    machine can see.
+    configuration, with its templates rendered; `datastore` is what `st2kv.system` holds. `secrets` are all the values
+    that must not be shown or written down, beside those of the action's own secret parameters: whatever was opened from
+    the vault in this run, and what the configuration calls secret. `secret_arguments` allows them in the arguments of a
+    program, which every user of the machine can see.
     """
 
     execution: str
     user: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    datastore: Mapping[str, Any] = field(default_factory=dict)
     secrets: Collection[Any] = ()
     secret_arguments: bool = False
 
