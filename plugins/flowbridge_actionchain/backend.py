@@ -17,6 +17,7 @@ from flowbridge.local import Flush
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Verb
 from flowbridge_actionchain import language
+from flowbridge_actionchain.jobs.jobs import Jobs
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.configured import catalog_of
 from flowbridge_actionchain.services import Services
@@ -97,10 +98,11 @@ class ActionChainBackend(LocalBackend):
             self._catalog,
             Templates(self._stores, native=bool(self.options.get("native_types"))),
             host.vault,
-            lambda root: host.folder(Ref(self.name, root)),
+            lambda root: Jobs(host.folder(Ref(self.name, root))),
             user=os.environ.get("FLOWBRIDGE_ACTOR") or getpass.getuser(),
             max_steps=self.options.get("max_steps", 10_000),
             open_arguments=bool(self.options.get("secret_arguments")),
+            datastore={name: entry.get("secret", entry["text"]) for name, entry in self._stores["system"].items()},
         )
         services.learn(
             entry["secret"] for store in self._stores.values() for entry in store.values() if "secret" in entry

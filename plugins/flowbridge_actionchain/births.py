@@ -106,7 +106,12 @@ def run_context(world: World, task: Task, action: PackAction) -> RunContext:
     """What a leaf action is told of the run it belongs to."""
     services = world.services
     return RunContext(
-        task.key, services.user, services.config(action.pack), tuple(services.secrets), services.open_arguments
+        execution=task.key,
+        user=services.user,
+        config=services.config(action.pack),
+        datastore=services.datastore,
+        secrets=tuple(services.secrets),
+        secret_arguments=services.open_arguments,
     )
 
 

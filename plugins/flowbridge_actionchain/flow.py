@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, LedgerError, NotFound
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, LedgerError, NotFound, Unavailable
 from flowbridge.model import EngineState, TaskStatus
 from flowbridge_actionchain import births
 from flowbridge_actionchain.births import ChainError
@@ -95,7 +95,7 @@ def _attempt(world: World, task: Task) -> None:
         _launch(world, task)
     except ChainError as error:
         _stillborn(world, task, error.message)
-    except (EngineRefused, NotFound, TemplateError, LedgerError) as error:
+    except (EngineRefused, NotFound, Unavailable, TemplateError, LedgerError) as error:
         _stillborn(world, task, f"task {task.node.name!r} cannot be run: {error.message}")
     except InvalidInput as error:
         trace = _place(task.run, task.node)
@@ -128,7 +128,7 @@ def _link(world: World, task: Task, target: str, given: Any) -> None:
 
 def _leaf(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:
     context = births.run_context(world, task, action)
-    job = world.services.jobs.prepare(action, values, context, world.folder)
+    job = world.jobs.prepare(action, values, context)
     task.kind, task.state, task.job = Kind.JOB, State.RUNNING, job.handle
     world.launch = (task, job)
 

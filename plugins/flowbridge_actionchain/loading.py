@@ -90,9 +90,11 @@ def _take_up(world: World, run: Run) -> None:
     """Find what is under way, and have the execution looked at where it may go on."""
     last = run.last
     if last is not None and last.state is State.RUNNING and last.kind is Kind.JOB:
-        job = world.services.jobs.find(last.job, world.folder)
+        job = world.jobs.find(last.job)
         last.lost = job is None
-        if job is not None:
+        if job is not None and job.begun:
             world.job = (last, job)
+        elif job is not None:
+            world.unbegun = last
     if run.state not in RUN_ENDED and (last is None or last.state in ENDED or last.state is State.IDLE):
         world.queue.append(run)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from flowbridge.vault import SHOWN, Vault, has_sealed
-from flowbridge_actionchain.jobs import running
 from flowbridge_actionchain.jobs.model import Job, RunContext
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.model import PackAction
@@ -19,28 +17,31 @@ _SHORTEST = 4
 
 
 class Jobs(Protocol):
-    """How leaf actions are run: see `jobs.running`."""
+    """The leaf actions of one run: see `jobs.jobs`."""
 
-    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext, folder: Path) -> Job:
+    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> Job:
         """A job for a leaf action; nothing runs yet."""
 
-    def find(self, handle: str, folder: Path) -> Job | None:
+    def find(self, handle: str) -> Job | None:
         """The job of a handle; None where its end cannot be told."""
+
+    def close(self) -> None:
+        """Ask for nothing more. What runs goes on."""
 
 
 @dataclass(slots=True)
 class Services:
-    """The engine's surroundings. `files` gives the folder of a run by the id of its root; `secrets` are the texts that
-    must not be written, as far as they are known."""
+    """The engine's surroundings. `jobs` gives those of a run by the id of its root; `secrets` are the texts that must
+    not be written, as far as they are known."""
 
     catalog: Catalog
     templates: Templates
     vault: Vault
-    files: Callable[[str], Path]
-    jobs: Jobs = running
+    jobs: Callable[[str], Jobs]
     user: str = ""
     max_steps: int = 10_000
     open_arguments: bool = False
+    datastore: Mapping[str, str] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
 

@@ -67,13 +67,15 @@ class ChainSession(Session):
     def settled(self) -> bool:
         """True when nothing runs here and nothing will without a command: every execution paused or ended."""
         world = self._world
-        if world.launch is not None or world.job is not None or world.lost():
+        if world.launch or world.job or world.unbegun or world.lost():
             return False
         return all(run.state in RUN_ENDED or run.state is EngineState.PAUSED for run in world.runs)
 
     def close(self) -> None:
-        """Let the helper go. An action under way is left as it is, without a result."""
+        """Let the helper and the keeper of jobs go. An action under way goes on, and is found again."""
         self._world.services.templates.close()
+        if self._world.root is not None:
+            self._world.jobs.close()
 
     def _launch(self) -> None:
         """Begin the action whose turn it is, after writing down that it begins."""
@@ -92,18 +94,19 @@ class ChainSession(Session):
 
     def _take_outcome(self) -> bool:
         world = self._world
-        if world.job is None or not (not world.job[1].begun or world.job[1].wait(0)):
+        if world.unbegun is not None:
+            task, world.unbegun = world.unbegun, None
+            flow.not_begun(world, task)
+            return True
+        if world.job is None or not world.job[1].wait(0):
             return False
-        task, job = world.job
-        world.job = None
-        outcome = job.outcome() if job.begun else None
-        if outcome is not None:
-            flow.leaf_over(world, task, outcome)
-            self._over.append(job)
-        elif job.begun:
+        (task, job), world.job = world.job, None
+        outcome = job.outcome()
+        if outcome is None:
             task.lost = True
         else:
-            flow.not_begun(world, task)
+            flow.leaf_over(world, task, outcome)
+            self._over.append(job)
         return True
 
     def _write(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flowbridge.backend import Definition
-from flowbridge.errors import EngineRefused, InvalidInput, NotFound
+from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.local import Command
 from flowbridge.model import EngineState
 from flowbridge_actionchain import births

@@ -9,18 +9,22 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from flowbridge.backend import Definition
 from flowbridge.model import EngineState
 from flowbridge_actionchain.jobs.model import Job
-from flowbridge_actionchain.services import Services
+from flowbridge_actionchain.services import Jobs, Services
 from flowbridge_actionchain.state import RUN_ENDED, Kind, Run, State, Task
 
 
 class World:
-    """One native tree. What has to be written stands in the sets of what changed."""
+    """One native tree. What has to be written stands in the sets of what changed.
+
+    `launch` is the leaf that is to begin, `job` the one that runs, `unbegun` one that another process was to begin and
+    of which nothing ran. At most one of them is there.
+    """
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -31,16 +35,17 @@ class World:
         self.queue: deque[Run] = deque()
         self.launch: tuple[Task, Job] | None = None
         self.job: tuple[Task, Job] | None = None
+        self.unbegun: Task | None = None
         self.changed_runs: dict[Run, None] = {}
         self.changed_tasks: dict[Task, None] = {}
         self.fresh: dict[Run, None] = {}
         self.new_commands: list[str] = []
         self.books_written = 0
 
-    @property
-    def folder(self) -> Path:
-        """Where the files of the tree's actions are kept."""
-        return self.services.files(self.runs[0].id)
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The leaf actions of the tree."""
+        return self.services.jobs(self.runs[0].id)
 
     @property
     def root(self) -> Run | None:

@@ -83,14 +83,17 @@ class Stage:
     jobs: dict[int, FakeJob] = field(default_factory=dict)
     forgotten: set[int] = field(default_factory=set)
 
-    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext, folder: Path) -> FakeJob:
+    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> FakeJob:
         job = FakeJob(self, len(self.jobs), action.ref, parameters, context)
         self.jobs[job.number] = job
         return job
 
-    def find(self, handle: str, folder: Path) -> FakeJob | None:
+    def find(self, handle: str) -> FakeJob | None:
         number = json.loads(handle)["number"]
         return None if number in self.forgotten else self.jobs[number]
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     @property
     def calls(self) -> list[tuple[str, Mapping[str, Any]]]:
@@ -118,8 +121,7 @@ class World:
             Catalog(self.packs),
             Templates(self.stores, native=self.native, seconds=1.0),
             Vault(self.folder / "vault.key"),
-            lambda root: self.folder / root,
-            jobs=self.stage,
+            lambda root: self.stage,
             user="ada",
             **self.more,
         )
