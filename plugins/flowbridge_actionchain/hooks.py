@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flowbridge.hookspecs import hookimpl
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 @hookimpl
 def flowbridge_resolve(ref: str, config: Config) -> Target | None:
     """The action or workflow `pack.name`; None where there is no such pack."""
-    pack, dot, name = ref.partition(".")
-    if not (pack and dot and name) or "/" in ref:
+    if not _is_name(ref):
         return None
     from flowbridge_actionchain.packs.targets import target_of  # noqa: PLC0415  most targets are files
 
@@ -25,12 +24,15 @@ def flowbridge_resolve(ref: str, config: Config) -> Target | None:
 
 
 @hookimpl
-def flowbridge_catalog(config: Config) -> Iterable[CatalogEntry]:
-    """Every action and workflow of the packs."""
-    return _entries(config)
+def flowbridge_catalog(ref: str, config: Config) -> Iterable[CatalogEntry] | None:
+    """Every action and workflow of the packs, or the one of that name."""
+    if ref and not _is_name(ref):
+        return None
+    from flowbridge_actionchain.packs.targets import entries_of, entry_of  # noqa: PLC0415  only to list or show
+
+    return entry_of(ref, config) if ref else entries_of(config)
 
 
-def _entries(config: Config) -> Iterator[CatalogEntry]:
-    from flowbridge_actionchain.packs.targets import entries_of  # noqa: PLC0415  only to list or show
-
-    yield from entries_of(config)
+def _is_name(ref: str) -> bool:
+    pack, _, name = ref.partition(".")
+    return bool(pack and name) and "/" not in ref

@@ -48,6 +48,12 @@ def _workflow(action: PackAction, definition: Definition) -> str:
     return found[0] if found else ""
 
 
+def entry_of(ref: str, config: Config) -> list[CatalogEntry]:
+    """The entry of one name, as `target_of` finds it; none where there is no such pack."""
+    catalog = catalog_of(config)
+    return [_entry(catalog.get(ref), config)] if catalog.has_pack(ref.partition(".")[0]) else []
+
+
 def entries_of(config: Config) -> Iterator[CatalogEntry]:
     """An entry for everything in the packs, what is broken too."""
     for one in catalog_of(config):
