@@ -13,6 +13,7 @@ from typing import Any
 
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition, Listed
+from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.defaults import default_of
 from flowbridge.enginelist import engine_list
@@ -120,6 +121,13 @@ class Bridge:
         name, request = self.targets.request(target, wish)
         with self._telling():
             return self._starter.start(name, request, reason)
+
+    def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:
+        """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""
+        found = self.hooks.catalog(ref, self.config)
+        if ref and not found:
+            raise NotFound(f"no catalog knows {ref!r}; `flowbridge catalog list` shows what there is")
+        return found
 
     def default_backend(self, definition: Definition | None = None) -> str:
         """The instance to use where none is named. Raises `InvalidInput` where that is not clear.

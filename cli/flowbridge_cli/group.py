@@ -40,6 +40,7 @@ _TOP = {
     "validate": ("validate", "validate", "Check a definition without running it."),
     **{name: _VERBS[name] for name in _VERBS if name != "adopt"},
     "backend": ("backend", "backend", "List and check engines."),
+    "catalog": ("catalog", "catalog", "List and show what can be started by name."),
     "plugins": ("plugins", "plugins", "List what is installed, and what is broken."),
     "config": ("config", "config", "Show the configuration."),
     "ledger": ("ledger", "ledger", "Keep the ledger."),

@@ -68,7 +68,7 @@ class Jobs:
             self._keeper = None
 
     def _kept(self) -> link.Keeper:
-        if self._keeper is None or not link.alive(self._keeper.pid, self._keeper.born):
+        if self._keeper is None or not self._keeper.lives:
             self.close()
             self._keeper = link.Keeper(self._folder)
         return self._keeper

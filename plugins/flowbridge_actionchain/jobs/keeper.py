@@ -20,15 +20,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import selectors
+import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 FEED, RESULTS = 9, 8
 
@@ -42,8 +40,14 @@ RESULT_LIMIT = 4 * 1024 * 1024
 #: Seconds between the polite signal and the other one, and from that to giving up on the output.
 GRACE, LEFT_OPEN = 2.0, 1.0
 
+#: Seconds after which it is written down which process a job is; most are over before.
+NOTED_AFTER = 0.05
+
 _CHUNK = 65536
 _STARS = b"********"
+_JSON = json.JSONEncoder(separators=(",", ":"))
+_ENVIRONMENT = dict(os.environb)
+_HOME = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
 
 
 class Mask:
@@ -164,80 +168,80 @@ class Result(Stream):
         return self._mask.value(json.loads(self._data)) if self._data else None
 
 
+_Stream = TypeVar("_Stream", bound=Stream)
+
+
 class Job:
     """One process and its session, from its start to the end of its output."""
 
     def __init__(self, asked: dict[str, Any], folder: str) -> None:
         self.id: str = asked["id"]
-        self.mask = Mask(asked.get("secrets") or [])
+        self.mask = Mask(asked["secrets"])
         self.timed_out = False
         self.killed = 0
+        self.code: int | None = None
         self.feeds: dict[int, bytes] = {}
-        self.process = self._started(asked)
-        out, err = self.process.stdout, self.process.stderr
-        assert out is not None  # noqa: S101  (both are pipes)
-        assert err is not None  # noqa: S101
-        self.stdout = Stream(os.dup(out.fileno()), f"{folder}/{self.id}.out", self.mask)
-        self.stderr = Stream(os.dup(err.fileno()), f"{folder}/{self.id}.err", Mask(asked.get("secrets") or []))
-        out.close()
-        err.close()
-        self.due = time.monotonic() + asked["timeout"] if asked.get("timeout") is not None else float("inf")
-
-    def _started(self, asked: dict[str, Any]) -> subprocess.Popen[bytes]:
-        passed, mine = [], []
+        self.result: Result | None = None
+        self.noted = False
+        self._theirs: dict[int, int] = {}
+        self.streams: list[Stream] = []
         try:
-            stdin: int = subprocess.DEVNULL
-            if asked.get("feed") is not None:
-                mine.append(self._feed(asked["feed"], FEED))
-                passed.append(FEED)
-            if asked.get("stdin") is not None:
-                stdin = self._feed(asked["stdin"], None)
-                mine.append(stdin)
-            self.result = None
+            self.stdout = self._with(Stream(self._out(1), f"{folder}/{self.id}.out", self.mask))
+            self.stderr = self._with(Stream(self._out(2), f"{folder}/{self.id}.err", Mask(asked["secrets"])))
             if asked.get("results"):
-                read, write = os.pipe()
-                os.dup2(write, RESULTS)
-                mine.append(write)
-                passed.append(RESULTS)
-                self.result = Result(read, self.mask)
-            return subprocess.Popen(
-                asked["argv"],
-                cwd=asked.get("cwd"),
-                env={**os.environ, **(asked.get("env") or {})},
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=passed,
-            )
+                self.result = self._with(Result(self._out(RESULTS), self.mask))
+            for text, fd in ((asked.get("stdin"), 0), (asked.get("feed"), FEED)):
+                if text is not None:
+                    self._feed(text, fd)
+            self.pid = self._started(asked)
         except BaseException:
-            for fd in (*self.feeds, *([self.result.pipe] if self.result else [])):
+            for fd in (*self.feeds, *(stream.pipe for stream in self.streams)):
                 os.close(fd)
             raise
         finally:
-            for fd in mine:
+            for fd in self._theirs.values():
                 os.close(fd)
-            for fd in passed:
-                _reserve(fd)
+        timeout = asked["timeout"]
+        self.began = time.monotonic()
+        self.due = float("inf") if timeout is None else self.began + timeout
 
-    def _feed(self, text: str, at: int | None) -> int:
-        """A pipe that is fed with a text; gives its reading end."""
-        read, write = os.pipe()
-        os.set_blocking(write, False)
-        self.feeds[write] = text.encode(errors="surrogateescape")
-        if at is not None:
-            os.dup2(read, at)
+    def _with(self, stream: _Stream) -> _Stream:
+        self.streams.append(stream)
+        return stream
+
+    def _out(self, fd: int) -> int:
+        """A pipe from the process's descriptor; gives its reading end."""
+        read, self._theirs[fd] = os.pipe()
         return read
 
-    @property
-    def streams(self) -> list[Stream]:
-        """Its outputs that are still open."""
-        return [one for one in (self.stdout, self.stderr, self.result) if one is not None and one.pipe >= 0]
+    def _feed(self, text: str, fd: int) -> None:
+        """A pipe to the process's descriptor, which is fed with a text."""
+        self._theirs[fd], write = os.pipe()
+        os.set_blocking(write, False)
+        self.feeds[write] = text.encode(errors="surrogateescape")
 
-    @property
-    def over(self) -> bool:
-        """Whether its process has ended and its output is closed, or nothing more is waited for."""
-        return self.process.poll() is not None and not self.streams
+    def _started(self, asked: dict[str, Any]) -> int:
+        """The process, started in the place it is to work in; gives its number."""
+        actions = [(os.POSIX_SPAWN_DUP2, theirs, fd) for fd, theirs in self._theirs.items()]
+        environment = _ENVIRONMENT | {os.fsencode(name): os.fsencode(one) for name, one in asked["env"].items()}
+        argv = asked["argv"]
+        if asked.get("cwd") is not None:
+            os.chdir(asked["cwd"])
+        try:
+            return os.posix_spawnp(
+                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE]
+            )
+        finally:
+            if asked.get("cwd") is not None:
+                os.fchdir(_HOME)
+
+    def ended(self) -> bool:
+        """Whether its process has ended."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code is not None
 
     def ring(self, now: float) -> None:
         """Its time is over: end it politely, then for good, then give up on output that others hold open."""
@@ -254,18 +258,18 @@ class Job:
 
     def signal(self, number: int) -> None:
         """Signal its whole session: its own process group, and those that it made for itself."""
-        for group in {self.process.pid, *_groups(self.process.pid)}:
+        for group in {self.pid, *_groups(self.pid)}:
             try:
                 os.killpg(group, number)
             except ProcessLookupError:
                 continue
             except PermissionError:  # it became somebody else by sudo, and so can we
                 sudo = ["sudo", "-n", "kill", f"-{number}", "--", f"-{group}"]
-                subprocess.run(sudo, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+                os.waitpid(os.posix_spawnp(sudo[0], sudo, os.environ), 0)
 
     def end(self) -> dict[str, Any]:
         """How it ended, as it stands in the log."""
-        end: dict[str, Any] = {"code": self.process.returncode, "stdout": self.stdout.size, "stderr": self.stderr.size}
+        end: dict[str, Any] = {"code": self.code, "stdout": self.stdout.size, "stderr": self.stderr.size}
         if self.timed_out:
             end["timed_out"] = True
         try:
@@ -278,28 +282,31 @@ class Job:
 
 def _groups(session: int) -> set[int]:
     """The process groups of a session, where the system tells."""
-    found: set[int] = set()
     try:
-        pids = [name for name in os.listdir("/proc") if name.isdigit()]
+        processes = [_stat(int(name)) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
-        return found
-    for pid in pids:
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session:
-            found.add(int(fields[2]))
-    return found
+        return set()
+    return {int(fields[2]) for fields in processes if fields and int(fields[3]) == session}
+
+
+def _stat(pid: int) -> list[bytes]:
+    """What the system tells of a process, from its state on; nothing where it is gone or the system does not tell."""
+    try:
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        return os.read(file, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return []
+    finally:
+        os.close(file)
 
 
 def born(pid: int) -> str:
     """When a process began, in the system's own measure; empty where it is gone or the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    fields = _stat(pid)
+    return "" if not fields or fields[0] in b"ZX" else fields[19].decode()
 
 
 def _reserve(fd: int) -> None:
@@ -318,12 +325,21 @@ class Keeper:
         self._asked = b""
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._path, self._folder = log, os.path.dirname(log)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(control, selectors.EVENT_READ, self._listen)
+        self._poll = select.poll()
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._watch(control.fileno(), select.POLLIN, self._listen)
         self._jobs: dict[str, Job] = {}
         self._left: set[str] = set()
         self._open = True
         self._hear_signals()
+
+    def _watch(self, fd: int, what: int, call: Callable[[], None]) -> None:
+        self._ready[fd] = call
+        self._poll.register(fd, what)
+
+    def _forget(self, fd: int) -> None:
+        del self._ready[fd]
+        self._poll.unregister(fd)
 
     def _hear_signals(self) -> None:
         """A child that ends wakes the loop. Being told to end ends the jobs; a terminal's signals are for others.
@@ -336,7 +352,10 @@ class Keeper:
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._end_jobs())
-        self._selector.register(self._woken, selectors.EVENT_READ, lambda: self._woken.recv(4096))
+        self._watch(self._woken.fileno(), select.POLLIN, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._woken.recv(4096)
 
     def _end_jobs(self) -> None:
         for job in self._jobs.values():
@@ -345,8 +364,10 @@ class Keeper:
     def run(self) -> None:
         """Until the socket is closed and the last job is over."""
         while self._open or self._jobs:
-            for key, _ in self._selector.select(self._idle()):
-                key.data()
+            for fd, _ in self._poll.poll(self._idle()):
+                # What one of them did may have ended another.
+                if fd in self._ready:
+                    self._ready[fd]()
             now = time.monotonic()
             for job in list(self._jobs.values()):
                 self._look_after(job, now)
@@ -354,20 +375,26 @@ class Keeper:
             os.unlink(self._path)
 
     def _idle(self) -> float | None:
-        due = min((job.due for job in self._jobs.values()), default=float("inf"))
-        return None if due == float("inf") else max(0.0, due - time.monotonic())
+        """Milliseconds until something is due."""
+        if not self._jobs:
+            return None
+        due = min(job.due if job.noted else job.began + NOTED_AFTER for job in self._jobs.values())
+        return None if due == float("inf") else max(0.0, due - time.monotonic()) * 1000 + 1
 
     def _look_after(self, job: Job, now: float) -> None:
         if job.due <= now:
             job.ring(now)
             if job.killed > 2:
-                for stream in job.streams:
-                    self._close(stream)
-        if job.over:
-            self._tell(job.id, job.end())
+                for stream in list(job.streams):
+                    self._close(job, stream)
+        if not job.streams and job.ended():
             for fd in list(job.feeds):
                 self._unfeed(job, fd)
             del self._jobs[job.id]
+            self._tell(job.id, job.end())
+        elif not job.noted and now >= job.began + NOTED_AFTER:
+            job.noted = True
+            self._write({"id": job.id, "pid": job.pid, "born": born(job.pid)})
 
     def _listen(self) -> None:
         try:
@@ -375,7 +402,7 @@ class Keeper:
         except OSError:
             data = b""
         if not data:
-            self._selector.unregister(self._control)
+            self._forget(self._control.fileno())
             self._open = False
             return
         *lines, self._asked = (self._asked + data).split(b"\n")
@@ -393,24 +420,24 @@ class Keeper:
         try:
             job = self._jobs[id] = Job(asked, self._folder)
         except (OSError, ValueError) as error:
-            self._tell(id, {"code": None, "error": Mask(asked.get("secrets") or []).once(_words(error))})
+            self._tell(id, {"code": None, "error": Mask(asked["secrets"]).once(_words(error))})
             return
-        self._write({"id": id, "pid": job.process.pid, "born": born(job.process.pid)})
         for stream in job.streams:
-            self._selector.register(stream.pipe, selectors.EVENT_READ, self._taking(stream))
+            self._watch(stream.pipe, select.POLLIN, self._taking(job, stream))
         for fd in job.feeds:
-            self._selector.register(fd, selectors.EVENT_WRITE, self._feeding(job, fd))
+            self._watch(fd, select.POLLOUT, self._feeding(job, fd))
 
-    def _taking(self, stream: Stream) -> Callable[[], None]:
+    def _taking(self, job: Job, stream: Stream) -> Callable[[], None]:
         def take() -> None:
             if not stream.take():
-                self._close(stream)
+                self._close(job, stream)
 
         return take
 
-    def _close(self, stream: Stream) -> None:
-        self._selector.unregister(stream.pipe)
+    def _close(self, job: Job, stream: Stream) -> None:
+        self._forget(stream.pipe)
         stream.close()
+        job.streams.remove(stream)
 
     def _feeding(self, job: Job, fd: int) -> Callable[[], None]:
         def feed() -> None:
@@ -426,7 +453,7 @@ class Keeper:
         return feed
 
     def _unfeed(self, job: Job, fd: int) -> None:
-        self._selector.unregister(fd)
+        self._forget(fd)
         os.close(fd)
         del job.feeds[fd]
 
@@ -439,7 +466,7 @@ class Keeper:
                 self._open = False
 
     def _write(self, doc: dict[str, Any]) -> bytes:
-        line = json.dumps(doc, separators=(",", ":")).encode() + b"\n"
+        line = _JSON.encode(doc).encode() + b"\n"
         os.write(self._log, line)
         return line
 

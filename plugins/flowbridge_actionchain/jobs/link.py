@@ -19,6 +19,7 @@ from flowbridge.errors import EngineRefused, Unavailable
 from flowbridge_actionchain.jobs.keeper import born
 
 _KEEPER = Path(__file__).with_name("keeper.py")
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class Keeper:
@@ -42,10 +43,15 @@ class Keeper:
             theirs.close()
         self.pid, self.born = self._process.pid, born(self._process.pid)
 
+    @property
+    def lives(self) -> bool:
+        """Whether it is still there."""
+        return self._process.poll() is None
+
     def ask(self, document: Mapping[str, Any]) -> None:
         """Tell it something. A keeper that has gone is found by who waits for its answer."""
         try:
-            self._socket.sendall(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+            self._socket.sendall(_JSON.encode(document).encode() + b"\n")
         except OSError:
             return
 

@@ -130,13 +130,19 @@ def _python(action: PackAction, parameters: Mapping[str, Any], context: RunConte
         "paths": [str(action.folder / "actions" / "lib"), str(action.folder / "lib")],
         "log_level": parameters.get("log_level") or "DEBUG",
     }
-    return Plan({"argv": [_interpreter(action), "-u", str(_WRAPPER)], "feed": json.dumps(document), "results": True})
+    ask = {"argv": [str(_interpreter(action)), "-u", str(_WRAPPER)], "feed": json.dumps(document), "results": True}
+    return Plan(ask, {} if _environment_of(action).exists() else {"missing": str(_environment_of(action))})
 
 
-def _interpreter(action: PackAction) -> str:
-    """The one of the pack's own virtual environment, where StackStorm makes it; else ours."""
-    own = action.folder.parent.parent / "virtualenvs" / action.pack / "bin" / "python"
-    return str(own) if own.exists() else sys.executable
+def _interpreter(action: PackAction) -> Path:
+    """The one of the pack's own virtual environment, where there is one; else ours."""
+    own = _environment_of(action) / "bin" / "python"
+    return own if own.exists() else Path(sys.executable)
+
+
+def _environment_of(action: PackAction) -> Path:
+    """Where StackStorm makes the virtual environment of a pack: beside the folder of packs."""
+    return action.folder.parent.parent / "virtualenvs" / action.pack
 
 
 def _pause(parameters: Mapping[str, Any]) -> Plan:

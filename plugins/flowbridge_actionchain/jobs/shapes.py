@@ -74,8 +74,15 @@ def _python(plan: Mapping[str, Any], end: Mapping[str, Any], error: str, texts: 
         result["error"] = error
     refused = given and told is not None and told["status"] is False
     succeeded = code == 0 and not error and not refused
-    why = "it returned False" if refused and code == 0 else _exit(code, texts[1])
+    why = "it returned False" if refused and code == 0 else _exit(code, texts[1]) + _hint(plan, texts[1])
     return _ended(succeeded, result, error or why)
+
+
+def _hint(plan: Mapping[str, Any], stderr: str) -> str:
+    """What to do where a script misses a module that its pack's own environment would have."""
+    if "ModuleNotFoundError" not in stderr or "missing" not in plan:
+        return ""
+    return f"; the pack has no environment of its own: make {plan['missing']} and install the pack's requirements there"
 
 
 def _http(end: Mapping[str, Any], error: str, stderr: str) -> JobOutcome:

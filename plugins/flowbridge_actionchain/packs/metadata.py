@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbridge.errors import InvalidInput
+from flowbridge.vault import SHOWN
 from flowbridge.yamltext import Located, load
 from flowbridge_actionchain.packs.model import PackAction, Parameter
 from flowbridge_actionchain.packs.runnertypes import PARAMETERS, canonical
@@ -137,6 +138,8 @@ def parameter_view(parameter: Parameter) -> dict[str, Any]:
         for one in fields(Parameter)
         if one.name not in ("name", "type", "runner") and getattr(parameter, one.name) != getattr(usual, one.name)
     }
+    if parameter.secret and "default" in shown:
+        shown["default"] = SHOWN
     if "enum" in shown:
         shown["enum"] = list(shown["enum"])
     return {"type": parameter.type or "any", **shown}
