@@ -17,7 +17,7 @@ from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.defaults import default_of
 from flowbridge.enginelist import engine_list
-from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
+from flowbridge.errors import FlowbridgeError, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
 from flowbridge.law.fold import birth_want
@@ -26,7 +26,6 @@ from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
 from flowbridge.listing import listed
-from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
 from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
 from flowbridge.operate import Operator
