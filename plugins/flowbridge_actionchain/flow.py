@@ -78,10 +78,8 @@ def start(world: World, run: Run, node: Node) -> None:
     if run.taken >= world.services.max_steps:
         fail(world, run, f"the chain has run {run.taken} tasks, and no more are run; raise max_steps where it loops on")
         return
-    run.numbers += 1
-    run.taken += 1
-    world.changed_runs[run] = None
-    task = Task(run, run.numbers, node, created=time.time())
+    # Tasks are never forgotten, so this number is new.
+    task = Task(run, run.taken + 1, node, created=time.time())
     run.tasks.append(task)
     _attempt(world, task)
 

@@ -51,7 +51,6 @@ def _load_run(world: World, fields: Mapping[str, Any], given: Mapping[str, Any])
     run.name, run.single, run.book = fields["name"], fields.get("single", False), fields.get("book", -1)
     run.state, run.revision = EngineState(fields["state"]), fields["revision"]
     run.begun, run.created, run.ended = fields["begun"], fields["created"], fields.get("ended")
-    run.numbers, run.taken = fields["numbers"], fields["taken"]
     run.failure, run.error = fields.get("failure", ""), fields.get("error", "")
     run.quiet, run.show_published = tuple(fields.get("quiet", ())), not fields.get("hide", False)
     run.input, run.vars = given.get("input", {}), given.get("vars", {})

@@ -44,7 +44,7 @@ def take(world: World) -> dict[str, str]:
 
 def _run_fields(run: Run) -> dict[str, Any]:
     fields: dict[str, Any] = {"id": run.id, "name": run.name, "state": run.state.value, "revision": run.revision}
-    fields |= {"begun": run.begun, "created": run.created, "numbers": run.numbers, "taken": run.taken}
+    fields |= {"begun": run.begun, "created": run.created}
     if run.parent is not None:
         fields["parent"] = [run.parent.run.number, run.parent.number]
     for name in _RUN_PLAIN:

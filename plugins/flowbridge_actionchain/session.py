@@ -45,15 +45,13 @@ class ChainSession(Session):
     def advance(self, *, until: Callable[[], bool]) -> None:
         """Do all that can be done now; rows are flushed before an action begins, and at the end."""
         world = self._world
-        while not until():
+        while self._take_outcome() or world.queue:
+            if until():
+                break
+            while world.queue and world.launch is None:
+                flow.go(world, world.queue.popleft())
             if world.launch is not None:
                 self._launch()
-            elif world.queue:
-                flow.go(world, world.queue.popleft())
-            elif not self._take_outcome():
-                break
-        if world.launch is not None:
-            self._launch()
         self._write()
 
     def wait(self, seconds: float) -> None:

@@ -82,8 +82,8 @@ class Run:
     `ref` is the catalog's name of it, empty for a file's. `input` is as it is written, secrets sealed. `vars` are the
     chain's variables at the start; `now` is what they and what was published are at this moment, with secrets open,
     never written; it and `results` are built when they are needed (None: not yet). `failure` is the chain's own error:
-    it ends the execution when that is running. `taken` counts the tasks begun, for the bound on steps; `taken_back` are
-    those that a re-run went back behind. `quiet` names the tasks that notify nobody.
+    it ends the execution when that is running. `taken_back` are the tasks that a
+    re-run went back behind. `quiet` names the tasks that notify nobody.
     """
 
     number: int
@@ -110,11 +110,14 @@ class Run:
     error: str = ""
     created: float = 0.0
     ended: float | None = None
-    numbers: int = 0
-    taken: int = 0
     tasks: list[Task] = field(default_factory=list)
     children: list[Run] = field(default_factory=list)
     taken_back: list[Task] = field(default_factory=list)
+
+    @property
+    def taken(self) -> int:
+        """How many tasks were begun, those that were taken back too."""
+        return len(self.tasks) + len(self.taken_back)
 
     @property
     def last(self) -> Task | None:
