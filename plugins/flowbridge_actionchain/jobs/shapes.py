@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,11 @@ _LAST_LINE = 500
 
 def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
     """The outcome of a job, from its plan (what its handle says) and its end (what its keeper said)."""
+    found = _outcome(plan, end, folder)
+    return replace(found, timed_out=True) if end.get("timed_out") else found
+
+
+def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
     out, err = (_text(folder / f"{plan['id']}.{name}", int(end.get(size, 0))) for name, size in _STREAMS)
     error = _error(plan, end)
     if plan["runner"] == NOOP:
