@@ -75,6 +75,14 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a leaf task has written since a mark. `mark` is where to go on, opaque to whoever asks."""
+
+    text: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What `check` found: the engine's own version and a sentence on how it was reached."""
 
@@ -93,6 +101,7 @@ __all__ = [
     "Listed",
     "PartialRerun",
     "ResumeUp",
+    "Said",
     "StartRequest",
     "Target",
     "TaskRerun",
@@ -223,6 +232,14 @@ class Backend(ABC):
         Only called where `hosts_children` is declared. Reporting to an ended action changes nothing.
         """
         raise NotImplementedError
+
+    def said(self, id: str, task: str, mark: str = "") -> Said:
+        """What the action of a task has written, from a mark on ("": from its beginning); secrets are masked.
+
+        Optional: an engine that knows of no such output gives nothing. Of a task that has ended it gives the rest.
+        """
+        del id, task
+        return Said("", mark)
 
     def close(self) -> None:
         """Give back connections. Called once, at the end."""

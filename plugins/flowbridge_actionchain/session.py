@@ -10,7 +10,7 @@ from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
 from flowbridge_actionchain import flow, loading, looks, rows, verbs
 from flowbridge_actionchain.jobs.model import Job
 from flowbridge_actionchain.services import Services
-from flowbridge_actionchain.state import RUN_ENDED, State
+from flowbridge_actionchain.state import RUN_ENDED, Run, State, Task
 from flowbridge_actionchain.world import World
 
 
@@ -33,10 +33,17 @@ class ChainSession(Session):
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """Input, output and results of one execution. Raises `NotFound`."""
+        return looks.read(self._run(id), tasks)
+
+    def task(self, id: str, task: str) -> Task:
+        """One task of one execution. Raises `NotFound`."""
+        return looks.task_of(self._run(id), task)
+
+    def _run(self, id: str) -> Run:
         run = self._world.by_id.get(id)
         if run is None:
             raise NotFound(f"There is no execution {id} here.")
-        return looks.read(run, tasks)
+        return run
 
     def changes(self) -> Changes:
         """The rows that changed since they were last asked for or flushed."""

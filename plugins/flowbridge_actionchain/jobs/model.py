@@ -32,8 +32,7 @@ class RunContext:
 class JobOutcome:
     """How a job ended: `status` is succeeded or errored, `result` is in StackStorm's shape for the runner type.
 
-    `error` is one line, empty where it succeeded. Secrets are masked in both. `timed_out` tells that it failed because it
-    took too long.
+    `error` is one line, empty where it succeeded. Secrets are masked in both. `timed_out` tells that it took too long.
     """
 
     status: TaskStatus
