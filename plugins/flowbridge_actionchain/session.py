@@ -72,8 +72,10 @@ class ChainSession(Session):
     def settled(self) -> bool:
         """True when nothing runs here and nothing will without a command: every execution paused or ended."""
         world = self._world
-        if world.launch or world.job or world.unbegun or world.lost():
+        if world.launch or world.job or world.unbegun:
             return False
+        if world.lost():
+            return True  # whoever recovers it says what to take for its end
         return all(run.state in RUN_ENDED or run.state is EngineState.PAUSED for run in world.runs)
 
     def close(self) -> None:
@@ -107,11 +109,13 @@ class ChainSession(Session):
             return False
         (task, job), world.job = world.job, None
         outcome = job.outcome()
-        if outcome is None:
-            task.lost = True
-        else:
+        if outcome is not None:
             flow.leaf_over(world, task, outcome)
             self._over.append(job)
+        elif job.begun:
+            task.lost = True
+        else:
+            flow.not_begun(world, task)
         return True
 
     def _write(self) -> None:

@@ -421,7 +421,7 @@ def test_S6_an_action_whose_end_nobody_saw_is_reported_and_decided_by_the_user(w
         one.stage.forgotten.add(0)
         one.move_house()
         one.go()
-        assert (one.look().unknown, one.session.settled, len(one.stage.started)) == (("a",), False, 1)
+        assert (one.look().unknown, one.session.settled, len(one.stage.started)) == (("a",), True, 1)
         one.do("recover", assume=assume)
         one.go()
         assert one.statuses() == end
