@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionchain.packkit import render
@@ -169,6 +169,7 @@ _json = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.sampled_from(["string", "integer", "number", "boolean", "array", "object", ""]), _json)
 def test_any_value_is_cast_to_its_type_or_refused(kind: str, value: Any) -> None:
     types: Mapping[str, Any] = {
