@@ -73,7 +73,8 @@ def values_of(world: World, task: Task, action: PackAction) -> dict[str, Any]:
     single = task.run.single
     given = dict(world.opened(task.run)) if single else _cast(action, rendered(world, task))
     values = bind(action, given, renderer(world, task.run, action))
-    world.services.learn(value for name, value in values.items() if name in action.secrets)
+    if secrets := action.secrets:
+        world.services.learn(value for name, value in values.items() if name in secrets)
     return values
 
 
@@ -117,9 +118,9 @@ def run_context(world: World, task: Task, action: PackAction) -> RunContext:
 
 def sealed(world: World, action: PackAction, values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as they may be written."""
-    vault, services = world.services.vault, world.services
+    vault, services, secrets = world.services.vault, world.services, action.secrets
     return {
-        name: vault.seal(value) if name in action.secrets else services.sealed(value) for name, value in values.items()
+        name: vault.seal(value) if name in secrets else services.sealed(value) for name, value in values.items()
     }
 
 
