@@ -35,7 +35,7 @@ from flowbridge.recovery import Recovery
 from flowbridge.runfiles import remove_files
 from flowbridge.runners import Host, Launcher, ProcessLauncher
 from flowbridge.starting import Starter
-from flowbridge.sync import Pass, Sync
+from flowbridge.sync import TASK_ENDED, Pass, Sync
 from flowbridge.targets import Targets, Wish
 
 _SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
@@ -455,6 +455,10 @@ class Bridge:
         if entry.kind == "outcome":
             operation = self.ledger.operations.get(entry.operation)
             self.hooks.tell(plugin, "flowbridge_after_operation", operation=operation)
+        elif entry.kind == TASK_ENDED:
+            with suppress(NotFound):  # the record was pruned since
+                execution = self.ledger.executions.get(entry.execution)
+                self.hooks.tell(plugin, "flowbridge_task_ended", execution=execution, number=entry.seq, **entry.doc)
         elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
             with suppress(NotFound):  # the record was pruned since
                 execution = self.ledger.executions.get(entry.execution)

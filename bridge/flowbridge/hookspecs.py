@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -35,6 +35,14 @@ def flowbridge_after_operation(operation: Operation) -> None:
 @hookspec
 def flowbridge_status_changed(execution: Record, old: str, new: str, number: int) -> None:
     """After a status changed. Told at least once; `number` is the same when it is told again."""
+
+
+@hookspec
+def flowbridge_task_ended(execution: Record, task: str, status: str, notify: Mapping[str, Any], number: int) -> None:
+    """After a task has ended whose definition says whom to tell of it; `notify` is that, in the engine's own words.
+
+    Told at least once; `number` is the same when it is told again.
+    """
 
 
 @hookspec(firstresult=True)

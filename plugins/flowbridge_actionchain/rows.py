@@ -60,7 +60,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
     return fields
 
 
-_RUN_PLAIN = ("ref", "pack", "single", "quiet", "failure", "error", "ended")
+_RUN_PLAIN = ("ref", "pack", "single", "quiet", "notify", "failure", "error", "ended")
 
 
 def _task_fields(task: Task) -> dict[str, Any]:

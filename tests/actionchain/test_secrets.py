@@ -30,7 +30,8 @@ ACTIONS: dict[str, Any] = {
         "parameters": {
             "token": {"type": "string", "secret": True, "required": True},
             "cmd": {
-                "default": f"printf %s '{{{{ token }}}}' | {TOLD}; echo it was '{{{{ token }}}}'; head -n 1 {{{{ gate }}}}"
+                "default": f"printf %s '{{{{ token }}}}' | {TOLD}; "
+                "echo it was '{{ token }}'; head -n 1 {{ gate }}"
             },
             "gate": {"type": "string", "default": "/dev/null"},
         },
@@ -53,13 +54,24 @@ CHAINS: dict[str, Any] = {
     "flow": {
         "vars": {"header": "Bearer {{ password }}"},
         "chain": [
-            {"name": "a", "ref": "den.use", "parameters": {"token": "{{ password }}", "gate": "{{ gate }}"}, "publish": {"again": "<{{ password }}>", "open": "{{ a.stdout }}"}, "on-success": "b"},
-            {"name": "b", "ref": "core.local", "parameters": {"cmd": f"printf %s '{{{{ header[7:] }}}}' | {TOLD}; echo '{{{{ again }}}}'"}, "on-success": "c"},
+            {
+                "name": "a",
+                "ref": "den.use",
+                "parameters": {"token": "{{ password }}", "gate": "{{ gate }}"},
+                "publish": {"again": "<{{ password }}>", "open": "{{ a.stdout }}"},
+                "on-success": "b",
+            },
+            {
+                "name": "b",
+                "ref": "core.local",
+                "parameters": {"cmd": f"printf %s '{{{{ header[7:] }}}}' | {TOLD}; echo '{{{{ again }}}}'"},
+                "on-success": "c",
+            },
             {"name": "c", "ref": "core.local", "parameters": {"cmd": "echo '{{ password }}' >&2; exit 3"}},
         ],
     },
     "over": {"chain": [{"name": "sub", "ref": "den.flow", "parameters": {"password": "{{ password }}"}}]},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -151,10 +163,14 @@ def test_an_error_about_a_secret_does_not_tell_it(shop: Shop) -> None:
         "den",
         {
             "pin": {"runner_type": "noop", "parameters": {"pin": {"type": "integer", "secret": True}}},
-            "wrong": {"runner_type": "action-chain", "entry_point": "chains/wrong.yaml", "parameters": {"pin": {"type": "string", "secret": True}}},
+            "wrong": {
+                "runner_type": "action-chain",
+                "entry_point": "chains/wrong.yaml",
+                "parameters": {"pin": {"type": "string", "secret": True}},
+            },
         },
         {"wrong": {"chain": [{"name": "a", "ref": "den.pin", "parameters": {"pin": "{{ pin }}"}}]}},
-    )  # fmt: skip
+    )
     with pytest.raises(InvalidInput) as caught:
         shop.run("den.pin", pin=SECRET)
     assert SECRET not in caught.value.message
@@ -177,9 +193,15 @@ def test_a_secret_of_the_datastore_and_of_a_packs_configuration_is_kept_too(tmp_
     (tmp_path / "other" / "configs" / "den.yaml").write_text(json.dumps({"k": "{{ st2kv.system.key | decrypt_kv }}"}))
     try:
         chain = chain_of(
-            {"name": "a", "ref": "core.local", "parameters": {"cmd": f"printf %s '{{{{ st2kv.system.key | decrypt_kv }}}}' | {TOLD}"}, "publish": {"k": "{{ st2kv.system.key | decrypt_kv }}"}, "on-success": "b"},
+            {
+                "name": "a",
+                "ref": "core.local",
+                "parameters": {"cmd": f"printf %s '{{{{ st2kv.system.key | decrypt_kv }}}}' | {TOLD}"},
+                "publish": {"k": "{{ st2kv.system.key | decrypt_kv }}"},
+                "on-success": "b",
+            },
             {"name": "b", "ref": "core.echo", "parameters": {"message": "{{ st2kv.system.key }} {{ k }}"}},
-        )  # fmt: skip
+        )
         id = shop.run(chain)
         shop.bridge.wait(id, timeout=60)
         first, second = shop.output(id)["tasks"]

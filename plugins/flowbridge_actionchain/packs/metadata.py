@@ -71,6 +71,7 @@ def action_of(path: Path, pack: str, folder: Path) -> PackAction:
         parameters=_parameters(located, PARAMETERS.get(runner_type, {})),
         folder=folder,
         source=str(path),
+        notify=_value(located, ("notify",), dict) or {},
     )
 
 
