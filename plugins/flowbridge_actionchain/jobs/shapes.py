@@ -22,7 +22,7 @@ _LAST_LINE = 500
 
 def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
     """The outcome of a job, from its plan (what its handle says) and its end (what its keeper said)."""
-    out, err = (_text(folder / f"{plan['id']}.{name}", int(end.get(size, 0))) for name, size in _STREAMS)
+    out, err = (_text(folder, f"{plan['id']}.{name}", end.get(size, 0)) for name, size in _STREAMS)
     error = _error(plan, end)
     if plan["runner"] == NOOP:
         return JobOutcome(TaskStatus.SUCCEEDED, {"failed": False, "succeeded": True, "return_code": 0})
@@ -109,10 +109,11 @@ def _exit(code: Any, stderr: str) -> str:
     return f"{how}{said}"
 
 
-def _text(path: Path, size: int) -> str:
+def _text(folder: Path, name: str, size: int) -> str:
     """An output, or its beginning and end where it is too long; then its file is kept."""
     if not size:
         return ""
+    path = folder / name
     try:
         with open(path, "rb") as file:
             if size <= TEXT_LIMIT:
