@@ -28,7 +28,7 @@ def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> Jo
 
 
 def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
-    out, err = (_text(folder / f"{plan['id']}.{name}", int(end.get(size, 0))) for name, size in _STREAMS)
+    out, err = (_text(folder, f"{plan['id']}.{name}", end.get(size, 0)) for name, size in _STREAMS)
     error = _error(plan, end)
     if plan["runner"] == NOOP:
         return JobOutcome(TaskStatus.SUCCEEDED, {"failed": False, "succeeded": True, "return_code": 0})
@@ -115,10 +115,11 @@ def _exit(code: Any, stderr: str) -> str:
     return f"{how}{said}"
 
 
-def _text(path: Path, size: int) -> str:
+def _text(folder: Path, name: str, size: int) -> str:
     """An output, or its beginning and end where it is too long; then its file is kept."""
     if not size:
         return ""
+    path = folder / name
     try:
         with open(path, "rb") as file:
             if size <= TEXT_LIMIT:
