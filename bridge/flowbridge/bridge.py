@@ -62,7 +62,9 @@ class Bridge:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        self.instances.attach(Host(self.ledger.database, launch or self._launcher(), self.ledger.vault))
+        self.instances.attach(
+            Host(self.ledger.database, launch or self._launcher(), self.ledger.vault, self.config.catalog)
+        )
         self._hooks: Hooks | None = None
         self._sync = Sync(self.ledger, self.instances)
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
