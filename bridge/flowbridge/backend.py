@@ -37,7 +37,8 @@ class Deployed:
 class StartRequest:
     """A start. `id` is chosen by the bridge: starting the same id twice starts once.
 
-    `task_name` is the target of a workflow that runs backwards from one, empty for any other.
+    `task_name` is the target of a workflow that runs backwards from one, empty for any other. `owner` is the ledger
+    that starts it: an engine that hosts children gives it back with each that waits (`WaitingChild.owner`).
     """
 
     id: str
@@ -46,6 +47,7 @@ class StartRequest:
     env: Mapping[str, Any] = field(default_factory=dict)
     definition: Definition | None = None
     task_name: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

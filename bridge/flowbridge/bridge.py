@@ -23,6 +23,7 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
+from flowbridge.links import Links, Start
 from flowbridge.listing import listed
 from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
@@ -61,7 +62,7 @@ class Bridge:
         self.instances = Instances(self.config, os.environ, extra=backends)
         self.instances.attach(Host(self.ledger.database, launch or self._launcher()))
         self._hooks: Hooks | None = None
-        self._sync = Sync(self.ledger, self.instances)
+        self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self._linked))
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
@@ -128,6 +129,20 @@ class Bridge:
             request |= {"definition": definition.text, "source": definition.source}
         with self._telling():
             return self._starter.start(name, request, reason)
+
+    def _linked(self, host: str, target: str, input: Mapping[str, Any]) -> Start:
+        """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
+        instance, colon, name = target.partition(":")
+        definition = self.hooks.resolve(name if colon else target)
+        if definition is None and not colon:
+            raise InvalidInput(f"{host} waits for {target!r}, which is no INSTANCE:NAME and in no catalog")
+        backend = instance if colon else self.default_backend()
+        engine = self.instances.get(backend)
+        request: dict[str, Any] = {"workflow": name, "input": dict(input)}
+        if definition is not None:
+            request["workflow"] = _default(definition, engine.validate(definition).workflows)
+            request |= {"definition": definition.text, "source": definition.source}
+        return Start(backend, request)
 
     def default_backend(self) -> str:
         """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""

@@ -77,7 +77,8 @@ def _look_run(instance: str, run: Run, waiting: Iterable[Call], lost: Iterable[C
 def _look_task(task: Task) -> TaskLook:
     state = task.state
     calls = [call for call in task.calls or () if call is not None] if state not in ENDED else []
-    running = [call for call in calls if call.state is State.RUNNING and call.child is None]
+    # A link is no action: the child that it waits for is looked at itself.
+    running = [call for call in calls if call.state is State.RUNNING and call.child is None and call.action != LINK]
     active = state is State.DELAYED or bool(running)
     found = TaskLook(
         id=task.id,
@@ -125,7 +126,8 @@ def _link(run: Run) -> ParentLink | None:
 
 def _waiting(call: Call) -> WaitingChild:
     input = call.input or {}
-    return WaitingChild(call.key, call.task.id, call.index, str(input.get("target", "")), _dict(input.get("input")))
+    target, owner = str(input.get("target") or ""), str(input.get("owner") or "")
+    return WaitingChild(call.key, call.task.id, call.index, target, _dict(input.get("input")), owner)
 
 
 def _dict(value: Any) -> Mapping[str, Any]:

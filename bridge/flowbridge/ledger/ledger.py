@@ -27,6 +27,11 @@ class Ledger:
         """The file."""
         return self.database.path
 
+    @property
+    def id(self) -> str:
+        """Which ledger this is, among others that know the same engines."""
+        return str(self.database.one("SELECT id FROM identity")[0])
+
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside are written together or not at all."""
         return self.database.transaction()
