@@ -27,6 +27,21 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a name in a catalog stands for.
+
+    `workflow` is what to start: one of `definition`, or, without one, a name that the backend knows. `backend` is an
+    instance, or a type whose instance is meant; empty for the default. `secret` names the inputs that are sealed before
+    anything is written down (`flowbridge.vault`).
+    """
+
+    definition: Definition | None = None
+    workflow: str = ""
+    backend: str = ""
+    secret: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Deployed:
     """What a deployment made available: the names of the workflows, the one to start by default first."""
 
@@ -81,6 +96,7 @@ __all__ = [
     "PartialRerun",
     "ResumeUp",
     "StartRequest",
+    "Target",
     "TaskRerun",
 ]
 
@@ -96,6 +112,9 @@ class Backend(ABC):
 
     #: The options that may be shown to anybody. Any other may hold a secret, and is never shown.
     open_options: ClassVar[frozenset[str]] = frozenset()
+
+    #: Whether it is given sealed inputs as they are, and opens them itself when they are used (`flowbridge.vault`).
+    opens_sealed: ClassVar[bool] = False
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name

@@ -32,9 +32,11 @@ from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
 from flowbridge.recovery import Recovery
+from flowbridge.runfiles import remove_files
 from flowbridge.runners import Host, Launcher, ProcessLauncher
 from flowbridge.starting import Starter
 from flowbridge.sync import Pass, Sync
+from flowbridge.targets import Targets, Wish
 
 _SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
@@ -60,13 +62,14 @@ class Bridge:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        self.instances.attach(Host(self.ledger.database, launch or self._launcher()))
+        self.instances.attach(Host(self.ledger.database, launch or self._launcher(), self.ledger.vault))
         self._hooks: Hooks | None = None
         self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self._linked))
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
+        self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
 
     def __enter__(self) -> Bridge:
         return self
@@ -105,7 +108,7 @@ class Bridge:
         task_name: str = "",
         reason: str = "",
     ) -> Record:
-        """Start a workflow: of a definition, or one that the engine knows by name. Gives its record, just started.
+        """Start a workflow: of a definition, or by a name that a catalog or the engine knows. Gives its record.
 
         `task_name` is the target task of a workflow that runs backwards from one.
 
@@ -113,36 +116,18 @@ class Bridge:
         `Unavailable` where the engine did not answer; `recover` with the id in the message then finishes the start,
         and never starts it twice (O3).
         """
-        name = backend or self.default_backend()
-        engine = self.instances.get(name)
-        definition = target if isinstance(target, Definition) else self.hooks.resolve(target)
-        chosen = workflow or (target if isinstance(target, str) else "")
-        if definition is not None:
-            known = engine.validate(definition).workflows
-            if workflow is not None and workflow not in known:
-                raise InvalidInput(f"{definition.source} has no workflow {workflow!r}; it has: {', '.join(known)}")
-            chosen = workflow or _default(definition, known)
-        request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
-        if task_name:
-            request["task_name"] = task_name
-        if definition is not None:
-            request |= {"definition": definition.text, "source": definition.source}
+        wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
+        name, request = self.targets.request(target, wish)
         with self._telling():
             return self._starter.start(name, request, reason)
 
     def _linked(self, host: str, target: str, input: Mapping[str, Any]) -> Start:
         """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
         instance, colon, name = target.partition(":")
-        definition = self.hooks.resolve(name if colon else target)
-        if definition is None and not colon:
+        if not colon and not self.targets.find(target).definition:
             raise InvalidInput(f"{host} waits for {target!r}, which is no INSTANCE:NAME and in no catalog")
-        backend = instance if colon else self.default_backend()
-        engine = self.instances.get(backend)
-        request: dict[str, Any] = {"workflow": name, "input": dict(input)}
-        if definition is not None:
-            request["workflow"] = _default(definition, engine.validate(definition).workflows)
-            request |= {"definition": definition.text, "source": definition.source}
-        return Start(backend, request)
+        wish = Wish(dict(input), instance if colon else "")
+        return Start(*self.targets.request(name if colon else target, wish))
 
     def default_backend(self) -> str:
         """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
@@ -259,7 +244,7 @@ class Bridge:
         return engine_list(self.instances, self.ledger, backend, limit=limit, state=state)
 
     def read(self, id: str) -> ExecutionRead:
-        """Input, output and results of an execution, from its engine."""
+        """Input, output and results of an execution, from its engine. What is secret is still sealed."""
         record = self.find(id)
         return self.instances.get(record.ref.backend).read(record.ref.id)
 
@@ -419,12 +404,14 @@ class Bridge:
         if lease is None:
             return False
         try:
-            over = all(map(_over, self.ledger.executions.tree(tree))) and not self.ledger.operations.open(tree)
+            records = self.ledger.executions.tree(tree)
+            over = all(map(_over, records)) and not self.ledger.operations.open(tree)
             if over:
                 with self.ledger.transaction():
                     self.ledger.executions.forget(tree)
                     # A look under way sees by this line that its tree is not to be written any more.
                     self.ledger.operations.note(tree, tree, "pruned", self.config.actor, time.time(), {})
+                remove_files(self.ledger.path, [record.ref for record in records])
         finally:
             self.ledger.leases.give(lease)
         return over
@@ -483,18 +470,9 @@ class Bridge:
         environment = {"FLOWBRIDGE_LEDGER": str(self.config.ledger)}
         if self.config.source:
             environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
+        if self.config.catalog.packs:
+            environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, self.config.catalog.packs))
         return ProcessLauncher(self.ledger.leases, environment, log)
-
-
-def _default(definition: Definition, known: Sequence[str]) -> str:
-    """The workflow to start where none is named: the only one, else the one named `main`."""
-    mains = [name for name in known if name.rpartition(".")[2] == "main"]
-    if len(known) == 1 or mains:
-        return (mains or known)[0]
-    raise InvalidInput(
-        f"{definition.source} has several workflows and none named main; name one of them with --workflow: "
-        f"{', '.join(known)}"
-    )
 
 
 def _cursor(plugin: str) -> str:

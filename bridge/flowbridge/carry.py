@@ -182,7 +182,7 @@ class Carrier:
     def _start(self, backend: Backend, step: Step) -> None:
         record = self._ledger.executions.get(step.record)
         try:
-            backend.start(self._request(step))
+            backend.start(self._request(backend, step))
         except (EngineRefused, NotFound, InvalidInput) as error:
             if not record.key:
                 raise
@@ -191,10 +191,12 @@ class Carrier:
         else:
             self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
 
-    def _request(self, step: Step) -> StartRequest:
+    def _request(self, backend: Backend, step: Step) -> StartRequest:
         request = self._ledger.executions.request(step.record)
         if request is None:
             raise EngineRefused(f"{step.ref}: what it was to be started with is not in the ledger")
+        if not backend.opens_sealed:
+            request["input"] = self._ledger.vault.open(request.get("input", {}))
         return start_request(step.ref.id, request, self._ledger.id)
 
     def _report(self, step: Step) -> None:

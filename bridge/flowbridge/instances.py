@@ -36,6 +36,13 @@ class Instances:
             self._built[name] = backend
         return self._built[name]
 
+    def meant(self, backend: str) -> str:
+        """The instance that a name means: the one of that name, else the first of that type in the configuration."""
+        if backend in self._built or backend in self._config.backends:
+            return backend
+        of_type = (name for name, options in self._config.backends.items() if options["type"] == backend)
+        return next(of_type, backend)
+
     def names(self) -> list[str]:
         """Every instance there is. Imports the types that may stand without configuration."""
         implicit = [point.name for point in found(BACKENDS) if self._implicit(point.name) is not None]

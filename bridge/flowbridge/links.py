@@ -8,11 +8,12 @@ first makes the same one, and a re-run of the task, which waits anew, starts a n
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from flowbridge.errors import FlowbridgeError
+from flowbridge.errors import FlowbridgeError, Unavailable
 from flowbridge.law.fold import birth_want
 from flowbridge.model import EngineState, ExecutionLook, Record, Ref, WaitingChild, Want
 
@@ -22,6 +23,14 @@ class Start(NamedTuple):
 
     backend: str
     request: Mapping[str, Any]
+
+
+class Bound(NamedTuple):
+    """The links of a look: what new children are to be started with, by record; and which waiting actions, by host and
+    key, have a child."""
+
+    requests: Mapping[str, Any]
+    links: Container[tuple[Ref | None, str]]
 
 
 #: Finds what a link's target stands for, by the instance that hosts the link and what the link gives as input; raises
@@ -40,19 +49,22 @@ class Links:
         """Whether this ledger is to start what a task waits for."""
         return waiting.owner in ("", self.owner)
 
-    def bind(self, known: dict[Ref, Record], looks: Mapping[Ref, ExecutionLook], at: float) -> Mapping[str, Any]:
+    def bind(self, known: dict[Ref, Record], looks: Mapping[Ref, ExecutionLook], at: float) -> Bound:
         """Give each waiting action its child: the one it has, the one it was awaited for (X7), or a new one.
 
-        Changes `known`. Gives what each new child is to be started with, by its record.
+        Changes `known`.
         """
         hosts = [look for look in looks.values() if look.waiting and look.ref in known]
         found = _Found(known, looks)
         for host in hosts:
             for waiting in host.waiting:
                 if self.is_ours(waiting) and not found.has(host.ref, waiting.key):
-                    found.put(found.awaited(host, waiting) or self._born(known[host.ref], waiting, at, found))
+                    with suppress(
+                        Unavailable
+                    ):  # whoever can tell what the target is does not answer: the next pass asks
+                        found.put(found.awaited(host, waiting) or self._born(known[host.ref], waiting, at, found))
         found.drop_unheard()
-        return found.requests
+        return Bound(found.requests, found.by_key.keys())
 
     def _born(self, parent: Record, waiting: WaitingChild, at: float, found: _Found) -> Record:
         """The record of a new child: wanted as its parent is (P6). One that stands for nothing has errored already."""
@@ -74,6 +86,8 @@ class Links:
         )
         try:
             start = self.resolve(parent.ref.backend, waiting.target, waiting.input)
+        except Unavailable:
+            raise
         except FlowbridgeError as error:
             return refused(record, f"{waiting.target or 'a link without a target'}: {error.message}")
         found.requests[id] = start.request
@@ -87,7 +101,7 @@ class _Found:
     known: dict[Ref, Record]
     looks: Mapping[Ref, ExecutionLook]
     requests: dict[str, Any] = field(default_factory=dict)
-    _by_key: dict[tuple[Ref | None, str], Record] = field(default_factory=dict)
+    by_key: dict[tuple[Ref | None, str], Record] = field(default_factory=dict)
     _awaited: dict[Ref, list[Record]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,10 +109,10 @@ class _Found:
             if record.awaited and record.parent is not None:
                 self._awaited.setdefault(record.parent, []).append(record)
             elif record.key:
-                self._by_key[record.parent, record.key] = record
+                self.by_key[record.parent, record.key] = record
 
     def has(self, host: Ref, key: str) -> bool:
-        return (host, key) in self._by_key
+        return (host, key) in self.by_key
 
     def awaited(self, host: ExecutionLook, waiting: WaitingChild) -> Record | None:
         """The child that the waiting action of a task that is run again is for: of the same task and item (X7).
@@ -117,11 +131,11 @@ class _Found:
         return replace(match, key=waiting.key, parent_task=waiting.task, awaited=False)
 
     def put(self, record: Record) -> None:
-        self.known[record.ref] = self._by_key[record.parent, record.key] = record
+        self.known[record.ref] = self.by_key[record.parent, record.key] = record
 
     def drop_unheard(self) -> None:
         """A child that was not started, and that nothing waits for any more, is not wanted (its task has ended)."""
-        for record in list(self._by_key.values()):
+        for record in list(self.by_key.values()):
             host = self.looks.get(record.parent) if record.parent else None
             never = record.seen is EngineState.ABSENT and not record.looked and record.ref not in self.looks
             if never and host is not None and all(waiting.key != record.key for waiting in host.waiting):

@@ -24,6 +24,8 @@ from flowbridge.local import Changes, Command, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
 from flowbridge.plugins import one_line
+from flowbridge.runfiles import folder
+from flowbridge.vault import Vault
 
 _IDLE_SECONDS = 0.02
 _ANSWER_SECONDS = 30.0
@@ -39,12 +41,22 @@ class Launcher(Protocol):
 class Host:
     """A `LocalHost` over one ledger."""
 
-    def __init__(self, database: Database, launch: Launcher) -> None:
+    def __init__(self, database: Database, launch: Launcher, vault: Vault) -> None:
         self._db = database
+        self._vault = vault
         self._rows = Rows(database)
         self._leases = Leases(database)
         self._executions = Executions(database)
         self._launch = launch
+
+    @property
+    def vault(self) -> Vault:
+        """Opens the sealed values of this ledger."""
+        return self._vault
+
+    def folder(self, root: Ref) -> Path:
+        """Where the files of a run may be kept."""
+        return folder(self._db.path, root)
 
     def rows(self, root: Ref) -> dict[str, str]:
         """Every row of a run."""

@@ -177,7 +177,7 @@ class Sync:
         for ref, look in looks.items():
             if ref not in known:
                 known[ref] = _born(look, known, at)
-        requests = self._links.bind(known, looks, at)
+        bound = self._links.bind(known, looks, at)
         mine = {ref: _without_foreign(look, self._links) for ref, look in looks.items()}
         return Snapshot(tuple(_in_order(known, mine, silent, kept, at))), requests
 

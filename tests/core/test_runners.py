@@ -21,6 +21,7 @@ from flowbridge.local import Changes, Command, Flush, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskLook, TaskStatus, Verb
 from flowbridge.runners import Host, ProcessLauncher, drive
+from flowbridge.vault import Vault
 
 ROOT = Ref("toy", "r1")
 REFUSALS = {"refuse": EngineRefused("toy says no"), "missing": NotFound("not here"), "wrong": InvalidInput("bad")}
@@ -114,7 +115,11 @@ class Bench:
         self.database = Database(path, durable=False)
         self.rows, self.leases = Rows(self.database), Leases(self.database)
         self.launched: list[Lease] = []
-        self.host = Host(self.database, lambda backend, root, lease: self.launched.append(lease))
+        self.host = Host(
+            self.database,
+            lambda backend, root, lease: self.launched.append(lease),
+            Vault(self.database.path.with_name("vault.key")),
+        )
         self.engine = ToyEngine()
         self.engine.attach(self.host)
 
@@ -227,7 +232,7 @@ def test_a_runner_that_cannot_be_started_leaves_the_run_free(bench: Bench) -> No
     def broken(backend: LocalBackend, root: Ref, lease: Lease) -> None:
         raise OSError("no more processes")
 
-    bench.engine.attach(Host(bench.database, broken))
+    bench.engine.attach(Host(bench.database, broken, bench.host.vault))
     with pytest.raises(OSError, match="no more processes"):
         bench.start(2)
     assert bench.leases.holder("run:toy:r1") is None

@@ -10,6 +10,7 @@ from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import Leases
 from flowbridge.ledger.operations import Operations
 from flowbridge.ledger.rows import Rows
+from flowbridge.vault import Vault
 
 
 class Ledger:
@@ -21,6 +22,7 @@ class Ledger:
         self.operations = Operations(self.database)
         self.leases = Leases(self.database)
         self.rows = Rows(self.database)
+        self.vault = Vault(path.with_name("vault.key"))
 
     @property
     def path(self) -> Path:
