@@ -18,7 +18,7 @@ from flowbridge.instances import Instances
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.links import Links, is_refused
+from flowbridge.links import Bound, Links, is_refused
 from flowbridge.model import EngineState, ExecutionLook, Node, Record, Ref, Snapshot, Status, TaskLook, WaitingChild
 
 #: A watch looks every second; what it saw last is written down as seen at most this many seconds too early.
@@ -178,8 +178,8 @@ class Sync:
             if ref not in known:
                 known[ref] = _born(look, known, at)
         bound = self._links.bind(known, looks, at)
-        mine = {ref: _without_foreign(look, self._links) for ref, look in looks.items()}
-        return Snapshot(tuple(_in_order(known, mine, silent, kept, at))), requests
+        mine = {ref: _with_what_is_ours(look, self._links, bound) for ref, look in looks.items()}
+        return Snapshot(tuple(_in_order(known, mine, silent, kept, at))), bound.requests
 
 
 _Kept = Mapping[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]
@@ -222,12 +222,20 @@ def _seen(record: Record, parent: int, look: ExecutionLook, at: float) -> Node:
     )
 
 
-def _without_foreign(look: ExecutionLook, links: Links) -> ExecutionLook:
-    """What a task waits for on behalf of another ledger is an action like any other: it runs until that one ends it."""
-    foreign = {waiting.task for waiting in look.waiting if not links.is_ours(waiting)}
-    if not foreign:
+def _with_what_is_ours(look: ExecutionLook, links: Links, bound: Bound) -> ExecutionLook:
+    """A look with the links of this ledger.
+
+    What a task waits for on behalf of another ledger is an action like any other: it runs until that one ends it. So
+    does a link whose child is not there yet (S2).
+    """
+    if not look.waiting:
         return look
-    tasks = tuple(replace(task, active=True) if task.id in foreign else task for task in look.tasks)
+    busy = {
+        waiting.task
+        for waiting in look.waiting
+        if not links.is_ours(waiting) or (look.ref, waiting.key) not in bound.links
+    }
+    tasks = tuple(replace(task, active=True) if task.id in busy else task for task in look.tasks)
     return replace(look, tasks=tasks, waiting=tuple(filter(links.is_ours, look.waiting)))
 
 
