@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition, Listed
 from flowbridge.checks import Checks, RerunRequest
+from flowbridge.detached import Detached
+from flowbridge.drivers import Drivers
 from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
@@ -25,9 +27,9 @@ from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
 from flowbridge.links import Links, Start
 from flowbridge.listing import listed
-from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
 from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
+from flowbridge.observers import Observers
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
@@ -46,7 +48,8 @@ class Bridge:
     """All executions of one ledger, on all configured engines.
 
     Use it in one thread, as a context manager or with `close`. `backends` adds instances that are not in the
-    configuration; `launch` replaces the detached process that drives local runs.
+    configuration; `launch` replaces the detached process that drives local runs, `drive` the one that drives a tree
+    which links engines.
 
     Raises `InvalidInput` and `LedgerError` when it is built.
     """
@@ -57,13 +60,17 @@ class Bridge:
         *,
         backends: Iterable[Backend] = (),
         launch: Launcher | None = None,
+        drive: Callable[[str], object] | None = None,
         durable: bool = True,
     ) -> None:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        self.instances.attach(Host(self.ledger.database, launch or self._launcher(), self.ledger.vault))
-        self._hooks: Hooks | None = None
+        detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
+        launcher = launch or ProcessLauncher(self.ledger.leases, detached)
+        self.instances.attach(Host(self.ledger.database, launcher, self.ledger.vault))
+        self.drivers = Drivers(self.ledger, drive or _driving(detached if launch is None else None))
+        self._observers = Observers(self.ledger, self.config.required_plugins)
         self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self._linked))
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
         self._checks = Checks(self.instances, self._sync)
@@ -87,9 +94,7 @@ class Bridge:
     @property
     def hooks(self) -> Hooks:
         """The hook plugins, loaded when they are first needed."""
-        if self._hooks is None:
-            self._hooks = self._loaded()
-        return self._hooks
+        return self._observers.hooks
 
     # Starting
 
@@ -119,7 +124,9 @@ class Bridge:
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
         name, request = self.targets.request(target, wish)
         with self._telling():
-            return self._starter.start(name, request, reason)
+            record = self._starter.start(name, request, reason)
+            self._drive(record)
+            return record
 
     def _linked(self, host: str, target: str, input: Mapping[str, Any]) -> Start:
         """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
@@ -134,15 +141,10 @@ class Bridge:
         if self.config.default_backend:
             return self.config.default_backend
         names = self.instances.names()
-        local = [name for name in names if self._is_local(name)]
+        local = [name for name in names if self.instances.is_local(name)]
         if len(local) == 1:
             return local[0]
         raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}")
-
-    def _is_local(self, name: str) -> bool:
-        with suppress(InvalidInput):
-            return isinstance(self.instances.get(name), LocalBackend)
-        return False  # it does not load: whoever names it is told why
 
     # Verbs
 
@@ -197,7 +199,20 @@ class Bridge:
         with self._telling():
             if verb is Verb.RERUN and asked.tasks is None:
                 return self._starter.again(record, asked, ask, check)
-            return self._operator.operate(record.id, ask, check)
+            outcome = self._operator.operate(record.id, ask, check)
+            self._drive(record)
+            return outcome
+
+    def _drive(self, record: Record) -> None:
+        """Have a tree driven that needs it, as the ledger knows it now."""
+        links = bool((self.ledger.executions.request(record.tree) or {}).get("links"))
+        self.drivers.ensure(self._sync.known(record.tree), links=links)
+
+    def tend(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> Mapping[str, Pass]:
+        """One pass over trees, by their ids: look, write down, do what follows. `sent` is kept from pass to pass."""
+        passes = self._operator.tend_all(trees, sent)
+        self._observers.tell()
+        return passes
 
     def plan(self, verb: Verb, id: str, *, request: RerunRequest | None = None, accept: Iterable[str] = ()) -> Plan:
         """What a verb would do (O1). Nothing is sent, nor written but the record of an execution that `id` adopts.
@@ -289,7 +304,7 @@ class Bridge:
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             record = look.record
-            self._tell()
+            self._observers.tell()
             shown = shape(look)
             wait = min(wait * 1.5, _LONGEST_POLL) if shown == last else _FIRST_POLL
             yield look, shown != last
@@ -385,7 +400,7 @@ class Bridge:
                     failed(tree, error)
                 continue
             looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
-        self._tell()
+        self._observers.tell()
         return looks
 
     def prune(self, before: float) -> int:
@@ -437,46 +452,20 @@ class Bridge:
         try:
             yield
         finally:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell observers what happened since they were last told; after a crash the last thing is told again."""
-        for plugin in self.hooks.observers:
-            for entry in self.ledger.operations.history(after=self.ledger.operations.cursor(_cursor(plugin))):
-                self._tell_of(plugin, entry)
-                self.ledger.operations.move_cursor(_cursor(plugin), entry.seq)
-
-    def _loaded(self) -> Hooks:
-        """The hook plugins. One that was never seen before is told nothing of the past."""
-        hooks = Hooks(self.config.required_plugins)
-        for plugin in hooks.observers:
-            self.ledger.operations.begin_cursor(_cursor(plugin))
-        return hooks
-
-    def _tell_of(self, plugin: str, entry: Entry) -> None:
-        if entry.kind == "outcome":
-            operation = self.ledger.operations.get(entry.operation)
-            self.hooks.tell(plugin, "flowbridge_after_operation", operation=operation)
-        elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
-            with suppress(NotFound):  # the record was pruned since
-                execution = self.ledger.executions.get(entry.execution)
-                old, new = entry.doc["old"], entry.doc["new"]
-                self.hooks.tell(
-                    plugin, "flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq
-                )
-
-    def _launcher(self) -> Launcher:
-        log = Path(self.config.ledger).with_name("runners.log")
-        environment = {"FLOWBRIDGE_LEDGER": str(self.config.ledger)}
-        if self.config.source:
-            environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
-        if self.config.catalog.packs:
-            environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, self.config.catalog.packs))
-        return ProcessLauncher(self.ledger.leases, environment, log)
+            self._observers.tell()
 
 
-def _cursor(plugin: str) -> str:
-    return f"hooks:{plugin}"
+def _driving(detached: Detached | None) -> Callable[[str], object]:
+    """How a driver is begun: as a process of its own, or, where local runs are driven in another way, not at all."""
+    return lambda tree: detached and detached.start("flowbridge.driver", [tree])
+
+
+def _environment(config: configuration.Config) -> dict[str, str]:
+    """What leads another process to the same ledger and configuration."""
+    environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
+    if config.source:
+        environment["FLOWBRIDGE_CONFIG"] = str(config.source)
+    return environment
 
 
 def _over(record: Record) -> bool:

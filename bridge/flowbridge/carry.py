@@ -16,6 +16,7 @@ from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan, Step, decide
+from flowbridge.law.driving import follows, linked
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
@@ -105,8 +106,8 @@ class Carrier:
         What the look does not call for any more leaves `sent`: if it ever does again, that is another matter.
         """
         snapshot = found.snapshot
-        linked = {node.record.id for node in snapshot.nodes if node.record.key}
-        due = [step for step in self._decided(snapshot) if _follows(step, linked)]
+        links = linked(snapshot)
+        due = [step for step in self._decided(snapshot) if follows(step, links)]
         if any(step.action is Action.REPORT for step in due):
             due = self._without_reopening(snapshot, due)
         sent.intersection_update([(step.record, str(step.action)) for step in due])
@@ -138,9 +139,9 @@ class Carrier:
     def _asked(self, operation: Operation, snapshot: Snapshot) -> list[Step]:
         """What an operation itself is about. What other engines' tasks wait for follows when it is over."""
         held = operation.options.get("before", ())
-        linked = {node.record.id for node in snapshot.nodes if node.record.key} - set(held)
+        later = linked(snapshot).difference(held)
         steps = [step for step in self._decided(snapshot) if step.action is not Action.REPORT]
-        return [step for step in steps if step.action is not Action.START or step.record not in linked]
+        return [step for step in steps if step.action is not Action.START or step.record not in later]
 
     def _send(self, step: Step, progress: Progress) -> None:
         progress.sent.add((step.record, step.action))
@@ -286,12 +287,6 @@ def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
     if instead is None:
         return f"{step.action} was accepted by {step.ref.backend}, but is not seen yet", EngineRefused.exit_code
     return f"{instead.rstrip('.')}; the {step.action} is not seen, and may still arrive", Unavailable.exit_code
-
-
-def _follows(step: Step, linked: Set[str]) -> bool:
-    if step.action is Action.START:
-        return step.record in linked
-    return step.action in (Action.PAUSE, Action.CANCEL, Action.REPORT)
 
 
 def _reported(child: Record) -> TaskStatus:

@@ -48,6 +48,13 @@ class Instances:
         implicit = [point.name for point in found(BACKENDS) if self._implicit(point.name) is not None]
         return sorted({*self._config.backends, *self._built, *implicit})
 
+    def is_local(self, name: str) -> bool:
+        """Whether an instance's engine runs where the bridge runs. One that does not load is not."""
+        try:
+            return isinstance(self.get(name), LocalBackend)
+        except InvalidInput:
+            return False
+
     def facts(self, names: Iterable[str]) -> dict[str, Capabilities]:
         """Each instance's capabilities. One that does not load has none: nothing can be done on it."""
         known = {}

@@ -59,9 +59,8 @@ class Links:
         for host in hosts:
             for waiting in host.waiting:
                 if self.is_ours(waiting) and not found.has(host.ref, waiting.key):
-                    with suppress(
-                        Unavailable
-                    ):  # whoever can tell what the target is does not answer: the next pass asks
+                    # Where an engine that must tell what the target is does not answer, the next pass asks again.
+                    with suppress(Unavailable):
                         found.put(found.awaited(host, waiting) or self._born(known[host.ref], waiting, at, found))
         found.drop_unheard()
         return Bound(found.requests, found.by_key.keys())

@@ -377,6 +377,8 @@ class Operator:
 
     def _finished(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
         self._end(operation, progress)
+        if progress.looked:
+            self._carrier.tend(progress.found, set())
         snapshot = progress.found.snapshot
         node = snapshot.nodes[_target(snapshot, operation.target)]
         return Outcome(

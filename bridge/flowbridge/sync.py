@@ -10,9 +10,11 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from flowbridge.backend import Capabilities
+from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
@@ -67,6 +69,12 @@ class Sync:
     def unseen(self, record: Record) -> Pass:
         """What a look at an execution that was never started would find, without asking."""
         return self._pass([record], {}, {}, time.time())
+
+    def known(self, tree: str) -> Snapshot:
+        """A tree as it was last seen, without asking."""
+        records = self._ledger.executions.tree(tree)
+        snapshot, _ = self._join(records, {}, {record.ref.backend: "" for record in records}, 0.0)
+        return snapshot
 
     def look_at(self, trees: Sequence[str]) -> dict[str, Pass]:
         """Look at several trees, asking each engine once for all of them."""
@@ -159,13 +167,21 @@ class Sync:
                 wanted.setdefault(record.ref.backend, []).append(record.ref.id)
         looks: dict[Ref, tuple[ExecutionLook, ...]] = {}
         silent: dict[str, str] = {}
-        for name, ids in wanted.items():
-            try:
-                seen = self._instances.get(name).observe(ids)
-                looks.update((Ref(name, id), tree) for id, tree in seen.items())
-            except (EngineError, InvalidInput) as error:
-                silent[name] = error.message
+        elsewhere = [name for name in wanted if not self._instances.is_local(name)]
+        asked = at_once([partial(self._ask, name, wanted[name]) for name in elsewhere])
+        here = [self._ask(name, ids) for name, ids in wanted.items() if name not in elsewhere]
+        for found, problems in (*asked, *here):
+            looks |= found
+            silent |= problems
         return looks, silent
+
+    def _ask(self, name: str, ids: Sequence[str]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
+        """What one instance shows, or why it does not."""
+        try:
+            seen = self._instances.get(name).observe(ids)
+        except (EngineError, InvalidInput) as error:
+            return {}, {name: error.message}
+        return {Ref(name, id): tree for id, tree in seen.items()}, {}
 
     def _join(
         self, records: Sequence[Record], looks: Mapping[Ref, ExecutionLook], silent: Mapping[str, str], at: float
