@@ -10,7 +10,7 @@ Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `Eng
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -43,9 +43,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deployment made available: the names of the workflows, the one to start by default first."""
+    """What a deployment made available: the names of the workflows, the one to start by default first.
+
+    `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere.
+    """
 
     workflows: tuple[str, ...]
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,10 @@ class Backend(ABC):
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
         self.options = dict(options)
+        #: What a name stands for in a catalog, None where it is in none. Set by the bridge once the backend is built.
+        self.resolve: Callable[[str], Target | None] = lambda _: None
+        #: The ledger that this backend works for, "" for none. Set by the bridge once the backend is built.
+        self.owner = ""
 
     @classmethod
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:

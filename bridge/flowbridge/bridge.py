@@ -28,7 +28,7 @@ from flowbridge.ledger.operations import Entry
 from flowbridge.links import Links, Start
 from flowbridge.listing import listed
 from flowbridge.looks import Look, place_of, shape
-from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
+from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb, WaitingChild
 from flowbridge.observers import Observers
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
@@ -68,7 +68,9 @@ class Bridge:
         self.instances = Instances(self.config, os.environ, extra=backends)
         detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
         launcher = launch or ProcessLauncher(self.ledger.leases, detached)
-        self.instances.attach(Host(self.ledger.database, launcher, self.ledger.vault))
+        self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
+        host = Host(self.ledger.database, launcher, self.ledger.vault)
+        self.instances.attach(host, self.targets.catalog, self.ledger.id)
         self.drivers = Drivers(self.ledger, drive or _driving(detached if launch is None else None))
         self._observers = Observers(self.ledger, self.config.required_plugins)
         self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self._linked))
@@ -76,7 +78,6 @@ class Bridge:
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
-        self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
 
     def __enter__(self) -> Bridge:
         return self
@@ -128,13 +129,13 @@ class Bridge:
             self._drive(record)
             return record
 
-    def _linked(self, host: str, target: str, input: Mapping[str, Any]) -> Start:
+    def _linked(self, host: str, waiting: WaitingChild) -> Start:
         """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
-        instance, colon, name = target.partition(":")
-        if not colon and not self.targets.find(target).definition:
-            raise InvalidInput(f"{host} waits for {target!r}, which is no INSTANCE:NAME and in no catalog")
-        wish = Wish(dict(input), instance if colon else "")
-        return Start(*self.targets.request(name if colon else target, wish))
+        instance, colon, name = waiting.target.partition(":")
+        if not colon and self.targets.catalog(waiting.target) is None:
+            raise InvalidInput(f"{host} waits for {waiting.target!r}, which is no INSTANCE:NAME and in no catalog")
+        wish = Wish(dict(waiting.input), instance if colon else "", env=dict(waiting.env))
+        return Start(*self.targets.request(name if colon else waiting.target, wish))
 
     def default_backend(self) -> str:
         """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
@@ -298,6 +299,12 @@ class Bridge:
 
     def _looks(self, record: Record) -> Iterator[tuple[Look, bool]]:
         """Look after look at a tree, for ever, each with whether it differs from the one before."""
+        with self.drivers.driving(record.tree, "a watch") as keep:
+            for look, changed in self._looks_alone(record):
+                keep()
+                yield look, changed
+
+    def _looks_alone(self, record: Record) -> Iterator[tuple[Look, bool]]:
         sent: set[tuple[str, str]] = set()
         last: object = None
         wait = _FIRST_POLL
@@ -438,6 +445,7 @@ class Bridge:
             place_of(found.snapshot, self._successors(id)),
             found.silent,
             tuple(self.ledger.operations.open(tree)),
+            waits_for_driver=self.drivers.waits(found.snapshot),
         )
 
     def _successors(self, id: str) -> Sequence[str]:

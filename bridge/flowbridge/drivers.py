@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from flowbridge.law.driving import awaits_driver
 from flowbridge.law.tables import ACTIVE
@@ -29,6 +30,16 @@ class Drivers:
     def take(self, tree: str, who: str) -> Lease | None:
         """Be the tree's driver as long as the lease is renewed; None where there is one."""
         return self._ledger.leases.take(_name(tree), who)
+
+    @contextmanager
+    def driving(self, tree: str, who: str) -> Iterator[Callable[[], object]]:
+        """Be the tree's driver for a while, where there is none; what it gives is to be called now and then."""
+        lease = self.take(tree, who)
+        try:
+            yield lambda: lease and self._ledger.leases.keep(lease)
+        finally:
+            if lease is not None:
+                self._ledger.leases.give(lease)
 
     def waits(self, snapshot: Snapshot) -> bool:
         """Whether a tree waits for a driver, and none is alive."""

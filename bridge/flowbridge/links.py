@@ -33,9 +33,9 @@ class Bound(NamedTuple):
     links: Container[tuple[Ref | None, str]]
 
 
-#: Finds what a link's target stands for, by the instance that hosts the link and what the link gives as input; raises
-#: `FlowbridgeError` where it stands for nothing.
-Resolve = Callable[[str, str, Mapping[str, Any]], Start]
+#: Finds what a link's target stands for, by the instance that hosts the link; raises `FlowbridgeError` where it stands
+#: for nothing.
+Resolve = Callable[[str, WaitingChild], Start]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Links:
             created=at,
         )
         try:
-            start = self.resolve(parent.ref.backend, waiting.target, waiting.input)
+            start = self.resolve(parent.ref.backend, waiting)
         except Unavailable:
             raise
         except FlowbridgeError as error:

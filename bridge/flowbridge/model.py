@@ -127,8 +127,8 @@ class ParentLink:
 class WaitingChild:
     """A task of a host that waits for an execution elsewhere. `key` names the waiting action at the engine.
 
-    `target` is what to run there, `input` what to start it with. `owner` is the ledger that is to start it, "" where
-    the host's executions can only be this ledger's.
+    `target` is what to run there, `input` what to start it with, in the environment `env`. `owner` is the ledger that
+    is to start it, "" where the host's executions can only be this ledger's.
     """
 
     key: str
@@ -137,6 +137,7 @@ class WaitingChild:
     target: str
     input: Mapping[str, Any] = field(default_factory=dict)
     owner: str = ""
+    env: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ def tree_document(bridge: Bridge, look: Look) -> Document:
     """An execution with its tasks and everything below it; nothing is read of inputs and results."""
     document = tree_view(look.snapshot, look.place)
     _date(bridge, document)
+    document["waits_for_driver"] = look.waits_for_driver
     document["unfinished"] = [f"{operation.verb} by {operation.actor}" for operation in look.open]
     return document
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flowbridge.law.decide import Action, Step
-from flowbridge.law.tables import ACTIVE
-from flowbridge.model import Node, Snapshot
+from flowbridge.law.tables import ACTIVE, TERMINAL
+from flowbridge.model import EngineState, Node, Record, Snapshot, Want
 
 
 def linked(snapshot: Snapshot) -> frozenset[str]:
@@ -25,6 +25,27 @@ def follows(step: Step, links: frozenset[str]) -> bool:
 def awaits_driver(snapshot: Snapshot) -> bool:
     """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine."""
     return any(_is_awaited(snapshot, node) for node in snapshot.nodes if node.record.key and node.parent >= 0)
+
+
+def waits_for(snapshot: Snapshot, node: Node) -> str:
+    """What a linked execution waits for, in words; "" where it waits for nothing."""
+    if not node.record.key or node.parent < 0:
+        return ""
+    parent = snapshot.nodes[node.parent].record
+    if node.record.awaited:
+        return "the task above it to wait for it again (X7)"
+    if node.state is EngineState.ABSENT:
+        return {Want.RUN: "its start", Want.HOLD: "its start, at the resume (P6)"}.get(node.record.want, "")
+    over = node.record.status in TERMINAL or node.record.gone
+    if not over or not any(waiting.key == node.record.key for waiting in snapshot.nodes[node.parent].waiting):
+        return ""
+    if _held(parent):
+        return f"the resume of {parent.workflow or parent.id}, to tell its end (R3)"
+    return "its end to be told"
+
+
+def _held(record: Record) -> bool:
+    return record.want is Want.HOLD and record.status not in TERMINAL
 
 
 def _is_awaited(snapshot: Snapshot, node: Node) -> bool:
