@@ -378,7 +378,7 @@ class Operator:
     def _finished(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
         self._end(operation, progress)
         if progress.looked:
-            self._carrier.tend(progress.found, set())
+            self._carrier.tend(progress.found, {(record, str(action)) for record, action in progress.sent})
         snapshot = progress.found.snapshot
         node = snapshot.nodes[_target(snapshot, operation.target)]
         return Outcome(

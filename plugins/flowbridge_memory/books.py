@@ -92,6 +92,10 @@ class Library:
         plan = self.plan(number, name) or self._only(number)
         return None if plan is None else (number, plan)
 
+    def known(self, name: str) -> Definition | None:
+        """The definition that the catalog has of a workflow, or None."""
+        return self._catalog(name)
+
     def action(self, book: int, name: str) -> Found | None:
         """An action as `book` calls it: an ad-hoc one of the same workbook, else a registered one."""
         key = (book, name)
