@@ -10,7 +10,7 @@ Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `Eng
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -27,6 +27,21 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a name in a catalog stands for.
+
+    `workflow` is what to start: one of `definition`, or, without one, a name that the backend knows. `backend` is an
+    instance, or a type whose instance is meant; empty for the default. `secret` names the inputs that are sealed before
+    anything is written down (`flowbridge.vault`).
+    """
+
+    definition: Definition | None = None
+    workflow: str = ""
+    backend: str = ""
+    secret: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Deployed:
     """What a deployment made available: the names of the workflows, the one to start by default first."""
 
@@ -37,7 +52,8 @@ class Deployed:
 class StartRequest:
     """A start. `id` is chosen by the bridge: starting the same id twice starts once.
 
-    `task_name` is the target of a workflow that runs backwards from one, empty for any other.
+    `task_name` is the target of a workflow that runs backwards from one, empty for any other. `owner` is the ledger
+    that starts it: an engine that hosts children gives it back with each that waits (`WaitingChild.owner`).
     """
 
     id: str
@@ -46,6 +62,7 @@ class StartRequest:
     env: Mapping[str, Any] = field(default_factory=dict)
     definition: Definition | None = None
     task_name: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,7 @@ __all__ = [
     "PartialRerun",
     "ResumeUp",
     "StartRequest",
+    "Target",
     "TaskRerun",
 ]
 
@@ -98,6 +116,10 @@ class Backend(ABC):
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
         self.options = dict(options)
+        #: What a name stands for in a catalog, None where it is in none. Set by the bridge once the backend is built.
+        self.resolve: Callable[[str], Target | None] = lambda _: None
+        #: The ledger that this backend works for, "" for none. Set by the bridge once the backend is built.
+        self.owner = ""
 
     @classmethod
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:
@@ -120,6 +142,10 @@ class Backend(ABC):
 
         Raises `InvalidInput` with line and column where the text is wrong.
         """
+
+    def deployed_text(self, definition: Definition) -> str:
+        """What `deploy` would send: the text itself, unless the backend has to rewrite it for its engine."""
+        return definition.text
 
     @abstractmethod
     def deploy(self, definition: Definition) -> Deployed:

@@ -125,13 +125,19 @@ class ParentLink:
 
 @dataclass(frozen=True, slots=True)
 class WaitingChild:
-    """A task of a host that waits for an execution elsewhere. `key` names the waiting action at the engine."""
+    """A task of a host that waits for an execution elsewhere. `key` names the waiting action at the engine.
+
+    `target` is what to run there, `input` what to start it with, in the environment `env`. `owner` is the ledger that
+    is to start it, "" where the host's executions can only be this ledger's.
+    """
 
     key: str
     task: str
     item: int | None
     target: str
     input: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    env: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

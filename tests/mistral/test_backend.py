@@ -187,7 +187,10 @@ def test_a_skip_is_one_request_for_each_task(backend: MistralBackend) -> None:
 @pytest.mark.parametrize(
     ("status", "result", "state", "output"),
     [
-        (TaskStatus.SUCCEEDED, {"a": 1}, "SUCCESS", '{"a": 1}'),
+        (TaskStatus.SUCCEEDED, {"a": 1}, "SUCCESS", '{"result": {"a": 1}}'),
+        (TaskStatus.SUCCEEDED, [1], "SUCCESS", '{"result": [1]}'),
+        (TaskStatus.ERRORED, {"a": 1}, "ERROR", '{"a": 1}'),
+        (TaskStatus.ERRORED, {}, "ERROR", '{"result": {}}'),
         (TaskStatus.ERRORED, "boom", "ERROR", '{"result": "boom"}'),
         (TaskStatus.CANCELED, None, "CANCELLED", '{"result": null}'),
     ],
