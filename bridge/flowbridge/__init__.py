@@ -13,8 +13,10 @@ from flowbridge._version import __version__
 if TYPE_CHECKING:
     from flowbridge.backend import Backend as Backend
     from flowbridge.backend import Definition as Definition
+    from flowbridge.backend import Target as Target
     from flowbridge.bridge import Bridge as Bridge
     from flowbridge.capabilities import Capabilities as Capabilities
+    from flowbridge.catalog import CatalogEntry as CatalogEntry
     from flowbridge.checks import RerunRequest as RerunRequest
     from flowbridge.config import Config as Config
     from flowbridge.errors import FlowbridgeError as FlowbridgeError
@@ -31,6 +33,7 @@ _HOME = {
     "Backend": "backend",
     "Bridge": "bridge",
     "Capabilities": "capabilities",
+    "CatalogEntry": "catalog",
     "Config": "config",
     "Definition": "backend",
     "Filter": "ledger.executions",
@@ -41,6 +44,7 @@ _HOME = {
     "RerunRequest": "checks",
     "Session": "local",
     "Status": "model",
+    "Target": "backend",
     "Verb": "model",
     "hookimpl": "hookspecs",
 }

@@ -43,9 +43,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deployment made available: the names of the workflows, the one to start by default first."""
+    """What a deployment made available: the names of the workflows, the one to start by default first.
+
+    `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere.
+    """
 
     workflows: tuple[str, ...]
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,9 @@ class Backend(ABC):
 
     #: The options that may be shown to anybody. Any other may hold a secret, and is never shown.
     open_options: ClassVar[frozenset[str]] = frozenset()
+
+    #: Whether it is given sealed inputs as they are, and opens them itself when they are used (`flowbridge.vault`).
+    opens_sealed: ClassVar[bool] = False
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition, Listed
 from flowbridge.checks import Checks, RerunRequest
+from flowbridge.detached import Detached
+from flowbridge.drivers import Drivers
 from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
@@ -23,17 +25,20 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
+from flowbridge.links import Links, Start
 from flowbridge.listing import listed
-from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
-from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
+from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb, WaitingChild
+from flowbridge.observers import Observers
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
 from flowbridge.recovery import Recovery
+from flowbridge.runfiles import remove_files
 from flowbridge.runners import Host, Launcher, ProcessLauncher
 from flowbridge.starting import Starter
 from flowbridge.sync import Pass, Sync
+from flowbridge.targets import Targets, Wish
 
 _SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
@@ -43,7 +48,8 @@ class Bridge:
     """All executions of one ledger, on all configured engines.
 
     Use it in one thread, as a context manager or with `close`. `backends` adds instances that are not in the
-    configuration; `launch` replaces the detached process that drives local runs.
+    configuration; `launch` replaces the detached process that drives local runs, `drive` the one that drives a tree
+    which links engines.
 
     Raises `InvalidInput` and `LedgerError` when it is built.
     """
@@ -54,14 +60,20 @@ class Bridge:
         *,
         backends: Iterable[Backend] = (),
         launch: Launcher | None = None,
+        drive: Callable[[str], object] | None = None,
         durable: bool = True,
     ) -> None:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        self.instances.attach(Host(self.ledger.database, launch or self._launcher()))
-        self._hooks: Hooks | None = None
-        self._sync = Sync(self.ledger, self.instances)
+        detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
+        launcher = launch or ProcessLauncher(self.ledger.leases, detached)
+        self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
+        host = Host(self.ledger.database, launcher, self.ledger.vault)
+        self.instances.attach(host, self.targets.catalog, self.ledger.id)
+        self.drivers = Drivers(self.ledger, drive or _driving(detached if launch is None else None))
+        self._observers = Observers(self.ledger, self.config.required_plugins)
+        self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self._linked))
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
@@ -83,9 +95,7 @@ class Bridge:
     @property
     def hooks(self) -> Hooks:
         """The hook plugins, loaded when they are first needed."""
-        if self._hooks is None:
-            self._hooks = self._loaded()
-        return self._hooks
+        return self._observers.hooks
 
     # Starting
 
@@ -104,7 +114,7 @@ class Bridge:
         task_name: str = "",
         reason: str = "",
     ) -> Record:
-        """Start a workflow: of a definition, or one that the engine knows by name. Gives its record, just started.
+        """Start a workflow: of a definition, or by a name that a catalog or the engine knows. Gives its record.
 
         `task_name` is the target task of a workflow that runs backwards from one.
 
@@ -112,37 +122,30 @@ class Bridge:
         `Unavailable` where the engine did not answer; `recover` with the id in the message then finishes the start,
         and never starts it twice (O3).
         """
-        name = backend or self.default_backend()
-        engine = self.instances.get(name)
-        definition = target if isinstance(target, Definition) else self.hooks.resolve(target)
-        chosen = workflow or (target if isinstance(target, str) else "")
-        if definition is not None:
-            known = engine.validate(definition).workflows
-            if workflow is not None and workflow not in known:
-                raise InvalidInput(f"{definition.source} has no workflow {workflow!r}; it has: {', '.join(known)}")
-            chosen = workflow or _default(definition, known)
-        request: dict[str, Any] = {"workflow": chosen, "input": dict(input or {}), "env": dict(env or {})}
-        if task_name:
-            request["task_name"] = task_name
-        if definition is not None:
-            request |= {"definition": definition.text, "source": definition.source}
+        wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
+        name, request = self.targets.request(target, wish)
         with self._telling():
-            return self._starter.start(name, request, reason)
+            record = self._starter.start(name, request, reason)
+            self._drive(record)
+            return record
+
+    def _linked(self, host: str, waiting: WaitingChild) -> Start:
+        """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
+        instance, colon, name = waiting.target.partition(":")
+        if not colon and self.targets.catalog(waiting.target) is None:
+            raise InvalidInput(f"{host} waits for {waiting.target!r}, which is no INSTANCE:NAME and in no catalog")
+        wish = Wish(dict(waiting.input), instance if colon else "", env=dict(waiting.env))
+        return Start(*self.targets.request(name if colon else waiting.target, wish))
 
     def default_backend(self) -> str:
         """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
         if self.config.default_backend:
             return self.config.default_backend
         names = self.instances.names()
-        local = [name for name in names if self._is_local(name)]
+        local = [name for name in names if self.instances.is_local(name)]
         if len(local) == 1:
             return local[0]
         raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}")
-
-    def _is_local(self, name: str) -> bool:
-        with suppress(InvalidInput):
-            return isinstance(self.instances.get(name), LocalBackend)
-        return False  # it does not load: whoever names it is told why
 
     # Verbs
 
@@ -197,7 +200,20 @@ class Bridge:
         with self._telling():
             if verb is Verb.RERUN and asked.tasks is None:
                 return self._starter.again(record, asked, ask, check)
-            return self._operator.operate(record.id, ask, check)
+            outcome = self._operator.operate(record.id, ask, check)
+            self._drive(record)
+            return outcome
+
+    def _drive(self, record: Record) -> None:
+        """Have a tree driven that needs it, as the ledger knows it now."""
+        links = bool((self.ledger.executions.request(record.tree) or {}).get("links"))
+        self.drivers.ensure(self._sync.known(record.tree), links=links)
+
+    def tend(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> Mapping[str, Pass]:
+        """One pass over trees, by their ids: look, write down, do what follows. `sent` is kept from pass to pass."""
+        passes = self._operator.tend_all(trees, sent)
+        self._observers.tell()
+        return passes
 
     def plan(self, verb: Verb, id: str, *, request: RerunRequest | None = None, accept: Iterable[str] = ()) -> Plan:
         """What a verb would do (O1). Nothing is sent, nor written but the record of an execution that `id` adopts.
@@ -244,7 +260,7 @@ class Bridge:
         return engine_list(self.instances, self.ledger, backend, limit=limit, state=state)
 
     def read(self, id: str) -> ExecutionRead:
-        """Input, output and results of an execution, from its engine."""
+        """Input, output and results of an execution, from its engine. What is secret is still sealed."""
         record = self.find(id)
         return self.instances.get(record.ref.backend).read(record.ref.id)
 
@@ -283,13 +299,19 @@ class Bridge:
 
     def _looks(self, record: Record) -> Iterator[tuple[Look, bool]]:
         """Look after look at a tree, for ever, each with whether it differs from the one before."""
+        with self.drivers.driving(record.tree, "a watch") as keep:
+            for look, changed in self._looks_alone(record):
+                keep()
+                yield look, changed
+
+    def _looks_alone(self, record: Record) -> Iterator[tuple[Look, bool]]:
         sent: set[tuple[str, str]] = set()
         last: object = None
         wait = _FIRST_POLL
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             record = look.record
-            self._tell()
+            self._observers.tell()
             shown = shape(look)
             wait = min(wait * 1.5, _LONGEST_POLL) if shown == last else _FIRST_POLL
             yield look, shown != last
@@ -385,7 +407,7 @@ class Bridge:
                     failed(tree, error)
                 continue
             looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
-        self._tell()
+        self._observers.tell()
         return looks
 
     def prune(self, before: float) -> int:
@@ -404,12 +426,14 @@ class Bridge:
         if lease is None:
             return False
         try:
-            over = all(map(_over, self.ledger.executions.tree(tree))) and not self.ledger.operations.open(tree)
+            records = self.ledger.executions.tree(tree)
+            over = all(map(_over, records)) and not self.ledger.operations.open(tree)
             if over:
                 with self.ledger.transaction():
                     self.ledger.executions.forget(tree)
                     # A look under way sees by this line that its tree is not to be written any more.
                     self.ledger.operations.note(tree, tree, "pruned", self.config.actor, time.time(), {})
+                remove_files(self.ledger.path, [record.ref for record in records])
         finally:
             self.ledger.leases.give(lease)
         return over
@@ -421,6 +445,7 @@ class Bridge:
             place_of(found.snapshot, self._successors(id)),
             found.silent,
             tuple(self.ledger.operations.open(tree)),
+            waits_for_driver=self.drivers.waits(found.snapshot),
         )
 
     def _successors(self, id: str) -> Sequence[str]:
@@ -435,55 +460,20 @@ class Bridge:
         try:
             yield
         finally:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell observers what happened since they were last told; after a crash the last thing is told again."""
-        for plugin in self.hooks.observers:
-            for entry in self.ledger.operations.history(after=self.ledger.operations.cursor(_cursor(plugin))):
-                self._tell_of(plugin, entry)
-                self.ledger.operations.move_cursor(_cursor(plugin), entry.seq)
-
-    def _loaded(self) -> Hooks:
-        """The hook plugins. One that was never seen before is told nothing of the past."""
-        hooks = Hooks(self.config.required_plugins)
-        for plugin in hooks.observers:
-            self.ledger.operations.begin_cursor(_cursor(plugin))
-        return hooks
-
-    def _tell_of(self, plugin: str, entry: Entry) -> None:
-        if entry.kind == "outcome":
-            operation = self.ledger.operations.get(entry.operation)
-            self.hooks.tell(plugin, "flowbridge_after_operation", operation=operation)
-        elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
-            with suppress(NotFound):  # the record was pruned since
-                execution = self.ledger.executions.get(entry.execution)
-                old, new = entry.doc["old"], entry.doc["new"]
-                self.hooks.tell(
-                    plugin, "flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq
-                )
-
-    def _launcher(self) -> Launcher:
-        log = Path(self.config.ledger).with_name("runners.log")
-        environment = {"FLOWBRIDGE_LEDGER": str(self.config.ledger)}
-        if self.config.source:
-            environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
-        return ProcessLauncher(self.ledger.leases, environment, log)
+            self._observers.tell()
 
 
-def _default(definition: Definition, known: Sequence[str]) -> str:
-    """The workflow to start where none is named: the only one, else the one named `main`."""
-    mains = [name for name in known if name.rpartition(".")[2] == "main"]
-    if len(known) == 1 or mains:
-        return (mains or known)[0]
-    raise InvalidInput(
-        f"{definition.source} has several workflows and none named main; name one of them with --workflow: "
-        f"{', '.join(known)}"
-    )
+def _driving(detached: Detached | None) -> Callable[[str], object]:
+    """How a driver is begun: as a process of its own, or, where local runs are driven in another way, not at all."""
+    return lambda tree: detached and detached.start("flowbridge.driver", [tree])
 
 
-def _cursor(plugin: str) -> str:
-    return f"hooks:{plugin}"
+def _environment(config: configuration.Config) -> dict[str, str]:
+    """What leads another process to the same ledger and configuration."""
+    environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
+    if config.source:
+        environment["FLOWBRIDGE_CONFIG"] = str(config.source)
+    return environment
 
 
 def _over(record: Record) -> bool:

@@ -7,7 +7,7 @@ that the engine never took it.
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Mapping, Set
+from collections.abc import Container, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,10 +16,12 @@ from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan, Step, decide
+from flowbridge.law.driving import follows, linked
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
-from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Verb, Want
+from flowbridge.links import refused
+from flowbridge.model import EngineState, Node, Record, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb, Want
 from flowbridge.sync import Pass, Sync
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
@@ -98,29 +100,48 @@ class Carrier:
         return progress
 
     def steps(self, found: Pass, sent: set[tuple[str, str]]) -> list[Step]:
-        """The pauses and cancels that a look calls for: children born under a hold (P6). Without those in `sent`.
+        """What a look calls for without anybody asking, but for what is in `sent`: what follows from holds and cancels
+        (P6), and the start and the report of children that another engine's task waits for.
 
         What the look does not call for any more leaves `sent`: if it ever does again, that is another matter.
         """
-        plan = decide(found.snapshot, self._sync.facts(found.snapshot))
-        due = [step for step in plan.steps if step.action in (Action.PAUSE, Action.CANCEL)]
+        snapshot = found.snapshot
+        links = linked(snapshot)
+        due = [step for step in self._decided(snapshot) if follows(step, links)]
+        if any(step.action is Action.REPORT for step in due):
+            due = self._without_reopening(snapshot, due)
         sent.intersection_update([(step.record, str(step.action)) for step in due])
         return [step for step in due if (step.record, str(step.action)) not in sent]
 
     def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
         """Send those steps. An engine that does not answer or refuses is left for the next pass."""
         for step in self.steps(found, sent):
-            with suppress(EngineError):
+            with suppress(EngineError, InvalidInput):
                 self._act(self._instances.get(step.ref.backend), step)
                 sent.add((step.record, str(step.action)))
 
+    def _decided(self, snapshot: Snapshot) -> Sequence[Step]:
+        return decide(snapshot, self._sync.facts(snapshot)).steps
+
+    def _without_reopening(self, snapshot: Snapshot, due: list[Step]) -> list[Step]:
+        """A child that is being run again shows its old end until its engine has taken that: it is not reported."""
+        open_ = self._ledger.operations.open(snapshot.nodes[0].record.tree)
+        again = {step["record"] for operation in open_ for step in operation.steps}
+        return [step for step in due if step.action is not Action.REPORT or step.record not in again]
+
     def _open_steps(self, operation: Operation, progress: Progress) -> list[Step]:
         snapshot = progress.found.snapshot
-        plan = decide(snapshot, self._sync.facts(snapshot))
-        steps = [*_once(operation, snapshot), *plan.steps]
+        steps = [*_once(operation, snapshot), *self._asked(operation, snapshot)]
         stopped = {*progress.refused, *progress.silent}
         stopped |= {node.record.id for node in snapshot.nodes if not node.reachable}
         return [step for step in steps if step.record not in stopped]
+
+    def _asked(self, operation: Operation, snapshot: Snapshot) -> list[Step]:
+        """What an operation itself is about. What other engines' tasks wait for follows when it is over."""
+        held = operation.options.get("before", ())
+        later = linked(snapshot).difference(held)
+        steps = [step for step in self._decided(snapshot) if step.action is not Action.REPORT]
+        return [step for step in steps if step.action is not Action.START or step.record not in later]
 
     def _send(self, step: Step, progress: Progress) -> None:
         progress.sent.add((step.record, step.action))
@@ -156,14 +177,46 @@ class Carrier:
             backend.skip(id, [task.task for task in step.tasks])
         elif step.action is Action.START:
             self._start(backend, step)
+        elif step.action is Action.REPORT:
+            self._report(step)
 
     def _start(self, backend: Backend, step: Step) -> None:
+        record = self._ledger.executions.get(step.record)
+        try:
+            backend.start(self._request(backend, step))
+        except (EngineRefused, NotFound, InvalidInput) as error:
+            if not record.key:
+                raise
+            # Nobody waits at a terminal for it: the task that does is told by a report.
+            self._ledger.executions.put([refused(record, error.message)])
+        else:
+            self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
+
+    def _request(self, backend: Backend, step: Step) -> StartRequest:
         request = self._ledger.executions.request(step.record)
         if request is None:
             raise EngineRefused(f"{step.ref}: what it was to be started with is not in the ledger")
-        backend.start(start_request(step.ref.id, request))
-        record = self._ledger.executions.get(step.record)
-        self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
+        if not backend.opens_sealed:
+            request["input"] = self._ledger.vault.open(request.get("input", {}))
+        return start_request(step.ref.id, request, self._ledger.id)
+
+    def _report(self, step: Step) -> None:
+        """Tell the parent's engine how a child ended. Told twice, it changes nothing."""
+        child = self._ledger.executions.get(step.record)
+        parent = self._ledger.executions.current(child.parent) if child.parent else None
+        if parent is not None:
+            result = self._result(child)
+            host = self._instances.get(parent.ref.backend)
+            host.report(parent.ref.id, child.key, _reported(child), result)
+
+    def _result(self, child: Record) -> Any:
+        """What the parent's task is given for a result: the output, or what went wrong and where to look."""
+        told = {"execution": child.id, "workflow": child.workflow, "status": str(child.status)}
+        if child.gone:
+            return {**told, "error": f"{child.ref.backend} no longer has this execution, so its result is lost (S7)"}
+        if child.status is Status.SUCCEEDED:
+            return self._instances.get(child.ref.backend).read(child.ref.id, []).output
+        return {**told, "error": child.error or f"the execution was {child.status}"}
 
     def _conclude(self, operation: Operation, progress: Progress) -> None:
         self._drop_what_came_true(operation, progress)
@@ -190,9 +243,7 @@ class Carrier:
     def _drop_what_came_true(self, operation: Operation, progress: Progress) -> None:
         """What the last look shows is done, whatever its call was answered; what had ended first was not refused."""
         snapshot = progress.found.snapshot
-        wanted = {
-            step.record for step in (*_once(operation, snapshot), *decide(snapshot, self._sync.facts(snapshot)).steps)
-        }
+        wanted = {step.record for step in (*_once(operation, snapshot), *self._asked(operation, snapshot))}
         for node in snapshot.nodes:
             id = node.record.id
             if node.reachable and id not in wanted:
@@ -220,6 +271,7 @@ class Carrier:
         ]
         with self._ledger.transaction():
             self._ledger.executions.put(undone)
+            self._ledger.executions.put(_awaited_no_more(operation, snapshot, progress.refused))
             told = {record: error.message for record, error in progress.refused.items()}
             self._ledger.operations.refuse(operation, told)
             if all(step["record"] in progress.refused for step in operation.steps):
@@ -237,8 +289,13 @@ def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
     return f"{instead.rstrip('.')}; the {step.action} is not seen, and may still arrive", Unavailable.exit_code
 
 
-def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
-    """A start as it was written down."""
+def _reported(child: Record) -> TaskStatus:
+    """How a task ends whose child has ended so."""
+    return TaskStatus.ERRORED if child.gone else TaskStatus(child.status)
+
+
+def start_request(id: str, request: Mapping[str, Any], owner: str = "") -> StartRequest:
+    """A start as it was written down, by the ledger `owner`."""
     definition = request.get("definition")
     return StartRequest(
         id=id,
@@ -247,6 +304,7 @@ def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
         env=request.get("env", {}),
         definition=Definition(definition, request.get("source", "definition")) if definition is not None else None,
         task_name=request.get("task_name", ""),
+        owner=owner,
     )
 
 
@@ -287,6 +345,16 @@ def _task_shown(action: str, task: TaskLook, mark: int) -> bool:
 
 def _wanted_differs(node: Node) -> bool:
     return not node.record.gone and node.state in _NOT_YET[node.record.want]
+
+
+def _awaited_no_more(operation: Operation, snapshot: Snapshot, refused: Container[str]) -> list[Record]:
+    """The children whose parent's task is not run again after all: what it waits for later is not them."""
+    ids = operation.options.get("awaited", ())
+    return [
+        replace(node.record, awaited=False)
+        for node in snapshot.nodes
+        if node.record.id in ids and node.record.awaited and snapshot.nodes[node.parent].record.id in refused
+    ]
 
 
 def _with_what_follows(snapshot: Snapshot, plan: Plan, refused: Container[str]) -> list[Node]:

@@ -5,6 +5,8 @@
     ledger: /srv/flowbridge/ledger.db      # FLOWBRIDGE_LEDGER
     default_backend: prod                  # FLOWBRIDGE_BACKEND
     required_plugins: [freeze]
+    catalog:
+      packs: [/srv/packs]                  # FLOWBRIDGE_PACKS
     backends:
       prod:
         type: TYPE                         # as `flowbridge plugins` lists them; the rest is the type's own
@@ -25,7 +27,14 @@ from flowbridge.errors import InvalidInput
 if TYPE_CHECKING:
     from flowbridge.yamltext import Located
 
-_KEYS: Mapping[str, type] = {"ledger": str, "default_backend": str, "required_plugins": list, "backends": dict}
+_KEYS: Mapping[str, type] = {
+    "ledger": str,
+    "default_backend": str,
+    "required_plugins": list,
+    "backends": dict,
+    "catalog": dict,
+}
+_CATALOG_KEYS: Mapping[str, type] = {"packs": list, "workflows": str}
 _WORDS: Mapping[type, str] = {
     str: "text",
     list: "a list",
@@ -34,6 +43,15 @@ _WORDS: Mapping[type, str] = {
     int: "a number",
     float: "a number",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogConfig:
+    """Where catalogs look. `packs` are folders, the first that has a name wins; `workflows` is the instance that runs
+    workflow files found there, empty for the catalog's own choice."""
+
+    packs: tuple[Path, ...] = ()
+    workflows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +64,7 @@ class Config:
     required_plugins: tuple[str, ...] = ()
     actor: str = ""
     source: Path | None = None
+    catalog: CatalogConfig = CatalogConfig()
 
 
 def load(environ: Mapping[str, str] | None = None) -> Config:
@@ -62,7 +81,17 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         required_plugins=tuple(data.get("required_plugins") or ()),
         actor=env.get("FLOWBRIDGE_ACTOR") or _user(),
         source=file if there else None,
+        catalog=_catalog(env.get("FLOWBRIDGE_PACKS"), data.get("catalog") or {}, file.parent),
     )
+
+
+def _catalog(packs: str | None, data: Mapping[str, Any], beside: Path) -> CatalogConfig:
+    """What is said of catalogs. A folder in the file is meant beside it, one in the environment from where we are."""
+    if packs:
+        folders = [Path(one).expanduser().absolute() for one in packs.split(os.pathsep) if one]
+    else:
+        folders = [beside.absolute() / Path(one).expanduser() for one in data.get("packs") or ()]
+    return CatalogConfig(tuple(folders), data.get("workflows") or "")
 
 
 def path(environ: Mapping[str, str] | None = None) -> Path:
@@ -107,12 +136,28 @@ def _check(located: Located, key: str, value: Any) -> None:
     if key == "ledger" and value:
         _expanded(str(value), lambda why: located.wrong((key,), why))
     if isinstance(value, list):
-        for place, name in enumerate(value):
-            if not isinstance(name, str):
-                raise located.wrong((key, place), f"{key} must list names, not {_WORDS.get(type(name), 'nothing')}")
+        _check_names(located, (key,), value)
     if isinstance(value, dict):
-        for name, options in value.items():
-            _check_backend(located, name, options)
+        check = _check_catalog if key == "catalog" else _check_backend
+        for name, one in value.items():
+            check(located, name, one)
+
+
+def _check_names(located: Located, path: tuple[str, ...], values: list[Any]) -> None:
+    for place, name in enumerate(values):
+        if not isinstance(name, str):
+            word = _WORDS.get(type(name), "nothing")
+            raise located.wrong((*path, place), f"{'.'.join(path)} must list names, not {word}")
+
+
+def _check_catalog(located: Located, key: str, value: Any) -> None:
+    path = ("catalog", key)
+    if key not in _CATALOG_KEYS:
+        raise located.wrong(path, f"unknown key {key!r} under catalog; allowed are: {', '.join(_CATALOG_KEYS)}")
+    if value is not None and not isinstance(value, _CATALOG_KEYS[key]):
+        raise located.wrong(path, f"catalog.{key} must be {_WORDS[_CATALOG_KEYS[key]]}, not {_WORDS[type(value)]}")
+    if isinstance(value, list):
+        _check_names(located, path, value)
 
 
 def _check_backend(located: Located, name: str, options: Any) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
-    from flowbridge.backend import Definition
+    from flowbridge.backend import Definition, Target
+    from flowbridge.catalog import CatalogEntry
+    from flowbridge.config import Config
     from flowbridge.law.decide import Plan
     from flowbridge.ledger.operations import Operation
     from flowbridge.model import Record
@@ -35,5 +38,13 @@ def flowbridge_status_changed(execution: Record, old: str, new: str, number: int
 
 
 @hookspec(firstresult=True)
-def flowbridge_resolve(ref: str) -> Definition | None:
-    """Find a workflow definition by the name that a user gave (a catalog), or None."""
+def flowbridge_resolve(ref: str, config: Config) -> Target | Definition | None:
+    """What a name that a user gave stands for, or None where this catalog does not know it.
+
+    `InvalidInput` and `NotFound` reach the user: the name is this catalog's, and what stands there is wrong.
+    """
+
+
+@hookspec
+def flowbridge_catalog(config: Config) -> Iterable[CatalogEntry] | None:
+    """Everything that can be started by name here. What is broken is an entry with a `problem`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-from flowbridge.backend import Backend, Capabilities
+from flowbridge.backend import Backend, Capabilities, Target
 from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError, InvalidInput
 from flowbridge.localbackend import LocalBackend, LocalHost
@@ -19,12 +20,12 @@ class Instances:
     def __init__(self, config: Config, environ: Mapping[str, str], *, extra: Iterable[Backend] = ()) -> None:
         self._config = config
         self._environ = environ
-        self._host: LocalHost | None = None
+        self._bridge: _Side | None = None
         self._built = {backend.name: backend for backend in extra}
 
-    def attach(self, host: LocalHost) -> None:
-        """Give local backends the bridge's side."""
-        self._host = host
+    def attach(self, host: LocalHost, resolve: Callable[[str], Target | None], owner: str) -> None:
+        """Give backends the bridge's side: local ones their host, all the catalog and the ledger they work for."""
+        self._bridge = _Side(host, resolve, owner)
         for backend in self._built.values():
             self._prepare(backend)
 
@@ -36,10 +37,24 @@ class Instances:
             self._built[name] = backend
         return self._built[name]
 
+    def meant(self, backend: str) -> str:
+        """The instance that a name means: the one of that name, else the first of that type in the configuration."""
+        if backend in self._built or backend in self._config.backends:
+            return backend
+        of_type = (name for name, options in self._config.backends.items() if options["type"] == backend)
+        return next(of_type, backend)
+
     def names(self) -> list[str]:
         """Every instance there is. Imports the types that may stand without configuration."""
         implicit = [point.name for point in found(BACKENDS) if self._implicit(point.name) is not None]
         return sorted({*self._config.backends, *self._built, *implicit})
+
+    def is_local(self, name: str) -> bool:
+        """Whether an instance's engine runs where the bridge runs. One that does not load is not."""
+        try:
+            return isinstance(self.get(name), LocalBackend)
+        except InvalidInput:
+            return False
 
     def facts(self, names: Iterable[str]) -> dict[str, Capabilities]:
         """Each instance's capabilities. One that does not load has none: nothing can be done on it."""
@@ -74,8 +89,19 @@ class Instances:
             return None
 
     def _prepare(self, backend: Backend) -> None:
-        if isinstance(backend, LocalBackend) and self._host is not None:
-            backend.attach(self._host)
+        if self._bridge is None:
+            return
+        backend.resolve, backend.owner = self._bridge.resolve, self._bridge.owner
+        if isinstance(backend, LocalBackend):
+            backend.attach(self._bridge.host)
+
+
+class _Side(NamedTuple):
+    """What a bridge gives to its backends."""
+
+    host: LocalHost
+    resolve: Callable[[str], Target | None]
+    owner: str
 
 
 def _made(kind: type[Backend], name: str, options: Mapping[str, object]) -> Backend:

@@ -10,16 +10,25 @@ import uuid
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from flowbridge.backend import Backend, StartRequest
 from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.local import Changes, Command, Flush, Session
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus
+from flowbridge.vault import Vault
 
 
 class LocalHost(Protocol):
     """What the bridge gives to a local backend: the run's rows, its inbox, its lease."""
+
+    @property
+    def vault(self) -> Vault:
+        """Opens the sealed values of this ledger."""
+
+    def folder(self, root: Ref) -> Path:
+        """Where the files of a run may be kept, beside the ledger; made by whoever needs it, gone when it is pruned."""
 
     def rows(self, root: Ref) -> Mapping[str, str]:
         """Every row of a run; empty where there is none."""

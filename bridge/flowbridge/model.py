@@ -212,7 +212,8 @@ class Record:
     `tree` is the same for every record of a tree, re-runs included. `parent` joins engine executions, so that a
     parent's newest record is always the current one (Words in the law).
     `native` tells that the engine itself links it to its parent; otherwise the bridge does, and `key` names the
-    parent's waiting action.
+    parent's waiting action. `awaited` tells that the parent's task is run again, and that its next waiting action is
+    for this one: nothing new is started for it (X7).
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
     """
 
@@ -225,6 +226,7 @@ class Record:
     item: int | None = None
     native: bool = True
     key: str = ""
+    awaited: bool = False
     want: Want = Want.RUN
     status: Status = Status.REQUESTED
     seen: EngineState = EngineState.REQUESTED

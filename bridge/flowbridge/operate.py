@@ -42,7 +42,7 @@ _TAKEN_OVER = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
 _REFRESH_SECONDS = 30.0
 
-_INTERNAL = frozenset({"before", "reopened", "refused"})
+_INTERNAL = frozenset({"before", "reopened", "refused", "awaited"})
 
 
 class Alone(NamedTuple):
@@ -286,7 +286,8 @@ class Operator:
         snapshot = settled.snapshot
         steps = once_steps(snapshot, effect)
         reopened = [snapshot.nodes[place].record.id for place in effect.reopened]
-        options = {**operation.options, "before": before, "reopened": reopened}
+        awaited = [snapshot.nodes[place].record.id for place in sorted(effect.awaited)]
+        options = {**operation.options, "before": before, "reopened": reopened, "awaited": awaited}
         operation = replace(operation, steps=steps, options=options)
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:
@@ -376,6 +377,8 @@ class Operator:
 
     def _finished(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
         self._end(operation, progress)
+        if progress.looked:
+            self._carrier.tend(progress.found, set())
         snapshot = progress.found.snapshot
         node = snapshot.nodes[_target(snapshot, operation.target)]
         return Outcome(

@@ -19,6 +19,8 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
         action = Action.RERUN if place in effect.rerun else Action.SKIP if place in effect.skip else Action.REOPEN
         by = "engine" if action is Action.REOPEN else "bridge"
         lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
+    for place in effect.awaited.difference(effect.reopened):
+        lines[place] = lines[place]._replace(reason="it is over: its end is told once more, nothing runs again (X6)")
     statuses = [node.record.status for node in snapshot.nodes]
     lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
     return plan._replace(lines=tuple(lines))
@@ -39,12 +41,13 @@ def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]
     steps = []
     for place in sorted({*effect.rerun, *effect.skip}, reverse=True):
         node = snapshot.nodes[place]
-        rerun = effect.rerun.get(place)
-        tasks = [list(task) for task in rerun] if rerun else [[id, True] for id in effect.skip[place]]
-        ids = {task[0] for task in tasks}
-        mark = {task.id: task.starts for task in node.tasks if task.id in ids}
-        action = Action.RERUN if rerun else Action.SKIP
-        steps.append({"action": str(action), "record": node.record.id, "tasks": tasks, "mark": mark})
+        rerun = [list(task) for task in effect.rerun.get(place, ())]
+        skip = [[id, True] for id in effect.skip.get(place, ())]
+        for action, tasks in ((Action.RERUN, rerun), (Action.SKIP, skip)):
+            ids = {task[0] for task in tasks}
+            mark = {task.id: task.starts for task in node.tasks if task.id in ids}
+            if tasks:
+                steps.append({"action": str(action), "record": node.record.id, "tasks": tasks, "mark": mark})
     return tuple(steps)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import pluggy
 
 from flowbridge import hookspecs
-from flowbridge.backend import Backend
-from flowbridge.errors import InvalidInput
+from flowbridge.backend import Backend, Definition, Target
+from flowbridge.config import Config
+from flowbridge.errors import FlowbridgeError, InvalidInput
 
 BACKENDS = "flowbridge.backends"
 HOOKS = "flowbridge.hooks"
@@ -131,16 +132,18 @@ class Hooks:
             except Exception as error:  # noqa: BLE001  an observer never takes a command down
                 self.problems.append(f"plugin {name}: {hook} failed: {one_line(error)}")
 
-    def resolve(self, ref: str) -> Any:
-        """What the first plugin that knows `ref` gives, or None."""
+    def resolve(self, ref: str, config: Config) -> Target | None:
+        """What the first plugin that knows `ref` gives, or None. Raises what that one says is wrong with it."""
         for name, implementation in self._implementations("flowbridge_resolve"):
             try:
-                found = implementation(ref=ref)
+                found = implementation(ref=ref, config=config)
+            except FlowbridgeError:
+                raise
             except Exception as error:  # noqa: BLE001  a broken catalog hides no other one
                 self.problems.append(f"plugin {name}: flowbridge_resolve failed: {one_line(error)}")
                 continue
             if found is not None:
-                return found
+                return Target(found) if isinstance(found, Definition) else found
         return None
 
     @property

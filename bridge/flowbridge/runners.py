@@ -7,14 +7,13 @@ so no command is lost in between.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
@@ -24,6 +23,8 @@ from flowbridge.local import Changes, Command, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
 from flowbridge.plugins import one_line
+from flowbridge.runfiles import folder
+from flowbridge.vault import Vault
 
 _IDLE_SECONDS = 0.02
 _ANSWER_SECONDS = 30.0
@@ -39,12 +40,22 @@ class Launcher(Protocol):
 class Host:
     """A `LocalHost` over one ledger."""
 
-    def __init__(self, database: Database, launch: Launcher) -> None:
+    def __init__(self, database: Database, launch: Launcher, vault: Vault) -> None:
         self._db = database
+        self._vault = vault
         self._rows = Rows(database)
         self._leases = Leases(database)
         self._executions = Executions(database)
         self._launch = launch
+
+    @property
+    def vault(self) -> Vault:
+        """Opens the sealed values of this ledger."""
+        return self._vault
+
+    def folder(self, root: Ref) -> Path:
+        """Where the files of a run may be kept."""
+        return folder(self._db.path, root)
 
     def rows(self, root: Ref) -> dict[str, str]:
         """Every row of a run."""
@@ -212,41 +223,23 @@ def _give_if_idle(database: Database, rows: Rows, leases: Leases, lease: Lease, 
 
 
 class ProcessLauncher:
-    """Starts a detached runner process. `environment` leads it to the same ledger and configuration."""
+    """Starts a detached runner process."""
 
-    def __init__(self, leases: Leases, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, leases: Leases, detached: Detached) -> None:
         self._leases = leases
-        self._environment = environment
-        self._log = log
+        self._detached = detached
 
     def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Start the process and make it the lease's holder; its output goes to the runner log."""
         try:
-            process = self._started(backend, root, lease)
+            pid = self._detached.start("flowbridge.runner", [backend.name, root.id, lease.token])
         except OSError as error:
             where = error.filename or sys.executable
             raise Unavailable(
                 f"the runner of {root} cannot be started: {where}: {error.strerror}; "
                 f"`flowbridge recover {root.id}` goes on once that is mended"
             ) from error
-        self._leases.hand_over(lease, process.pid, f"the runner of {root} (process {process.pid})")
-        # The runner outlives this process on purpose, so nobody here waits for it.
-        process.returncode = 0
-
-    def _started(self, backend: LocalBackend, root: Ref, lease: Lease) -> subprocess.Popen[bytes]:
-        with open(self._log, "ab", opener=_private) as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "flowbridge.runner", backend.name, root.id, lease.token],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self._environment},
-                start_new_session=True,
-            )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        self._leases.hand_over(lease, pid, f"the runner of {root} (process {pid})")
 
 
 def _lease_name(root: Ref) -> str:

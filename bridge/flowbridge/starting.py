@@ -52,7 +52,8 @@ class Starter:
 
         def anew() -> tuple[Record, Mapping[str, Any]]:
             started = self._ledger.executions.request(record.id) or self._reconstructed(record)
-            started["input"] = {**started.get("input", {}), **asked.input}
+            overridden = self._ledger.vault.seal_inputs(asked.input, started.get("secret", ()))
+            started["input"] = {**started.get("input", {}), **overridden}
             if not isinstance(self._instances.get(record.ref.backend), LocalBackend):
                 # A server keeps its workflows by name: sending the text again would undo a newer one for everybody.
                 started = {key: value for key, value in started.items() if key not in ("definition", "source")}

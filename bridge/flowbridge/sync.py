@@ -10,13 +10,17 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from flowbridge.backend import Capabilities
+from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.ledger import Ledger
+from flowbridge.links import Bound, Links, is_refused
 from flowbridge.model import EngineState, ExecutionLook, Node, Record, Ref, Snapshot, Status, TaskLook, WaitingChild
 
 #: A watch looks every second; what it saw last is written down as seen at most this many seconds too early.
@@ -29,12 +33,13 @@ _STEADY = frozenset({Status.RUNNING, Status.PAUSED})
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What one pass found. `silent` maps each instance that did not answer to what it said; `before` are the records
-    that it began with, by id."""
+    that it began with, by id; `requests` is what children that were found now are to be started with, by record."""
 
     settled: Settled
     silent: Mapping[str, str]
     at: float
     before: Mapping[str, Record] = field(default_factory=dict, repr=False)
+    requests: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -45,9 +50,10 @@ class Pass:
 class Sync:
     """Passes over the trees of one ledger."""
 
-    def __init__(self, ledger: Ledger, instances: Instances) -> None:
+    def __init__(self, ledger: Ledger, instances: Instances, links: Links) -> None:
         self._ledger = ledger
         self._instances = instances
+        self._links = links
 
     def facts(self, snapshot: Snapshot) -> dict[str, Capabilities]:
         """The capabilities of every instance in a tree."""
@@ -63,6 +69,12 @@ class Sync:
     def unseen(self, record: Record) -> Pass:
         """What a look at an execution that was never started would find, without asking."""
         return self._pass([record], {}, {}, time.time())
+
+    def known(self, tree: str) -> Snapshot:
+        """A tree as it was last seen, without asking."""
+        records = self._ledger.executions.tree(tree)
+        snapshot, _ = self._join(records, {}, {record.ref.backend: "" for record in records}, 0.0)
+        return snapshot
 
     def look_at(self, trees: Sequence[str]) -> dict[str, Pass]:
         """Look at several trees, asking each engine once for all of them."""
@@ -82,9 +94,9 @@ class Sync:
         at: float,
     ) -> Pass:
         seen = {look.ref: look for record in records for look in looks.get(record.ref, ())}
-        snapshot = self._join(records, seen, silent, at)
+        snapshot, requests = self._join(records, seen, silent, at)
         before = {record.id: record for record in records}
-        return Pass(settle(snapshot, self.facts(snapshot)), silent, at, before)
+        return Pass(settle(snapshot, self.facts(snapshot)), silent, at, before, requests)
 
     def unchanged(self, roots: Sequence[Record]) -> set[str]:
         """The trees, by roots that run or are paused, whose engines say at a glance that this is still so.
@@ -134,6 +146,9 @@ class Sync:
         changed = [node.record for node in nodes if _is_news(known.get(node.record.id), node.record)]
         with self._ledger.transaction():
             self._ledger.executions.put(changed)
+            for record in changed:
+                if record.id in found.requests and record.id not in known:
+                    self._ledger.executions.put_request(record.id, found.requests[record.id])
             self._ledger.executions.put_looks(_shown(nodes))
             self.note(found, actor, ours={Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS})
 
@@ -148,21 +163,29 @@ class Sync:
     def _observe(self, records: Iterable[Record]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
         wanted: dict[str, list[str]] = {}
         for record in records:
-            if record.parent is None or not record.native:
+            if (record.parent is None or not record.native) and not is_refused(record):
                 wanted.setdefault(record.ref.backend, []).append(record.ref.id)
         looks: dict[Ref, tuple[ExecutionLook, ...]] = {}
         silent: dict[str, str] = {}
-        for name, ids in wanted.items():
-            try:
-                seen = self._instances.get(name).observe(ids)
-                looks.update((Ref(name, id), tree) for id, tree in seen.items())
-            except (EngineError, InvalidInput) as error:
-                silent[name] = error.message
+        elsewhere = [name for name in wanted if not self._instances.is_local(name)]
+        asked = at_once([partial(self._ask, name, wanted[name]) for name in elsewhere])
+        here = [self._ask(name, ids) for name, ids in wanted.items() if name not in elsewhere]
+        for found, problems in (*asked, *here):
+            looks |= found
+            silent |= problems
         return looks, silent
+
+    def _ask(self, name: str, ids: Sequence[str]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
+        """What one instance shows, or why it does not."""
+        try:
+            seen = self._instances.get(name).observe(ids)
+        except (EngineError, InvalidInput) as error:
+            return {}, {name: error.message}
+        return {Ref(name, id): tree for id, tree in seen.items()}, {}
 
     def _join(
         self, records: Sequence[Record], looks: Mapping[Ref, ExecutionLook], silent: Mapping[str, str], at: float
-    ) -> Snapshot:
+    ) -> tuple[Snapshot, Mapping[str, Any]]:
         known = {record.ref: record for record in records}
         kept = self._ledger.executions.looks(
             [record.id for record in records if record.ref.backend in silent or record.ref not in looks]
@@ -170,7 +193,9 @@ class Sync:
         for ref, look in looks.items():
             if ref not in known:
                 known[ref] = _born(look, known, at)
-        return Snapshot(tuple(_in_order(known, looks, silent, kept, at)))
+        bound = self._links.bind(known, looks, at)
+        mine = {ref: _with_what_is_ours(look, self._links, bound) for ref, look in looks.items()}
+        return Snapshot(tuple(_in_order(known, mine, silent, kept, at))), bound.requests
 
 
 _Kept = Mapping[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]
@@ -213,8 +238,27 @@ def _seen(record: Record, parent: int, look: ExecutionLook, at: float) -> Node:
     )
 
 
+def _with_what_is_ours(look: ExecutionLook, links: Links, bound: Bound) -> ExecutionLook:
+    """A look with the links of this ledger.
+
+    What a task waits for on behalf of another ledger is an action like any other: it runs until that one ends it. So
+    does a link whose child is not there yet (S2).
+    """
+    if not look.waiting:
+        return look
+    busy = {
+        waiting.task
+        for waiting in look.waiting
+        if not links.is_ours(waiting) or (look.ref, waiting.key) not in bound.links
+    }
+    tasks = tuple(replace(task, active=True) if task.id in busy else task for task in look.tasks)
+    return replace(look, tasks=tasks, waiting=tuple(filter(links.is_ours, look.waiting)))
+
+
 def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
     tasks, waiting = kept.get(record.id, ((), ()))
+    if is_refused(record):
+        return Node(record, parent, record.seen, error=record.error)
     # What was started but never seen at its engine is not there yet, or its start never arrived (O3).
     missing = EngineState.GONE if record.looked else EngineState.ABSENT
     state = record.seen if silent else missing

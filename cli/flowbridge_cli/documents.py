@@ -9,6 +9,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
 from flowbridge.looks import Look
 from flowbridge.model import ExecutionRead, ItemRead, TaskRead
+from flowbridge.vault import masked
 from flowbridge.views import moment, tree_view
 
 Document = dict[str, Any]
@@ -18,6 +19,7 @@ def tree_document(bridge: Bridge, look: Look) -> Document:
     """An execution with its tasks and everything below it; nothing is read of inputs and results."""
     document = tree_view(look.snapshot, look.place)
     _date(bridge, document)
+    document["waits_for_driver"] = look.waits_for_driver
     document["unfinished"] = [f"{operation.verb} by {operation.actor}" for operation in look.open]
     return document
 
@@ -71,13 +73,13 @@ def _read(bridge: Bridge, execution: Document) -> ExecutionRead | None:
 
 
 def _fill(execution: Document, read: ExecutionRead | None) -> None:
-    execution["input"] = dict(read.input) if read else None
-    execution["output"] = read.output if read else None
+    execution["input"] = masked(dict(read.input)) if read else None
+    execution["output"] = masked(read.output) if read else None
     results: Mapping[str, TaskRead] = {task.id: task for task in read.tasks} if read else {}
     for task in execution["tasks"]:
         found = results.get(task["id"])
-        task["result"] = found.result if found else None
-        task["published"] = dict(found.published) if found else None
+        task["result"] = masked(found.result) if found else None
+        task["published"] = masked(found.published) if found else None
         if task["item_count"] is not None:
             task["items"] = [_item(item) for item in found.items] if found and found.items is not None else None
 
@@ -86,7 +88,7 @@ def _item(item: ItemRead) -> Document:
     return {
         "index": item.index,
         "status": str(item.status),
-        "result": item.result,
+        "result": masked(item.result),
         "error": item.error or None,
         "attempts": item.attempts,
     }

@@ -39,6 +39,7 @@ _TOP = {
     "run": ("run", "run", "Start a workflow and watch it."),
     "validate": ("validate", "validate", "Check a definition without running it."),
     **{name: _VERBS[name] for name in _VERBS if name != "adopt"},
+    "agent": ("agent", "agent", "Drive every tree that links engines."),
     "backend": ("backend", "backend", "List and check engines."),
     "plugins": ("plugins", "plugins", "List what is installed, and what is broken."),
     "config": ("config", "config", "Show the configuration."),

@@ -39,7 +39,7 @@ class MemoryBackend(LocalBackend):
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
             raise InvalidInput(f"backend {name}: unknown option {unknown[0]!r}; allowed are: {', '.join(_OPTIONS)}")
-        self.actions = ActionRegistry()
+        self.actions = ActionRegistry(lambda action: self.resolve(action) is not None)
         for action, place in (options.get("actions") or {}).items():
             self.actions.register(action, _callable(name, action, place))
         self._cascades = _cascades(name, options.get("cascades")) | {Cascade.RERUN_UP}
@@ -68,7 +68,7 @@ class MemoryBackend(LocalBackend):
         names = library.names(book)
         for name in names:
             library.check(book, name)
-        return Deployed(names)
+        return Deployed(names, links=library.links(book))
 
     def deploy(self, definition: Definition) -> Deployed:
         """The same as `validate`: a definition travels with each execution."""

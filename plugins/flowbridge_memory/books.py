@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused
-from flowbridge_memory.actions import Action, ActionRegistry
+from flowbridge_memory.actions import Action, ActionRegistry, Kind
 from flowbridge_memory.definition import REQUIRED, ActionSpec
 from flowbridge_memory.expressions import Compiled
 from flowbridge_memory.expressions import compile as compiled
@@ -118,6 +118,13 @@ class Library:
     def names(self, book: int) -> tuple[str, ...]:
         """The workflows of one definition, by full name."""
         return tuple(self._books[book].book.workflows)
+
+    def links(self, book: int) -> bool:
+        """Whether a task of a definition waits for an execution elsewhere, or may: its action is an expression."""
+        plans = [self.plan(book, name) for name in self.names(book)]
+        tasks = [task for plan in plans if plan is not None for task in plan.tasks.values() if task.spec.action]
+        found = [task.action_name and self.action(book, task.action_name) for task in tasks]
+        return any(not one or one.action.kind is Kind.LINK for one in found)
 
     def _only(self, book: int) -> WorkflowPlan | None:
         names = self.names(book)

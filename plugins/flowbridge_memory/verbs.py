@@ -194,8 +194,15 @@ def _report(world: World, run: Run, args: Mapping[str, Any]) -> None:
     if status not in (State.SUCCEEDED, State.ERRORED, State.CANCELED):
         raise EngineRefused(f"An action can end succeeded, errored or canceled, not {status.value}.")
     del world.waiting[key]
-    error = "" if status is State.SUCCEEDED else str(result or f"The action was reported {status.value}.")
+    error = "" if status is State.SUCCEEDED else _words(result) or f"The action was reported {status.value}."
     call_over(world, call, status, result, error)
+
+
+def _words(result: Any) -> str:
+    """What a result that is no success says in words: its `error`, where it is data with one."""
+    if isinstance(result, dict) and result.get("error"):
+        return str(result["error"])
+    return str(result or "")
 
 
 def _recover(world: World, run: Run, args: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ version: '2.0'
 one: {tasks: {t: {workflow: two}}}
 two: {tasks: {t: {workflow: three}}}
 three: {tasks: {t: {workflow: four}}}
-four: {tasks: {t: {action: flowbridge.run, input: {target: nobody}}}}
+four: {tasks: {t: {action: flowbridge.run, input: {target: nobody, owner: the kit}}}}
 """
 
 

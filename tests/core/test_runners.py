@@ -13,6 +13,7 @@ import pytest
 from core.kit import in_child
 from flowbridge import runners
 from flowbridge.backend import Capabilities, Definition, Deployed, Health, Listed, StartRequest
+from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease, Leases
@@ -21,6 +22,7 @@ from flowbridge.local import Changes, Command, Flush, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskLook, TaskStatus, Verb
 from flowbridge.runners import Host, ProcessLauncher, drive
+from flowbridge.vault import Vault
 
 ROOT = Ref("toy", "r1")
 REFUSALS = {"refuse": EngineRefused("toy says no"), "missing": NotFound("not here"), "wrong": InvalidInput("bad")}
@@ -114,7 +116,11 @@ class Bench:
         self.database = Database(path, durable=False)
         self.rows, self.leases = Rows(self.database), Leases(self.database)
         self.launched: list[Lease] = []
-        self.host = Host(self.database, lambda backend, root, lease: self.launched.append(lease))
+        self.host = Host(
+            self.database,
+            lambda backend, root, lease: self.launched.append(lease),
+            Vault(self.database.path.with_name("vault.key")),
+        )
         self.engine = ToyEngine()
         self.engine.attach(self.host)
 
@@ -227,7 +233,7 @@ def test_a_runner_that_cannot_be_started_leaves_the_run_free(bench: Bench) -> No
     def broken(backend: LocalBackend, root: Ref, lease: Lease) -> None:
         raise OSError("no more processes")
 
-    bench.engine.attach(Host(bench.database, broken))
+    bench.engine.attach(Host(bench.database, broken, bench.host.vault))
     with pytest.raises(OSError, match="no more processes"):
         bench.start(2)
     assert bench.leases.holder("run:toy:r1") is None
@@ -317,7 +323,7 @@ def test_a_runner_process_leads_to_the_same_ledger_and_holds_the_lease(bench: Be
     assert lease is not None
     log = tmp_path / "runners.log"
     environment = {"FLOWBRIDGE_LEDGER": str(bench.path), "FLOWBRIDGE_CONFIG": "/nowhere/config.yaml"}
-    ProcessLauncher(bench.leases, environment, log)(bench.engine, ROOT, lease)
+    ProcessLauncher(bench.leases, Detached(environment, log))(bench.engine, ROOT, lease)
     holder = bench.leases.holder("run:toy:r1")
     assert holder is None or "the runner of toy:r1 (process" in holder
     for _ in range(2000):

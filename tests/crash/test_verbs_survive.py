@@ -43,7 +43,7 @@ leaf:
   tasks:
     LEAF
 """
-GATED = TREE.replace("LEAF", "gate: {action: flowbridge.run, input: {target: nobody}}")
+GATED = TREE.replace("LEAF", "gate: {action: flowbridge.run, input: {target: nobody, owner: the kit}}")
 FAILING = TREE.replace("LEAF", "bad: {action: std.fail}")
 #: Sixteen leaves where the engine cascades; fewer where every execution is a call of its own.
 BRANCHES = {"native": [6, 5, 5], "bridged": [1, 1]}

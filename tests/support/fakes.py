@@ -79,6 +79,7 @@ class FakeEngine(Backend):
         self.dropped: set[str] = set()
         self.late = 0
         self.requests: list[tuple[str, str]] = []
+        self.started: list[StartRequest] = []
         self.before: Callable[[str], object] = lambda name: None
         self._delayed: list[tuple[int, Callable[[], object]]] = []
 
@@ -122,6 +123,7 @@ class FakeEngine(Backend):
 
     def start(self, request: StartRequest) -> Ref:
         self._call("start", request.id, lambda: self._start(request))
+        self.started.append(request)
         return Ref(self.name, request.id)
 
     def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:

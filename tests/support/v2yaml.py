@@ -9,7 +9,9 @@ import yaml
 from flowbridge.conformance.shapes import Flow, Shape, Step
 
 #: How a gate is written where the engine has no action of its own for it: an action that waits to be told.
-LINK = {"flowbridge_link": {"input": ["target", {"input": {}}, {"item": None}], "base": "std.async_noop"}}
+LINK = {
+    "flowbridge_link": {"input": ["target", {"input": {}}, {"item": None}, {"owner": ""}], "base": "std.async_noop"}
+}
 
 
 def workbook(shape: Shape, gate: str, actions: dict[str, Any] | None = None) -> str:
@@ -53,7 +55,8 @@ def _runs(shape: Shape, flow: Flow, step: Step, gate: str, *, link: bool) -> dic
         return {"action": "std.noop"}
     if step.runs == "gate":
         target = f"{flow.name}.{step.name}"
-        inputs: dict[str, Any] = {"target": target}
+        # Another ledger's, so that nobody here starts anything for it.
+        inputs: dict[str, Any] = {"target": target, "owner": "the kit"}
         if link and item:
             inputs["item"] = item
         return {"action": gate, "input": inputs}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
 from flowbridge.model import (
@@ -55,8 +55,9 @@ def record_from(text: str) -> Record:
 
 
 def tasks_to(tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...] = ()) -> str:
-    """The tasks of a look as JSON text."""
-    return dumps({"tasks": [plain(task) for task in tasks], "waiting": [plain(child) for child in waiting]})
+    """The tasks of a look as JSON text; what a child is given as input may be secret and is not kept."""
+    known = [plain(replace(child, input={})) for child in waiting]
+    return dumps({"tasks": [plain(task) for task in tasks], "waiting": known})
 
 
 def tasks_from(text: str) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:

@@ -10,6 +10,7 @@ from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import Leases
 from flowbridge.ledger.operations import Operations
 from flowbridge.ledger.rows import Rows
+from flowbridge.vault import Vault
 
 
 class Ledger:
@@ -21,11 +22,17 @@ class Ledger:
         self.operations = Operations(self.database)
         self.leases = Leases(self.database)
         self.rows = Rows(self.database)
+        self.vault = Vault(path.with_name("vault.key"))
 
     @property
     def path(self) -> Path:
         """The file."""
         return self.database.path
+
+    @property
+    def id(self) -> str:
+        """Which ledger this is, among others that know the same engines."""
+        return str(self.database.one("SELECT id FROM identity")[0])
 
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside are written together or not at all."""

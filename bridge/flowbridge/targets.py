@@ -1,0 +1,103 @@
+"""From what a user names to the request of a start: a file, a workflow the engine knows, or a catalog's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowbridge.backend import Backend, Definition, Target
+from flowbridge.config import Config
+from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.instances import Instances
+from flowbridge.localbackend import LocalBackend
+from flowbridge.plugins import Hooks
+from flowbridge.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller gives beside the target. `workflow` and `backend` are empty where the target decides."""
+
+    input: Mapping[str, Any] = field(default_factory=dict)
+    backend: str = ""
+    workflow: str = ""
+    env: Mapping[str, Any] = field(default_factory=dict)
+    task_name: str = ""
+
+
+class Targets:
+    """Finds what a target stands for. `default` names the instance to use where nothing else does."""
+
+    def __init__(
+        self,
+        config: Config,
+        instances: Instances,
+        hooks: Callable[[], Hooks],
+        vault: Vault,
+        default: Callable[[], str],
+    ) -> None:
+        self._config = config
+        self._instances = instances
+        self._hooks = hooks
+        self._vault = vault
+        self._default = default
+
+    def request(self, target: Definition | str, wish: Wish) -> tuple[str, dict[str, Any]]:
+        """The instance to start a target on, and what the ledger keeps of the start; secret inputs are sealed in it.
+
+        Raises `InvalidInput` or `NotFound` for a target, a definition or a workflow that is wrong, and `EngineRefused`
+        where the instance is a local one that would keep a secret input open in the ledger.
+        """
+        found = Target(target) if isinstance(target, Definition) else self.find(target)
+        name = wish.backend or (self._instances.meant(found.backend) if found.backend else self._default())
+        engine = self._instances.get(name)
+        named = wish.workflow or found.workflow
+        chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, False)
+        secret = sorted(found.secret & wish.input.keys())
+        if secret and isinstance(engine, LocalBackend) and not engine.opens_sealed:
+            raise EngineRefused(
+                f"{name} would keep the secret input {secret[0]!r} in the ledger as it is; name another --backend"
+            )
+        request: dict[str, Any] = {
+            "workflow": chosen,
+            "input": self._vault.seal_inputs(wish.input, found.secret),
+            "env": dict(wish.env),
+        }
+        if found.secret:
+            request["secret"] = sorted(found.secret)
+        if links:
+            request["links"] = True
+        if wish.task_name:
+            request["task_name"] = wish.task_name
+        if found.definition is not None:
+            request |= {"definition": found.definition.text, "source": found.definition.source}
+        return name, request
+
+    def find(self, ref: str) -> Target:
+        """What a name stands for; where no catalog knows it, a workflow that the engine may know."""
+        return self.catalog(ref) or Target(workflow=ref)
+
+    def catalog(self, ref: str) -> Target | None:
+        """What a name stands for in a catalog, None where none knows it."""
+        return self._hooks().resolve(ref, self._config)
+
+
+def _chosen(engine: Backend, definition: Definition, named: str) -> tuple[str, bool]:
+    """The workflow to start, and whether its file may come to wait for other engines."""
+    deployed = engine.validate(definition)
+    known = deployed.workflows
+    if named and named not in known:
+        raise InvalidInput(f"{definition.source} has no workflow {named!r}; it has: {', '.join(known)}")
+    return named or _default(definition, known), deployed.links
+
+
+def _default(definition: Definition, known: Sequence[str]) -> str:
+    """The workflow to start where none is named: the only one, else the one named `main`."""
+    mains = [name for name in known if name.rpartition(".")[2] == "main"]
+    if len(known) == 1 or mains:
+        return (mains or known)[0]
+    raise InvalidInput(
+        f"{definition.source} has several workflows and none named main; name one of them with --workflow: "
+        f"{', '.join(known)}"
+    )
