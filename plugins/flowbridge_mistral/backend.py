@@ -26,7 +26,7 @@ from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
 from flowbridge_mistral import links, reading, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
 from flowbridge_mistral.client import Json, MistralClient
-from flowbridge_mistral.failures import Conflict, Ended, NotErrored
+from flowbridge_mistral.failures import Conflict, Ended, NotErrored, TooLarge
 from flowbridge_mistral.observe import Observer, seconds
 
 if TYPE_CHECKING:
@@ -188,12 +188,19 @@ class MistralBackend(Backend):
         self._client.get("executions", limit=1, fields="id")
         return Health("API v2", f"{self._client.where} answers and accepts the credentials.")
 
-    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:  # noqa: ARG002 - the key is enough
-        """The task's result is what is given here; an error that is no object arrives as `{"result": ...}`."""
+    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:
+        """The task's result is what is given here; an error that is no object arrives as `{"result": ...}`.
+
+        A result that never gets through makes the link an errored one, which the workflow can handle.
+        """
+        body = links.outcome(status, result)
         try:
-            self._client.put("action_executions", key, body=links.outcome(status, result), repeatable=True)
+            self._client.put("action_executions", key, body=body, repeatable=True)
         except Ended:
             return
+        except TooLarge as error:
+            words = f"the result, {len(body['output'])} characters of JSON, cannot be taken: {error.message}"
+            self.report(id, key, TaskStatus.ERRORED, words)
 
     def close(self) -> None:
         """Give the connections back."""

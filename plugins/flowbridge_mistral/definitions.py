@@ -36,7 +36,7 @@ class Text:
     def deployed(self) -> Deployed:
         """Its workflows, the one to start by default first: `main`, else the first."""
         main = [name for name in self.names if name.rpartition(".")[2] == "main"]
-        return Deployed(tuple(dict.fromkeys([*main, *self.names])))
+        return Deployed(tuple(dict.fromkeys([*main, *self.names])), links=self.linked)
 
     @property
     def stored(self) -> tuple[str, ...]:

@@ -334,6 +334,14 @@ def test_several_that_deploy_links_at_once_do_not_disturb_each_other(mistral_url
         assert list(pool.map(deploy, range(4))) == [(f"links.at_once_{number}",) for number in range(4)]
 
 
+def test_a_result_that_is_too_large_for_the_engine_ends_the_workflow_and_says_so(site: Site) -> None:
+    id = site.start("handled")
+    site.report(id, site.waiting(id, 1)[0], S, "x" * 1_500_000)
+    look = site.reaches(id, EngineState.ERRORED)
+    assert "size limit exceeded" in look.error
+    assert look.waiting == ()
+
+
 LINKED = """
 version: '2.0'
 name: rooted
