@@ -120,6 +120,9 @@ class Backend(ABC):
     #: Whether it is given sealed inputs as they are, and opens them itself when they are used (`flowbridge.vault`).
     opens_sealed: ClassVar[bool] = False
 
+    #: Whether several threads may call it at once. Otherwise its calls are made one after the other.
+    concurrent: ClassVar[bool] = False
+
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
         self.options = dict(options)

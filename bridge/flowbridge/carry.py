@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Mapping, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan, Step, decide
@@ -20,8 +18,8 @@ from flowbridge.law.driving import follows, linked
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
-from flowbridge.links import refused
-from flowbridge.model import EngineState, Node, Record, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb, Want
+from flowbridge.model import EngineState, Node, Record, Snapshot, TaskLook, TaskRerun, TaskStatus, Verb, Want
+from flowbridge.sending import Sender
 from flowbridge.sync import Pass, Sync
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
@@ -63,8 +61,8 @@ class Carrier:
 
     def __init__(self, ledger: Ledger, instances: Instances, sync: Sync) -> None:
         self._ledger = ledger
-        self._instances = instances
         self._sync = sync
+        self._sender = Sender(ledger, instances)
 
     def carry(
         self,
@@ -85,9 +83,11 @@ class Carrier:
         wait = _FIRST_WAIT
         while steps := self._open_steps(operation, progress):
             fresh = [step for step in steps if (step.record, step.action) not in progress.sent]
-            for step in fresh:
+            self._keep(operation, lease)
+            progress.sent.update((step.record, step.action) for step in fresh)
+            for step, error in self._sender.send(fresh, progress.found.snapshot):
+                self._note(step, error, progress)
                 self._keep(operation, lease)
-                self._send(step, progress)
             if time.monotonic() >= deadline and progress.looked:
                 break
             if not fresh:
@@ -115,10 +115,11 @@ class Carrier:
 
     def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
         """Send those steps. An engine that does not answer or refuses is left for the next pass."""
-        for step in self.steps(found, sent):
-            with suppress(EngineError, InvalidInput):
-                self._act(self._instances.get(step.ref.backend), step)
+        for step, error in self._sender.send(self.steps(found, sent), found.snapshot):
+            if error is None:
                 sent.add((step.record, str(step.action)))
+            elif not isinstance(error, EngineError | InvalidInput):
+                raise error
 
     def _decided(self, snapshot: Snapshot) -> Sequence[Step]:
         return decide(snapshot, self._sync.facts(snapshot)).steps
@@ -143,16 +144,13 @@ class Carrier:
         steps = [step for step in self._decided(snapshot) if step.action is not Action.REPORT]
         return [step for step in steps if step.action is not Action.START or step.record not in later]
 
-    def _send(self, step: Step, progress: Progress) -> None:
-        progress.sent.add((step.record, step.action))
-        try:
-            backend = self._instances.get(step.ref.backend)
-            self._act(backend, step)
-        except NotFound as error:
+    def _note(self, step: Step, error: FlowbridgeError | None, progress: Progress) -> None:
+        """What a call that was made says of how far the operation came."""
+        if isinstance(error, NotFound):
             # What is gone is told by the next look; a start that finds no workflow is told here.
             if step.action is Action.START:
                 progress.refused[step.record] = error
-        except Unavailable as error:
+        elif isinstance(error, Unavailable):
             if step.action is Action.START and error.unsent and progress.is_new:
                 # It surely never arrived: it is not to be started behind the caller's back one day.
                 progress.refused[step.record] = error
@@ -160,63 +158,10 @@ class Carrier:
             # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
             may_be_taken = step.action in (Action.RESUME, Action.RERUN, Action.SKIP) and not error.unsent
             (progress.unsure if may_be_taken else progress.silent)[step.record] = error.message
-        except (EngineRefused, InvalidInput) as error:
+        elif isinstance(error, EngineRefused | InvalidInput):
             progress.refused[step.record] = error
-
-    def _act(self, backend: Backend, step: Step) -> None:
-        id = step.ref.id
-        if step.action is Action.PAUSE:
-            backend.pause(id)
-        elif step.action is Action.CANCEL:
-            backend.cancel(id)
-        elif step.action is Action.RESUME:
-            backend.resume(id, step.revision)
-        elif step.action is Action.RERUN:
-            backend.rerun(id, step.tasks)
-        elif step.action is Action.SKIP:
-            backend.skip(id, [task.task for task in step.tasks])
-        elif step.action is Action.START:
-            self._start(backend, step)
-        elif step.action is Action.REPORT:
-            self._report(step)
-
-    def _start(self, backend: Backend, step: Step) -> None:
-        record = self._ledger.executions.get(step.record)
-        try:
-            backend.start(self._request(backend, step))
-        except (EngineRefused, NotFound, InvalidInput) as error:
-            if not record.key:
-                raise
-            # Nobody waits at a terminal for it: the task that does is told by a report.
-            self._ledger.executions.put([refused(record, error.message)])
-        else:
-            self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
-
-    def _request(self, backend: Backend, step: Step) -> StartRequest:
-        request = self._ledger.executions.request(step.record)
-        if request is None:
-            raise EngineRefused(f"{step.ref}: what it was to be started with is not in the ledger")
-        if not backend.opens_sealed:
-            request["input"] = self._ledger.vault.open(request.get("input", {}))
-        return start_request(step.ref.id, request, self._ledger.id)
-
-    def _report(self, step: Step) -> None:
-        """Tell the parent's engine how a child ended. Told twice, it changes nothing."""
-        child = self._ledger.executions.get(step.record)
-        parent = self._ledger.executions.current(child.parent) if child.parent else None
-        if parent is not None:
-            result = self._result(child)
-            host = self._instances.get(parent.ref.backend)
-            host.report(parent.ref.id, child.key, _reported(child), result)
-
-    def _result(self, child: Record) -> Any:
-        """What the parent's task is given for a result: the output, or what went wrong and where to look."""
-        told = {"execution": child.id, "workflow": child.workflow, "status": str(child.status)}
-        if child.gone:
-            return {**told, "error": f"{child.ref.backend} no longer has this execution, so its result is lost (S7)"}
-        if child.status is Status.SUCCEEDED:
-            return self._instances.get(child.ref.backend).read(child.ref.id, []).output
-        return {**told, "error": child.error or f"the execution was {child.status}"}
+        elif error is not None:
+            raise error
 
     def _conclude(self, operation: Operation, progress: Progress) -> None:
         self._drop_what_came_true(operation, progress)
@@ -287,25 +232,6 @@ def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
     if instead is None:
         return f"{step.action} was accepted by {step.ref.backend}, but is not seen yet", EngineRefused.exit_code
     return f"{instead.rstrip('.')}; the {step.action} is not seen, and may still arrive", Unavailable.exit_code
-
-
-def _reported(child: Record) -> TaskStatus:
-    """How a task ends whose child has ended so."""
-    return TaskStatus.ERRORED if child.gone else TaskStatus(child.status)
-
-
-def start_request(id: str, request: Mapping[str, Any], owner: str = "") -> StartRequest:
-    """A start as it was written down, by the ledger `owner`."""
-    definition = request.get("definition")
-    return StartRequest(
-        id=id,
-        workflow=request["workflow"],
-        input=request.get("input", {}),
-        env=request.get("env", {}),
-        definition=Definition(definition, request.get("source", "definition")) if definition is not None else None,
-        task_name=request.get("task_name", ""),
-        owner=owner,
-    )
 
 
 def _touched(operation: Operation) -> Set[str]:

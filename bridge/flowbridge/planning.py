@@ -52,6 +52,15 @@ def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]
 
 
 def _names(snapshot: Snapshot, effect: Effect, place: int) -> str:
-    ids = {task.task for task in effect.rerun.get(place, ())} | set(effect.skip.get(place, ()))
-    names = ", ".join(task.name for task in snapshot.nodes[place].tasks if task.id in ids)
-    return f"tasks {names}" if names else "its engine re-opens it with the task below (X2)"
+    children = snapshot.children()[place]
+    anew = {snapshot.nodes[child].record.parent_task for child in children if child in effect.awaited}
+    again = {task.task for task in effect.rerun.get(place, ())}
+    skipped = set(effect.skip.get(place, ()))
+    names = {task.id: task.name for task in snapshot.nodes[place].tasks}
+    reopened = {snapshot.nodes[child].record.parent_task for child in children if child in effect.reopened}
+    parts = []
+    if direct := [names[id] for id in names if id in again | skipped and id not in anew & reopened]:
+        parts.append(f"tasks {', '.join(direct)}")
+    if waits := [names[id] for id in names if id in again & anew & reopened]:
+        parts.append(f"task {', '.join(waits)} waits again for what is re-opened below it (X7)")
+    return "; ".join(parts) or "its engine re-opens it with the task below (X2)"

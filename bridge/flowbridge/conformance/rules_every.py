@@ -26,7 +26,7 @@ def test_O1_a_plan_names_every_execution_and_changes_nothing(lab: Lab) -> None:
 
 
 def test_O3_starting_the_same_id_twice_starts_once(lab: Lab) -> None:
-    from flowbridge.carry import start_request  # noqa: PLC0415  only this rule starts by hand
+    from flowbridge.sending import start_request  # noqa: PLC0415  only this rule starts by hand
 
     id = lab.start(shapes.CHAIN)
     gate = lab.gate(id, "a")
