@@ -153,6 +153,10 @@ class Backend(ABC):
         Raises `InvalidInput` with line and column where the text is wrong.
         """
 
+    def deployed_text(self, definition: Definition) -> str:
+        """What `deploy` would send: the text itself, unless the backend has to rewrite it for its engine."""
+        return definition.text
+
     @abstractmethod
     def deploy(self, definition: Definition) -> Deployed:
         """Make a definition's workflows known to the engine, new or updated."""

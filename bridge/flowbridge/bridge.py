@@ -103,6 +103,10 @@ class Bridge:
         """The workflows of a definition, the one to start by default first. Raises `InvalidInput` where it is wrong."""
         return self.instances.get(backend or self.default_backend()).validate(definition).workflows
 
+    def deployed_text(self, definition: Definition, backend: str | None = None) -> str:
+        """What an instance would send to its engine: the definition itself, or with links for what runs elsewhere."""
+        return self.instances.get(backend or self.default_backend()).deployed_text(definition)
+
     def run(
         self,
         target: Definition | str,

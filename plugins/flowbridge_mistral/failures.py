@@ -25,6 +25,10 @@ class NotErrored(EngineRefused):
     """The task that was to run again, or to be skipped, is not in ERROR."""
 
 
+class TooLarge(EngineRefused):
+    """What was sent is more than the server, or something before it, lets through."""
+
+
 class Kind(Enum):
     """What an error of the HTTP library means for the request that met it."""
 
@@ -95,6 +99,8 @@ def of_answer(response: requests.Response, where: str, advice: Callable[[int], s
         next_step = advice(status) if advice else "Check the option token."
         said = f": {words}" if words else "."
         return EngineRefused(f"{where} does not accept these credentials ({status}){said} {next_step}")
+    if status == 413:
+        return TooLarge(f"{where} takes no request of that size ({status}){f': {words}' if words else '.'}")
     if words is None:
         return _of_stranger(response, where)
     for mark, error in MARKS:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.model import ExecutionRead, ItemRead, TaskRead, TaskStatus
-from flowbridge_mistral import words
+from flowbridge_mistral import links, words
 from flowbridge_mistral.client import Json, MistralClient
 
 #: In the engine's words where it cannot show a task.
@@ -61,7 +61,7 @@ def _result(client: MistralClient, entry: Json) -> Any:
 def _task(client: MistralClient, entry: Json) -> TaskRead:
     context = _value(entry.get("runtime_context")) or {}
     count = (context.get("with_items") or {}).get("count")
-    result = _value(entry.get("result"))
+    result = links.told(_value(entry.get("result")))
     if count is None and entry["state"] not in words.ENDED:
         result = None  # the engine shows an empty list where there is no result yet
     return TaskRead(
@@ -79,7 +79,8 @@ def _items(client: MistralClient, entry: Json, results: Any, count: int) -> tupl
         query = {"task_execution_id": entry["id"], "fields": "id,params,state,output,created_at"}
         return by_index(list(client.pages("executions", "executions", **query)))
     query = {"task_execution_id": entry["id"], "include_output": "true"}
-    return by_output(list(client.pages("action_executions", "action_executions", **query)), results, count)
+    actions = list(client.pages("action_executions", "action_executions", **query))
+    return by_input(actions) or by_output(actions, results, count)
 
 
 def by_index(children: Sequence[Json]) -> tuple[ItemRead, ...]:
@@ -95,6 +96,26 @@ def _child_item(index: int, tries: Sequence[Json]) -> ItemRead:
     output = _value(latest["output"]) if latest["state"] in words.ENDED else None
     told = output.get("result") if isinstance(output, dict) else output
     return ItemRead(index, _status(latest), output, _failure(_status(latest), told), len(tries))
+
+
+def by_input(actions: Sequence[Json]) -> tuple[ItemRead, ...] | None:
+    """Items that ran elsewhere: each link was given its index. None where these are no links."""
+    found: dict[int, list[Json]] = {}
+    for action in sorted(actions, key=lambda action: bool(action["accepted"] or action["state"] not in words.ENDED)):
+        index = links.item(action) if links.is_link(action) else None
+        if index is None:
+            return None
+        found.setdefault(index, []).append(action)
+    return tuple(_linked_item(index, tries) for index, tries in sorted(found.items()))
+
+
+def _linked_item(index: int, tries: Sequence[Json]) -> ItemRead:
+    """The last one is the one that counts: it was not replaced."""
+    latest = tries[-1]
+    status = _status(latest)
+    output = (_value(latest["output"]) or {}) if status in (TaskStatus.SUCCEEDED, TaskStatus.ERRORED) else {}
+    result = output.get("result")
+    return ItemRead(index, status, result, _failure(status, result), len(tries))
 
 
 def _failure(status: TaskStatus, told: Any) -> str:

@@ -207,7 +207,7 @@ VERBS: dict[str, tuple[Act, Act]] = {
     "deploy": (nothing, lambda world: world.backend.deploy(FLOW)),
     "deploy new beside known": (lambda world: world.backend.deploy(FLOW), lambda world: world.backend.deploy(TWO)),
     "recover": (left_open, lambda world: world.bridge.recover(world.target)),
-    "report": (ran("linked"), report),
+    "report": (ran("away.one"), report),
     "adopt": (stranger, lambda world: world.bridge.find(f"prod:{ID}")),
     "check": (nothing, lambda world: world.backend.check()),
 }
