@@ -131,6 +131,7 @@ def test_the_public_names_are_these() -> None:
         "Backend",
         "Bridge",
         "Capabilities",
+        "CatalogEntry",
         "Config",
         "Definition",
         "Filter",
@@ -141,6 +142,7 @@ def test_the_public_names_are_these() -> None:
         "RerunRequest",
         "Session",
         "Status",
+        "Target",
         "Verb",
         "hookimpl",
     }

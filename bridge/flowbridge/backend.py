@@ -141,6 +141,15 @@ class Backend(ABC):
         del environ
         return None
 
+    @classmethod
+    def recognizes(cls, definition: Definition) -> bool | None:
+        """Whether a text is in this engine's language, at a glance and without reading it through; None: cannot tell.
+
+        Where nobody names a backend, it says which one is meant.
+        """
+        del definition
+        return None
+
     @property
     @abstractmethod
     def capabilities(self) -> Capabilities:

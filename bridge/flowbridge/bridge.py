@@ -13,7 +13,9 @@ from typing import Any
 
 from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition, Listed
+from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
+from flowbridge.defaults import default_of
 from flowbridge.detached import Detached
 from flowbridge.drivers import Drivers
 from flowbridge.enginelist import engine_list
@@ -101,7 +103,7 @@ class Bridge:
 
     def validate(self, definition: Definition, backend: str | None = None) -> tuple[str, ...]:
         """The workflows of a definition, the one to start by default first. Raises `InvalidInput` where it is wrong."""
-        return self.instances.get(backend or self.default_backend()).validate(definition).workflows
+        return self.instances.get(backend or self.default_backend(definition)).validate(definition).workflows
 
     def deployed_text(self, definition: Definition, backend: str | None = None) -> str:
         """What an instance would send to its engine: the definition itself, or with links for what runs elsewhere."""
@@ -141,15 +143,20 @@ class Bridge:
         wish = Wish(dict(waiting.input), instance if colon else "", env=dict(waiting.env))
         return Start(*self.targets.request(name if colon else waiting.target, wish))
 
-    def default_backend(self) -> str:
-        """The instance to use where none is named. Raises `InvalidInput` where that is not clear."""
-        if self.config.default_backend:
-            return self.config.default_backend
-        names = self.instances.names()
-        local = [name for name in names if self.instances.is_local(name)]
-        if len(local) == 1:
-            return local[0]
-        raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}")
+    def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:
+        """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""
+        found = self.hooks.catalog(ref, self.config)
+        if ref and not found:
+            raise NotFound(f"no catalog knows {ref!r}; `flowbridge catalog list` shows what there is")
+        return found
+
+    def default_backend(self, definition: Definition | None = None) -> str:
+        """The instance to use where none is named. Raises `InvalidInput` where that is not clear.
+
+        A definition goes to the configured default, unless that says that it is not in its language; else to the one
+        local engine that says that it is in its own, or that can tell nothing against it.
+        """
+        return default_of(self.config.default_backend, self.instances, definition)
 
     # Verbs
 

@@ -46,5 +46,8 @@ def flowbridge_resolve(ref: str, config: Config) -> Target | Definition | None:
 
 
 @hookspec
-def flowbridge_catalog(config: Config) -> Iterable[CatalogEntry] | None:
-    """Everything that can be started by name here. What is broken is an entry with a `problem`."""
+def flowbridge_catalog(ref: str, config: Config) -> Iterable[CatalogEntry] | None:
+    """What can be started by this name, or everything where the name is empty.
+
+    A file that is broken is an entry with a `problem`. `NotFound` reaches the user, as for `flowbridge_resolve`.
+    """

@@ -13,6 +13,7 @@ import pluggy
 
 from flowbridge import hookspecs
 from flowbridge.backend import Backend, Definition, Target
+from flowbridge.catalog import CatalogEntry
 from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError, InvalidInput
 
@@ -145,6 +146,18 @@ class Hooks:
             if found is not None:
                 return Target(found) if isinstance(found, Definition) else found
         return None
+
+    def catalog(self, ref: str, config: Config) -> list[CatalogEntry]:
+        """What the plugins have under a name, or all of it. One that fails is named in `problems`."""
+        entries: list[CatalogEntry] = []
+        for name, implementation in self._implementations("flowbridge_catalog"):
+            try:
+                entries += implementation(ref=ref, config=config) or ()
+            except FlowbridgeError:
+                raise
+            except Exception as error:  # noqa: BLE001  a broken catalog hides no other one
+                self.problems.append(f"plugin {name}: flowbridge_catalog failed: {one_line(error)}")
+        return entries
 
     @property
     def observers(self) -> list[str]:

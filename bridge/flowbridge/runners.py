@@ -181,7 +181,8 @@ def drive(database: Database, backend: LocalBackend, root: Ref, lease: Lease) ->
     pulse = _Pulse(database, leases, lease)
     try:
         while pulse.beat():
-            drain(journal, session)
+            if pulse.news:
+                drain(journal, session)
             session.advance(until=pulse.due)
             if session.settled and _give_if_idle(database, Rows(database), leases, lease, root):
                 return
@@ -193,21 +194,22 @@ def drive(database: Database, backend: LocalBackend, root: Ref, lease: Lease) ->
 
 
 class _Pulse:
-    """Renews the lease in time and notices that another process has written."""
+    """Renews the lease in time and notices that another process has written (`news`: before the last beat)."""
 
     def __init__(self, database: Database, leases: Leases, lease: Lease) -> None:
         self._database, self._leases, self._lease = database, leases, lease
         self._stamp = -1
         self._next = 0.0
+        self.news = True
 
     def beat(self) -> bool:
         """Renew when it is time. False where the lease was lost: then another process drives the run."""
         stamp, now = self._database.stamp(), time.monotonic()
+        self.news, self._stamp = stamp != self._stamp, stamp
         if now >= self._next:
-            self._stamp, self._next = stamp, now + TTL_SECONDS / 3
+            self._next = now + TTL_SECONDS / 3
             return self._leases.renew(self._lease)
-        changed, self._stamp = stamp != self._stamp, stamp
-        return not changed or self._leases.ours(self._lease)
+        return not self.news or self._leases.ours(self._lease)
 
     def due(self) -> bool:
         """Whether the loop should come back: another process wrote, or the lease wants renewing."""

@@ -35,7 +35,7 @@ class Targets:
         instances: Instances,
         hooks: Callable[[], Hooks],
         vault: Vault,
-        default: Callable[[], str],
+        default: Callable[[Definition | None], str],
     ) -> None:
         self._config = config
         self._instances = instances
@@ -50,7 +50,7 @@ class Targets:
         where the instance is a local one that would keep a secret input open in the ledger.
         """
         found = Target(target) if isinstance(target, Definition) else self.find(target)
-        name = wish.backend or (self._instances.meant(found.backend) if found.backend else self._default())
+        name = wish.backend or self._instance_for(found)
         engine = self._instances.get(name)
         named = wish.workflow or found.workflow
         chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, False)
@@ -73,6 +73,16 @@ class Targets:
         if found.definition is not None:
             request |= {"definition": found.definition.text, "source": found.definition.source}
         return name, request
+
+    def _instance_for(self, found: Target) -> str:
+        if found.backend:
+            return self._instances.meant(found.backend)
+        try:
+            return self._default(found.definition)
+        except InvalidInput as error:
+            if found.definition is not None:
+                raise
+            raise InvalidInput(f"{found.workflow!r} is no file and no name of a catalog; {error.message}") from error
 
     def find(self, ref: str) -> Target:
         """What a name stands for; where no catalog knows it, a workflow that the engine may know."""

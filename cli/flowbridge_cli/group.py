@@ -41,6 +41,7 @@ _TOP = {
     **{name: _VERBS[name] for name in _VERBS if name != "adopt"},
     "agent": ("agent", "agent", "Drive every tree that links engines."),
     "backend": ("backend", "backend", "List and check engines."),
+    "catalog": ("catalog", "catalog", "List and show what can be started by name."),
     "plugins": ("plugins", "plugins", "List what is installed, and what is broken."),
     "config": ("config", "config", "Show the configuration."),
     "ledger": ("ledger", "ledger", "Keep the ledger."),

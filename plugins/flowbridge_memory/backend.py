@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from flowbridge_memory.books import Library
 from flowbridge_memory.clock import Clock
 from flowbridge_memory.session import MemorySession, open_session
 from flowbridge_memory.shelf import Shelf
+
+_VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
 
 _OPTIONS = ("actions", "cascades", "workers", "workflows")
 
@@ -62,6 +65,11 @@ class MemoryBackend(LocalBackend):
             cascades=self._cascades,
             hosts_children=True,
         )
+
+    @classmethod
+    def recognizes(cls, definition: Definition) -> bool | None:
+        """Whether it says that it is of the language's version 2."""
+        return True if _VERSION.search(definition.text) else None
 
     def validate(self, definition: Definition) -> Deployed:
         """Check a definition and every action and sub-workflow that it names."""

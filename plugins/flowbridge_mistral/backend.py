@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +50,8 @@ CAPABILITIES = Capabilities(
     hosts_children=True,
 )
 
+_VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
+
 
 class MistralBackend(Backend):
     """One Mistral, reached over its v2 HTTP API.
@@ -74,6 +77,11 @@ class MistralBackend(Backend):
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:
         """The ecosystem's own variables are enough: `OS_MISTRAL_URL`, or a Keystone in `OS_AUTH_URL` or `OS_CLOUD`."""
         return stands_alone(environ)
+
+    @classmethod
+    def recognizes(cls, definition: Definition) -> bool | None:
+        """Whether it says that it is of the language's version 2."""
+        return True if _VERSION.search(definition.text) else None
 
     @property
     def capabilities(self) -> Capabilities:

@@ -46,8 +46,9 @@ def tree(home: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def agent(home: Path, tree: Path) -> Iterator[subprocess.Popen[str]]:
     """An agent over the same ledger, asked to stop at the end."""
+    words = ["agent", "--interval", "0.05", "--health", str(home / "health.json")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "flowbridge_cli.main", "agent", "--interval", "0.05", "--health", str(home / "health.json")],
+        [sys.executable, "-m", "flowbridge_cli.main", *words],
         stderr=subprocess.PIPE,
         text=True,
         cwd=home,

@@ -239,7 +239,7 @@ def test_a_backend_type_that_is_not_installed_is_named(
     assert "nosuch" in listed["prod"]["problem"]
     checked = flowbridge("backend", "check", "-o", "json")
     assert checked.code == 2
-    assert {row["name"]: row["answers"] for row in checked.data} == {"memory": True, "prod": False}
+    assert {row["name"]: row["answers"] for row in checked.data} == {"actionchain": True, "memory": True, "prod": False}
     shown = flowbridge("config", "show", "-o", "json")
     assert "hunter2" not in shown.out
     assert json.loads(shown.out)["backends"]["prod"]["password"] == "(not shown)"

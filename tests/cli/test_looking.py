@@ -88,7 +88,7 @@ def test_backend_check_and_doctor_end_with_the_code_of_what_is_wrong(flowbridge:
     assert silent
     checked = flowbridge("backend", "check", "-o", "json")
     assert checked.code == 5
-    assert {row["name"]: row["answers"] for row in checked.data} == {"memory": True, "prod": False}
+    assert {row["name"]: row["answers"] for row in checked.data} == {"actionchain": True, "memory": True, "prod": False}
     assert flowbridge("backend", "check", "memory").code == 0
     assert flowbridge("doctor").code == 5
 

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from core.kit import Desk, current, family, mixed, one, statuses
+from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
-from flowbridge.errors import EngineRefused, NotFound, Rejected, Timeout
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Rejected, Timeout
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
 from flowbridge.views import tree_view
@@ -201,9 +202,22 @@ def test_S6_only_an_abandoned_execution_can_be_recovered_and_a_sound_tree_is_lef
     assert desk.engine.sent() == []
 
 
-def test_the_default_backend_is_the_configured_one_or_the_only_local_one(desk: Desk) -> None:
-    assert desk.open().default_backend() == "memory"
-    assert desk.open(default_backend="fake").default_backend() == "fake"
+def test_the_default_backend_is_the_configured_one_or_the_local_one_whose_language_it_is(desk: Desk) -> None:
+    chain, flow_text = Definition("chain: [{name: a, ref: core.noop}]"), Definition("version: '2.0'\nw: {tasks: {}}")
+    anything = Definition("anything")
+    none = desk.open()
+    with pytest.raises(InvalidInput, match="'nothing' is no file and no name of a catalog; name a backend"):
+        none.run("nothing")
+    assert [none.default_backend(text) for text in (chain, flow_text, anything)] == ["actionchain", "memory", "memory"]
+    fake = desk.open(default_backend="fake")
+    assert [fake.default_backend(text) for text in (None, chain, anything)] == ["fake", "actionchain", "fake"]
+    memory = desk.open(default_backend="memory")
+    assert [memory.default_backend(text) for text in (None, chain, flow_text, anything)] == [
+        "memory",
+        "actionchain",
+        "memory",
+        "memory",
+    ]
     flow = desk.open(default_backend="fake")
     assert flow.run("flow").ref.backend == "fake"
 

@@ -186,7 +186,7 @@ class Bad(FakeEngine):
 def test_a_backend_type_that_raises_takes_nothing_else_down(plant: Plant, tmp_path: Path) -> None:
     plant("bad", RAISING, group=BACKENDS, target=":Bad")
     instances = Instances(Config(ledger=tmp_path / "l.db", backends={"prod": {"type": "bad"}}), {})
-    assert instances.names() == ["memory", "prod"]
+    assert instances.names() == ["actionchain", "memory", "prod"]
     assert instances.facts(["prod"])["prod"].verbs == frozenset()
     with pytest.raises(InvalidInput, match=r"backend 'prod' \(type bad\) cannot be used: KeyError: 'url'"):
         instances.get("prod")

@@ -16,9 +16,7 @@ from flowbridge_cli.output import emit
 @click.command("validate")
 @click.argument("file")
 @click.option("--backend", help="The instance that is to run it.")
-@click.option(
-    "--show-deployed", is_flag=True, help="Show what the engine would get, with links for work elsewhere."
-)
+@click.option("--show-deployed", is_flag=True, help="Show what the engine would get, with links for work elsewhere.")
 @options.output
 def validate(file: str, backend: str | None, show_deployed: bool, output: str) -> int:
     """Check the definition in FILE and name its workflows, the one that `run` starts first."""

@@ -1,0 +1,120 @@
+"""StackStorm's chains and actions as a backend: a local engine whose state lives in the ledger."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from flowbridge._version import __version__
+from flowbridge.backend import Definition, Deployed, Health, Listed
+from flowbridge.capabilities import Capabilities, Cascade
+from flowbridge.errors import InvalidInput
+from flowbridge.local import Flush
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import Ref, Verb
+from flowbridge_actionchain import language
+from flowbridge_actionchain.jobs.jobs import Jobs
+from flowbridge_actionchain.packs.catalog import Catalog
+from flowbridge_actionchain.packs.configured import catalog_of
+from flowbridge_actionchain.services import Services
+from flowbridge_actionchain.session import ChainSession, open_session
+from flowbridge_actionchain.stores import read_stores
+from flowbridge_actionchain.templates import Templates
+
+_OPTIONS: Mapping[str, type] = {"datastore": str, "max_steps": int, "native_types": bool, "secret_arguments": bool}
+
+
+class ActionChainBackend(LocalBackend):
+    """ActionChains and the actions of packs, run where the bridge runs.
+
+    Options, all of them optional: `datastore`, a YAML file with what `st2kv` names; `max_steps`, how many tasks a chain
+    may run (10000); `native_types` keeps the type of a template that is one expression, where StackStorm makes it text;
+    `secret_arguments` allows secrets in the arguments of a program.
+
+    Raises `InvalidInput` for an option that is unknown or wrong.
+    """
+
+    type: ClassVar[str] = "actionchain"
+    open_options: ClassVar[frozenset[str]] = frozenset(_OPTIONS)
+    opens_sealed: ClassVar[bool] = True
+
+    def __init__(self, name: str, options: Mapping[str, Any], *, catalog: Catalog | None = None) -> None:
+        super().__init__(name, options)
+        for option, value in options.items():
+            _check(name, option, value)
+        self._given = catalog
+
+    @classmethod
+    def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:
+        """The engine needs nothing to be there."""
+        del environ
+        return {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Every verb and every cascade; nothing that breaks the law."""
+        return Capabilities(verbs=frozenset(Verb), cascades=frozenset(Cascade), hosts_children=True)
+
+    @classmethod
+    def recognizes(cls, definition: Definition) -> bool:
+        """Whether it is a chain."""
+        return language.recognizes(definition)
+
+    def validate(self, definition: Definition) -> Deployed:
+        """Check a chain; its name is its file's."""
+        language.parse(definition)
+        return Deployed((Path(definition.source).stem,))
+
+    def deploy(self, definition: Definition) -> Deployed:
+        """The same as `validate`: a definition travels with each execution."""
+        return self.validate(definition)
+
+    def open_session(self, rows: Mapping[str, str], flush: Flush) -> ChainSession:
+        return open_session(self.name, rows, flush, self._services())
+
+    def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
+        """Nothing: every execution of this engine is in the ledger already."""
+        del limit, state
+        return ()
+
+    def check(self) -> Health:
+        return Health(__version__, "runs in this process")
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return self._given or catalog_of()
+
+    @cached_property
+    def _stores(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        return read_stores(self.options.get("datastore"))
+
+    def _services(self) -> Services:
+        host = self.host
+        services = Services(
+            self._catalog,
+            Templates(self._stores, native=bool(self.options.get("native_types"))),
+            host.vault,
+            lambda root: Jobs(host.folder(Ref(self.name, root))),
+            user=os.environ.get("FLOWBRIDGE_ACTOR") or getpass.getuser(),
+            max_steps=self.options.get("max_steps", 10_000),
+            open_arguments=bool(self.options.get("secret_arguments")),
+            datastore={name: entry.get("secret", entry["text"]) for name, entry in self._stores["system"].items()},
+        )
+        services.learn(
+            entry["secret"] for store in self._stores.values() for entry in store.values() if "secret" in entry
+        )
+        return services
+
+
+def _check(backend: str, option: str, value: Any) -> None:
+    if option not in _OPTIONS:
+        raise InvalidInput(f"backend {backend}: unknown option {option!r}; allowed are: {', '.join(_OPTIONS)}")
+    kind = _OPTIONS[option]
+    too_few = kind is int and (isinstance(value, bool) or not isinstance(value, int) or value < 1)
+    if too_few or not isinstance(value, kind):
+        words = {str: "text", int: "a whole number from 1 up", bool: "true or false"}
+        raise InvalidInput(f"backend {backend}: {option} must be {words[kind]}, not {value!r}")

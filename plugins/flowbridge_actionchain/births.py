@@ -1,0 +1,161 @@
+"""What a task is given before it begins: its action, its parameters, and a child execution where it runs a chain."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from flowbridge.backend import Definition
+from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound
+from flowbridge_actionchain.casts import cast
+from flowbridge_actionchain.context import Names, first_names, names_of, parent_context, remember
+from flowbridge_actionchain.jobs.model import RunContext
+from flowbridge_actionchain.language import Chain, Node, parse
+from flowbridge_actionchain.packs.metadata import text_of
+from flowbridge_actionchain.packs.model import PackAction
+from flowbridge_actionchain.packs.parameters import Render, bind
+from flowbridge_actionchain.packs.runnertypes import require_runnable
+from flowbridge_actionchain.state import Run, Task
+from flowbridge_actionchain.templates import TemplateError
+from flowbridge_actionchain.world import World, path_up
+
+#: A chain that calls itself without end is stopped here.
+MAX_DEPTH = 64
+
+_OF_THE_RUNNER = ("display_published", "skip_notify")
+
+
+class ChainError(Exception):
+    """The chain's own error: it ends the chain, whatever its tasks say of failures."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+def set_variables(world: World, run: Run) -> None:
+    """The chain's vars, which may name its parameters. Raises `TemplateError`."""
+    found = world.services.templates.all(run.chain.vars, first_names(world, run))
+    run.vars = remember(world, run, found)
+
+
+def action_of(world: World, task: Task) -> PackAction:
+    """The action that a task names. Raises `ChainError` where there is none, `InvalidInput` where it is disabled, and
+    `EngineRefused` where it is of a type that is not run here."""
+    try:
+        action = world.services.catalog.get(task.node.ref)
+    except (NotFound, InvalidInput) as error:
+        raise ChainError(f"task {task.node.name!r} cannot be run: {error.message}") from error
+    if not action.enabled:
+        raise InvalidInput(f"{action.ref} is disabled by its pack ({action.source})")
+    require_runnable(action)
+    return action
+
+
+def rendered(world: World, task: Task) -> dict[str, Any]:
+    """A task's parameters as the templates give them. Raises `ChainError`."""
+    if task.run.single:
+        return dict(task.node.parameters)
+    try:
+        return world.services.templates.all(task.node.parameters, names_of(world, task.run))
+    except TemplateError as error:
+        raise ChainError(
+            f"task {task.node.name!r}: parameter {error.key!r} cannot be told: {error.message} ({error.text})"
+        ) from error
+
+
+def values_of(world: World, task: Task, action: PackAction) -> dict[str, Any]:
+    """A task's parameters as its action wants them: cast, with defaults. What is secret of them is known from then on.
+
+    Raises `ChainError` where they cannot be told or cast, `InvalidInput` where the action does not accept them.
+    """
+    single = task.run.single
+    given = dict(world.opened(task.run)) if single else _cast(action, rendered(world, task))
+    values = bind(action, given, renderer(world, task.run, action))
+    world.services.learn(value for name, value in values.items() if name in action.secrets)
+    return values
+
+
+def _cast(action: PackAction, given: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in given.items():
+        parameter = action.parameters.get(name)
+        try:
+            found[name] = cast(value, parameter.type) if parameter is not None else value
+        except ValueError:
+            assert parameter is not None  # noqa: S101  (nothing else is cast)
+            shown = "the value given" if parameter.secret else repr(value)[:80]
+            raise ChainError(
+                f"{action.ref}: the parameter {name!r} must be of type {parameter.type}, and {shown} is not"
+            ) from None
+    return found
+
+
+def renderer(world: World, run: Run | None, action: PackAction) -> Render:
+    """Renders the defaults of parameters, which may refer to others."""
+    own = {"action_context": {"parent": parent_context(world, run)}} if run is not None else {}
+
+    def render(value: Any, others: Mapping[str, Any]) -> Any:
+        return world.services.templates.render(value, Names((own, others), world.services, action.pack))
+
+    return render
+
+
+def run_context(world: World, task: Task, action: PackAction) -> RunContext:
+    """What a leaf action is told of the run it belongs to."""
+    services = world.services
+    return RunContext(
+        execution=task.key,
+        user=services.user,
+        config=services.config(action.pack),
+        datastore=services.datastore,
+        secrets=tuple(services.secrets),
+        secret_arguments=services.open_arguments,
+    )
+
+
+def sealed(world: World, action: PackAction, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they may be written."""
+    vault, services = world.services.vault, world.services
+    return {
+        name: vault.seal(value) if name in action.secrets else services.sealed(value) for name, value in values.items()
+    }
+
+
+def bear(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:
+    """Start the chain that a task names, as a child execution. Raises `ChainError`."""
+    if sum(1 for _ in path_up(task.run)) > MAX_DEPTH:
+        raise ChainError(f"task {task.node.name!r}: more than {MAX_DEPTH} chains inside each other are not run")
+    try:
+        definition = definition_of(action)
+        chain = parse(definition)
+    except FlowbridgeError as error:
+        raise ChainError(f"task {task.node.name!r} cannot be run: {error.message}") from error
+    id = str(uuid.uuid5(uuid.NAMESPACE_OID, task.key))
+    child = Run(len(world.runs), id, chain, action.ref, action.pack, task, {})
+    child.book = world.book(definition)
+    fill(world, child, action, values)
+    task.child = child
+    world.adopt(child)
+
+
+def fill(world: World, run: Run, action: PackAction, values: Mapping[str, Any]) -> None:
+    """Give an execution of a catalog's chain its input, and what its runner takes beside it."""
+    shown, quiet = values.get("display_published"), values.get("skip_notify")
+    run.show_published = shown if isinstance(shown, bool) else True
+    run.quiet = tuple(map(str, quiet)) if isinstance(quiet, list) else ()
+    run.input = sealed(world, action, {name: value for name, value in values.items() if name not in _OF_THE_RUNNER})
+
+
+def definition_of(action: PackAction) -> Definition:
+    """The text of a chain in a pack. Raises `InvalidInput`."""
+    if action.entry_point is None:
+        raise InvalidInput(f"action {action.ref} names no file: its `entry_point` is missing", source=action.source)
+    return Definition(text_of(action.entry_point), str(action.entry_point))
+
+
+def only(action: PackAction) -> Chain:
+    """One action as a chain of one task."""
+    name = action.name
+    return Chain({name: Node(name, action.ref)}, name, {}, action.source)

@@ -1,0 +1,229 @@
+"""How a chain goes on: the next task, what it is given, and what comes of its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, LedgerError, NotFound, Unavailable
+from flowbridge.model import EngineState, TaskStatus
+from flowbridge_actionchain import births
+from flowbridge_actionchain.births import ChainError
+from flowbridge_actionchain.context import memory, names_of, remember
+from flowbridge_actionchain.jobs.model import JobOutcome
+from flowbridge_actionchain.language import Node, is_template
+from flowbridge_actionchain.packs.model import PackAction
+from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE
+from flowbridge_actionchain.results import output_of
+from flowbridge_actionchain.state import ENDED, RUN_ENDED, Kind, Run, State, Task
+from flowbridge_actionchain.templates import TemplateError
+from flowbridge_actionchain.world import World, is_busy
+
+#: The built-in action that runs anything elsewhere: what `target` names, with `input`.
+LINK = "flowbridge.run"
+
+
+def go(world: World, run: Run) -> None:
+    """One step of an execution, as far as it may take one."""
+    if run.state is EngineState.REQUESTED:
+        _begin(world, run)
+    if run.state is not EngineState.RUNNING:
+        return
+    last = run.last
+    if run.failure:
+        end(world, run, EngineState.ERRORED)
+    elif last is None:
+        start(world, run, run.chain.nodes[run.chain.first])
+    elif last.state is State.IDLE:
+        _attempt(world, last)
+    elif last.state in ENDED:
+        _follow(world, run, last)
+
+
+def _begin(world: World, run: Run) -> None:
+    run.begun = True
+    world.move(run, EngineState.RUNNING)
+    world.fresh[run] = None
+    try:
+        births.set_variables(world, run)
+    except (ChainError, FlowbridgeError) as error:
+        fail(world, run, f"the chain's vars cannot be told: {error}")
+
+
+def _follow(world: World, run: Run, last: Task) -> None:
+    if last.state is State.CANCELED:
+        end(world, run, EngineState.CANCELED)
+        return
+    good = last.state in (State.SUCCEEDED, State.SKIPPED)
+    way, name = ("on-success", last.node.on_success) if good else ("on-failure", last.node.on_failure)
+    try:
+        if is_template(name):
+            name = str(world.services.templates.render(name, names_of(world, run))).strip()
+    except TemplateError as error:
+        fail(world, run, f"{_place(run, last.node)}: {way} of task {last.node.name!r} cannot be told: {error}")
+        return
+    if not name:
+        end(world, run, EngineState.SUCCEEDED if good else EngineState.ERRORED, "" if good else last.error)
+    elif name not in run.chain.nodes:
+        there = ", ".join(run.chain.nodes)
+        wrong = f"{way} of task {last.node.name!r} gives {name!r}, which is no task; there is: {there}"
+        fail(world, run, f"{_place(run, last.node)}: {wrong}")
+    else:
+        start(world, run, run.chain.nodes[name])
+
+
+def start(world: World, run: Run, node: Node) -> None:
+    """Begin a task of an execution, unless the bound on tasks is reached."""
+    if run.taken >= world.services.max_steps:
+        fail(world, run, f"the chain has run {run.taken} tasks, and no more are run; raise max_steps where it loops on")
+        return
+    # Tasks are never forgotten, so this number is new.
+    task = Task(run, run.taken + 1, node, created=time.time())
+    run.tasks.append(task)
+    _attempt(world, task)
+
+
+def _attempt(world: World, task: Task) -> None:
+    """Begin what a task runs. What stands in the way is the chain's own error, or the task's, as in StackStorm."""
+    task.starts += 1
+    task.kind, task.child, task.job = Kind.NONE, None, ""
+    world.touch(task)
+    try:
+        _launch(world, task)
+    except ChainError as error:
+        _stillborn(world, task, error.message)
+    except (EngineRefused, NotFound, Unavailable, TemplateError, LedgerError) as error:
+        _stillborn(world, task, f"task {task.node.name!r} cannot be run: {error.message}")
+    except InvalidInput as error:
+        trace = _place(task.run, task.node)
+        over(world, task, State.ERRORED, {"error": error.message, "traceback": trace}, error.message)
+
+
+def _launch(world: World, task: Task) -> None:
+    node = task.node
+    if node.ref == LINK:
+        given = births.rendered(world, task)
+        _link(world, task, str(given.get("target") or ""), given.get("input"))
+        return
+    action = births.action_of(world, task)
+    values = births.values_of(world, task, action)
+    if action.runner_type == CHAIN:
+        births.bear(world, task, action, values)
+        task.kind, task.state = Kind.CHAIN, State.RUNNING
+    elif action.runner_type in ELSEWHERE:
+        _link(world, task, action.ref, births.sealed(world, action, values))
+    else:
+        _leaf(world, task, action, values)
+
+
+def _link(world: World, task: Task, target: str, given: Any) -> None:
+    if not target or not isinstance(given or {}, Mapping):
+        raise ChainError(f"task {task.node.name!r}: {LINK} takes target, a text, and input, a mapping")
+    task.kind, task.state, task.target, task.given = Kind.LINK, State.RUNNING, target, given or {}
+    world.touch(task)
+
+
+def _leaf(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:
+    context = births.run_context(world, task, action)
+    job = world.jobs.prepare(action, values, context)
+    task.kind, task.state, task.job = Kind.JOB, State.RUNNING, job.handle
+    world.launch = (task, job)
+
+
+def over(world: World, task: Task, state: State, result: Any, error: str = "", *, timed_out: bool = False) -> None:
+    """Record the end of a task, publish, and have its execution looked at."""
+    task.state, task.lost, task.timed_out = state, False, timed_out
+    task.result = None if task.kind is Kind.CHAIN else result
+    task.error, task.ended = error, time.time()
+    world.touch(task)
+    run = task.run
+    if state in (State.SUCCEEDED, State.ERRORED) and task is run.last:
+        memory(world, run)
+        run.results[task.node.name] = result
+        _publish(world, task)
+    if run.state is EngineState.CANCELED:
+        tell(world, run)
+    else:
+        world.queue.append(run)
+
+
+def _publish(world: World, task: Task) -> None:
+    run = task.run
+    if not task.node.publish:
+        return
+    try:
+        found = world.services.templates.all(task.node.publish, names_of(world, run))
+    except TemplateError as error:
+        why = f"task {task.node.name!r}: published {error.key!r} cannot be told: {error.message} ({error.text})"
+        task.state, task.error = State.ERRORED, task.error or why
+        fail(world, run, f"{_place(run, task.node)}: {why}")
+        return
+    task.published = remember(world, run, found)
+
+
+def _stillborn(world: World, task: Task, message: str) -> None:
+    """A task that could not be begun: it is errored, so that it can be run again, and the chain fails with it."""
+    task.state, task.error, task.ended = State.ERRORED, message, time.time()
+    fail(world, task.run, f"{_place(task.run, task.node)}: {message}")
+
+
+def fail(world: World, run: Run, message: str) -> None:
+    """The chain's own error: it ends the execution, a held one after its resume (P8)."""
+    run.failure = world.services.masked(message)
+    world.changed_runs[run] = None
+    world.queue.append(run)
+
+
+def end(world: World, run: Run, state: EngineState, error: str = "") -> None:
+    """End an execution and let its parent know."""
+    run.error = "" if state is EngineState.SUCCEEDED else run.failure or error
+    world.move(run, state)
+    tell(world, run)
+
+
+def tell(world: World, run: Run) -> None:
+    """Record the end of an execution in the task above it, once nothing of it runs any more."""
+    task = run.parent
+    if task is None or run.state not in RUN_ENDED or is_busy(run):
+        return
+    if task.child is run and task.state is State.RUNNING:
+        over(world, task, _END[run.state], output_of(run), run.error)
+
+
+_END = {
+    EngineState.SUCCEEDED: State.SUCCEEDED,
+    EngineState.ERRORED: State.ERRORED,
+    EngineState.CANCELED: State.CANCELED,
+}
+
+
+def _place(run: Run, node: Node) -> str:
+    return run.chain.place(node.name)
+
+
+def leaf_over(world: World, task: Task, outcome: JobOutcome) -> None:
+    """Record how a leaf action ended."""
+    good = outcome.status is TaskStatus.SUCCEEDED
+    over(
+        world,
+        task,
+        State.SUCCEEDED if good else State.ERRORED,
+        outcome.result,
+        "" if good else outcome.error or f"action {task.node.ref} failed",
+    )
+
+
+def not_begun(world: World, task: Task) -> None:
+    """A leaf action that was to begin when its process died, and of which nothing ran: its turn comes again."""
+    if task.run.state is EngineState.CANCELED:
+        over(world, task, State.CANCELED, None)
+        return
+    task.state, task.kind = State.IDLE, Kind.NONE
+    world.touch(task)
+    world.queue.append(task.run)
+
+
+def idle(seconds: float) -> None:
+    """Let time pass: what ends this comes through the ledger."""
+    time.sleep(seconds)

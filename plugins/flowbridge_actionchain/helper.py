@@ -1,0 +1,145 @@
+"""The process that renders templates: it has no more than the names it is sent, so many bytes and so much time.
+
+It says one byte when it is ready. Then it reads requests from its standard input and writes answers to its standard
+output, each a length in eight bytes and then JSON. Whoever started it kills it when an answer takes too long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from flowbridge_actionchain.filters import FILTERS
+
+MEMORY_BYTES = 512 * 1024 * 1024
+MAX_ANSWER = 10_000_000
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, in which `data.items` is the key of that name where there is one."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """An attribute as a template writes it: first a key, then what the object has."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+class Stored:
+    """A name in a datastore that may hold dots: text when it is used, empty where there is no such name."""
+
+    def __init__(self, values: Mapping[str, Any], name: str = "") -> None:
+        self.name, self._values = name, values
+
+    def __getattr__(self, part: str) -> Stored:
+        if part.startswith("_"):
+            raise AttributeError(part)
+        return self[part]
+
+    def __getitem__(self, part: str) -> Stored:
+        return Stored(self._values, f"{self.name}.{part}" if self.name else part)
+
+    def __str__(self) -> str:
+        entry = self._values.get(self.name)
+        return "" if entry is None else str(entry["text"])
+
+    def __bool__(self) -> bool:
+        return bool(str(self))
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __html__(self) -> str:
+        return str(self)
+
+    def opened(self) -> str:
+        """The text of a secret entry, or of one that is none."""
+        entry = self._values.get(self.name)
+        if entry is None:
+            raise ValueError(f"there is no {self.name!r} in the datastore")
+        return str(entry.get("secret", entry["text"]))
+
+
+def decrypt_kv(value: Any) -> str:
+    """The text behind a secret entry of the datastore."""
+    return value.opened() if isinstance(value, Stored) else str(value)
+
+
+def _environment() -> Sandbox:
+    environment = Sandbox(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(FILTERS)
+    environment.filters["decrypt_kv"] = decrypt_kv
+    environment.tests["in"] = lambda item, container: item in container
+    return environment
+
+
+def answer(environment: Sandbox, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What one request gives: `value`, or `error` in one line."""
+    names = dict(request["names"])
+    stores = {scope: Stored(values) for scope, values in request["stores"].items()}
+    if stores:
+        names |= {"st2kv": stores, "system": stores.get("system")}
+    try:
+        if request["native"]:
+            value = environment.compile_expression(request["text"], undefined_to_none=False)(**names)
+            return {"value": _plain(value)}
+        pieces, size = [], 0
+        for piece in environment.from_string(request["text"]).generate(**names):
+            size += len(piece)
+            if size > MAX_ANSWER:
+                return {"error": f"more than {MAX_ANSWER} characters are not built"}
+            pieces.append(piece)
+        return {"value": "".join(pieces)}
+    except MemoryError:
+        return {"error": f"it takes more than {MEMORY_BYTES >> 20} MiB of memory"}
+    except RecursionError:
+        return {"error": "it calls itself too deeply"}
+    except Exception as error:  # noqa: BLE001  filters and methods raise whatever their values make them raise
+        return {"error": " ".join(str(error).split()) or type(error).__name__}
+
+
+def _plain(value: Any) -> Any:
+    """The value of an expression as JSON knows it; anything else as its text."""
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # a strict undefined tells its name when it is used
+    return str(value) if isinstance(value, Stored) else json.loads(json.dumps(value, default=str))
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer requests until the source ends."""
+    environment = _environment()
+    sink.write(b"!")
+    sink.flush()
+    while head := source.read(8):
+        found = answer(environment, json.loads(source.read(int.from_bytes(head, "big"))))
+        try:
+            text = json.dumps(found).encode()
+        except MemoryError:
+            text = json.dumps({"error": f"it takes more than {MEMORY_BYTES >> 20} MiB of memory"}).encode()
+        sink.write(len(text).to_bytes(8, "big") + text)
+        sink.flush()
+
+
+def main() -> None:
+    """Take the bounds on, then serve."""
+    warnings.simplefilter("ignore")  # of templates, for nobody to read
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

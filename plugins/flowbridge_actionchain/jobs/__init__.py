@@ -1,0 +1,1 @@
+"""Jobs: leaf actions that really run, and are found again after a crash."""

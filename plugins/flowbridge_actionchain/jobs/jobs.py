@@ -1,0 +1,202 @@
+"""The jobs of one run: from an action to a job, and from a handle back to it."""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowbridge.errors import EngineRefused
+from flowbridge_actionchain.jobs import link
+from flowbridge_actionchain.jobs.model import Job, JobOutcome, RunContext
+from flowbridge_actionchain.jobs.plans import Plan, plan
+from flowbridge_actionchain.jobs.shapes import TEXT_LIMIT, outcome
+from flowbridge_actionchain.packs.model import PackAction
+from flowbridge_actionchain.packs.runnertypes import LEAVES, require_runnable
+
+_POLL = 0.05
+
+
+class Jobs:
+    """The jobs of one run, whose files lie in one folder (made when it is needed). For one thread.
+
+    Jobs are kept by a process of their own, which the first one starts: they go on, are stopped when they take too
+    long, and have their end written down, whether or not anybody is there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._keeper: link.Keeper | None = None
+        self._running: set[str] = set()
+
+    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> Job:
+        """A job of a leaf action with all its parameters (see `bind`). Nothing of it runs yet.
+
+        Raises `EngineRefused` for a runner type that is not run here, by name, and for what cannot be run as it
+        should be; `Unavailable` where no process can be started.
+        """
+        require_runnable(action)
+        if action.runner_type not in LEAVES:
+            raise EngineRefused(f"{action.ref} is a workflow of the type {action.runner_type}, and no job")
+        made = plan(action, parameters, context)
+        known: dict[str, Any] = {"id": uuid.uuid4().hex, **made.known}
+        if "argv" not in made.ask:
+            return InstantJob(known, self._folder)
+        keeper = self._kept()
+        known |= {"keeper": keeper.name, "pid": keeper.pid, "born": keeper.born, "boot": link.boot()}
+        return KeptJob(known, made, keeper, self._running)
+
+    def find(self, handle: str) -> Job | None:
+        """The job of a handle, in whatever process it was started; None where its end cannot be told.
+
+        One whose `begun` is false never ran at all: another may be prepared in its place.
+        """
+        known = json.loads(handle)
+        if "keeper" not in known:
+            return InstantJob(known, self._folder)
+        job = FoundJob(known, self._folder)
+        return job if job.is_told or not job.begun or job.lives else None
+
+    def close(self) -> None:
+        """Give the keeper back. What still runs goes on, and is found again by its handle."""
+        if self._keeper is not None:
+            self._keeper.close(idle=not self._running)
+            self._keeper = None
+
+    def _kept(self) -> link.Keeper:
+        if self._keeper is None or not self._keeper.lives:
+            self.close()
+            self._keeper = link.Keeper(self._folder)
+        return self._keeper
+
+
+class _Known:
+    """What every job knows of itself: its handle, and where its files are."""
+
+    def __init__(self, known: Mapping[str, Any], folder: Path) -> None:
+        self._known, self._folder = known, folder
+        self._end: Mapping[str, Any] | None = None
+
+    @property
+    def handle(self) -> str:
+        return json.dumps(self._known, separators=(",", ":"))
+
+    def outcome(self) -> JobOutcome | None:
+        return None if self._end is None else outcome(self._known, self._end, self._folder)
+
+    def tail(self, bytes: int) -> str:
+        texts = [_end_of(self._folder / f"{self._known['id']}.{name}", bytes) for name in ("out", "err")]
+        return "".join(texts)[-bytes:]
+
+    def _remove_outputs(self) -> None:
+        for name, size in (("out", "stdout"), ("err", "stderr")):
+            if 0 < (self._end or {}).get(size, 0) <= TEXT_LIMIT:
+                (self._folder / f"{self._known['id']}.{name}").unlink(missing_ok=True)
+
+
+class InstantJob(_Known):
+    """A job that is over as soon as it is started, and does nothing outside."""
+
+    begun = False
+
+    def start(self) -> None:
+        self._end = {"code": 0}
+
+    def wait(self, seconds: float) -> bool:
+        del seconds
+        return True
+
+    def discard(self) -> None:
+        return
+
+
+class KeptJob(_Known):
+    """A job of this process's own keeper."""
+
+    def __init__(self, known: Mapping[str, Any], made: Plan, keeper: link.Keeper, running: set[str]) -> None:
+        super().__init__(known, keeper.folder)
+        self._ask, self._keeper, self._running = made.ask, keeper, running
+        self._lost: FoundJob | None = None
+        self.begun = False
+
+    def start(self) -> None:
+        id = self._known["id"]
+        self.begun = True
+        self._running.add(id)
+        self._keeper.ask({"id": id, **self._ask})
+
+    def wait(self, seconds: float) -> bool:
+        if self._end is None and self._lost is None:
+            try:
+                self._end = self._keeper.end(self._known["id"], seconds)
+            except EOFError:
+                self._lost = FoundJob(self._known, self._folder)
+        if self._lost is not None and self._lost.wait(seconds):
+            self._end = self._lost.end
+            self._running.discard(self._known["id"])
+            return True
+        if self._end is not None:
+            self._running.discard(self._known["id"])
+        return self._end is not None
+
+    def discard(self) -> None:
+        self._remove_outputs()
+        self._keeper.ask({"discard": self._known["id"]})
+
+
+class FoundJob(_Known):
+    """A job that another process started: all that is known of it stands in its keeper's log."""
+
+    def __init__(self, known: Mapping[str, Any], folder: Path) -> None:
+        super().__init__(known, folder)
+        self._look()
+
+    def _look(self) -> None:
+        # Asked before the log is read: a keeper that is gone then has written all that it ever will.
+        kept = self._same_boot and link.alive(self._known["pid"], self._known["born"])
+        noted = link.noted(self._folder, self._known["keeper"], self._known["id"])
+        self.begun = noted is None or "begun" in noted or kept or not self._same_boot
+        self.end = self._end = (noted or {}).get("end")
+        pid, since = (noted or {}).get("pid"), (noted or {}).get("born", "")
+        self.lives = kept or (self._same_boot and pid is not None and link.alive(pid, since))
+
+    @property
+    def _same_boot(self) -> bool:
+        return bool(self._known["boot"] == link.boot())
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its end stands in the log."""
+        return self._end is not None
+
+    def start(self) -> None:
+        raise EngineRefused(f"{self._known['action']} was started already")
+
+    def wait(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.lives and not self.is_told:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            # Its keeper is no child of ours, and its log is a file: neither can be waited for everywhere.
+            select.select([], [], [], min(left, _POLL))
+            self._look()
+        return True
+
+    def discard(self) -> None:
+        self._remove_outputs()
+        if not self.lives:
+            link.log_of(self._folder, self._known["keeper"]).unlink(missing_ok=True)
+
+
+def _end_of(path: Path, bytes: int) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - bytes))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,491 @@
+"""The keeper: a small process that runs jobs, so that they and their outcomes outlive whoever asked for them.
+
+`python -I -S keeper.py SOCKET LOG`. It knows nothing of flowbridge and imports the standard library only: starting it
+costs little, and so does every process that it starts. Jobs come over the socket, one JSON document a line. What a job
+says goes to files beside the log, secrets masked; that it began and how it ended stand in the log, and its end is
+told over the socket. When the socket is closed it takes no new jobs, and leaves once the last one has ended.
+
+::
+
+    asked   {"id", "argv", "cwd", "env", "timeout", "secrets", "feed", "stdin", "results"}   run this
+            {"discard": ID}                                                                  its end was written down
+    told    {"id", "end": {"code", "timed_out", "error", "stdout", "stderr", "result"}}
+
+`feed` is text that the process reads on file descriptor 9, `results` whether its result is read from descriptor 8:
+neither stands in the process list. `stdout` and `stderr` count bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+FEED, RESULTS = 9, 8
+
+#: Bytes of a stream that are kept in its file; of what comes after them only the last are.
+FILE_LIMIT = 256 * 1024 * 1024
+LAST = 512 * 1024
+
+#: Bytes that a result may have.
+RESULT_LIMIT = 4 * 1024 * 1024
+
+#: Seconds between the polite signal and the other one, and from that to giving up on the output.
+GRACE, LEFT_OPEN = 2.0, 1.0
+
+#: Seconds after which it is written down which process a job is; most are over before.
+NOTED_AFTER = 0.05
+
+_CHUNK = 65536
+_STARS = b"********"
+_JSON = json.JSONEncoder(separators=(",", ":"))
+_ENVIRONMENT = dict(os.environb)
+_HOME = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+
+
+class Mask:
+    """Replaces secrets in a stream of bytes, also where one comes in two parts."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        self._secrets = sorted((one.encode(errors="surrogateescape") for one in secrets if one), key=len, reverse=True)
+        self._held = b""
+
+    def __call__(self, data: bytes, *, last: bool = False) -> bytes:
+        """What may be shown now; the beginning of what may become a secret is held back until `last`."""
+        if not self._secrets:
+            return data
+        data = self._held + data
+        for secret in self._secrets:
+            data = data.replace(secret, _STARS)
+        cut = len(data) if last else len(data) - self._beginning(data)
+        self._held = data[cut:]
+        return data[:cut]
+
+    def _beginning(self, data: bytes) -> int:
+        """How many bytes at the end may be the beginning of a secret."""
+        longest = min(len(self._secrets[0]) - 1, len(data))
+        for length in range(longest, 0, -1):
+            end = data[-length:]
+            if any(secret.startswith(end) for secret in self._secrets):
+                return length
+        return 0
+
+    def value(self, value: Any) -> Any:
+        """JSON data with the secrets in it masked."""
+        if isinstance(value, dict):
+            return {self.value(key): self.value(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self.value(one) for one in value]
+        if isinstance(value, str):
+            return self.once(value)
+        if value is None or isinstance(value, bool):
+            return value
+        return shown if (shown := self.once(str(value))) == _STARS.decode() else value
+
+    def once(self, text: str) -> str:
+        """A whole text with the secrets in it masked."""
+        data = text.encode(errors="surrogateescape")
+        for secret in self._secrets:
+            data = data.replace(secret, _STARS)
+        return data.decode(errors="surrogateescape")
+
+
+class Stream:
+    """One output of a job, on its way from a pipe to a file. The file is made when there is something to keep."""
+
+    def __init__(self, pipe: int, path: str, mask: Mask) -> None:
+        self.pipe, self.path = pipe, path
+        self.size = 0
+        self._mask = mask
+        self._file = -1
+        self._last = b""
+
+    def take(self) -> bool:
+        """Take what is there. False at the end of it."""
+        data = os.read(self.pipe, _CHUNK)
+        self._keep(self._mask(data, last=not data))
+        return bool(data)
+
+    def _keep(self, data: bytes) -> None:
+        room = FILE_LIMIT - self.size
+        self.size += len(data)
+        if room > 0 and data:
+            self._write(data[:room])
+        if len(data) > max(room, 0):
+            self._last = (self._last + data[max(room, 0) :])[-LAST:]
+
+    def _write(self, data: bytes) -> None:
+        if self._file < 0:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        while data:
+            data = data[os.write(self._file, data) :]
+
+    def close(self) -> None:
+        """No more is read. Twice does no harm."""
+        if self.pipe >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
+            self._keep(self._mask(b"", last=True))
+        if self._last:
+            self._write(self._last)
+            self._last = b""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Result(Stream):
+    """The result of a job, kept in memory up to a limit."""
+
+    def __init__(self, pipe: int, mask: Mask) -> None:
+        super().__init__(pipe, "", mask)
+        self._data = bytearray()
+
+    def take(self) -> bool:
+        data = os.read(self.pipe, _CHUNK)
+        self.size += len(data)
+        if self.size <= RESULT_LIMIT:
+            self._data += data
+        return bool(data)
+
+    def close(self) -> None:
+        if self.pipe >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
+
+    @property
+    def value(self) -> Any:
+        """What came, as JSON data; None where nothing came. Raises `ValueError` where it is none, or too much."""
+        if self.size > RESULT_LIMIT:
+            raise ValueError(f"its result has {self.size} bytes; at most {RESULT_LIMIT} are kept")
+        return self._mask.value(json.loads(self._data)) if self._data else None
+
+
+_Stream = TypeVar("_Stream", bound=Stream)
+
+
+class Job:
+    """One process and its session, from its start to the end of its output."""
+
+    def __init__(self, asked: dict[str, Any], folder: str) -> None:
+        self.id: str = asked["id"]
+        self.mask = Mask(asked["secrets"])
+        self.timed_out = False
+        self.killed = 0
+        self.code: int | None = None
+        self.feeds: dict[int, bytes] = {}
+        self.result: Result | None = None
+        self.noted = False
+        self._theirs: dict[int, int] = {}
+        self.streams: list[Stream] = []
+        try:
+            self.stdout = self._with(Stream(self._out(1), f"{folder}/{self.id}.out", self.mask))
+            self.stderr = self._with(Stream(self._out(2), f"{folder}/{self.id}.err", Mask(asked["secrets"])))
+            if asked.get("results"):
+                self.result = self._with(Result(self._out(RESULTS), self.mask))
+            for text, fd in ((asked.get("stdin"), 0), (asked.get("feed"), FEED)):
+                if text is not None:
+                    self._feed(text, fd)
+            self.pid = self._started(asked)
+        except BaseException:
+            for fd in (*self.feeds, *(stream.pipe for stream in self.streams)):
+                os.close(fd)
+            raise
+        finally:
+            for fd in self._theirs.values():
+                os.close(fd)
+        timeout = asked["timeout"]
+        self.began = time.monotonic()
+        self.due = float("inf") if timeout is None else self.began + timeout
+
+    def _with(self, stream: _Stream) -> _Stream:
+        self.streams.append(stream)
+        return stream
+
+    def _out(self, fd: int) -> int:
+        """A pipe from the process's descriptor; gives its reading end."""
+        read, self._theirs[fd] = os.pipe()
+        return read
+
+    def _feed(self, text: str, fd: int) -> None:
+        """A pipe to the process's descriptor, which is fed with a text."""
+        self._theirs[fd], write = os.pipe()
+        os.set_blocking(write, False)
+        self.feeds[write] = text.encode(errors="surrogateescape")
+
+    def _started(self, asked: dict[str, Any]) -> int:
+        """The process, started in the place it is to work in; gives its number."""
+        actions = [(os.POSIX_SPAWN_DUP2, theirs, fd) for fd, theirs in self._theirs.items()]
+        environment = _ENVIRONMENT | {os.fsencode(name): os.fsencode(one) for name, one in asked["env"].items()}
+        argv = asked["argv"]
+        if asked.get("cwd") is not None:
+            os.chdir(asked["cwd"])
+        try:
+            return os.posix_spawnp(
+                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE]
+            )
+        finally:
+            if asked.get("cwd") is not None:
+                os.fchdir(_HOME)
+
+    def ended(self) -> bool:
+        """Whether its process has ended."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code is not None
+
+    def ring(self, now: float) -> None:
+        """Its time is over: end it politely, then for good, then give up on output that others hold open."""
+        self.timed_out = True
+        if self.killed == 0:
+            self.signal(signal.SIGTERM)
+            self.due = now + GRACE
+        elif self.killed == 1:
+            self.signal(signal.SIGKILL)
+            self.due = now + LEFT_OPEN
+        else:
+            self.due = float("inf")
+        self.killed += 1
+
+    def signal(self, number: int) -> None:
+        """Signal its whole session: its own process group, and those that it made for itself."""
+        for group in {self.pid, *_groups(self.pid)}:
+            try:
+                os.killpg(group, number)
+            except ProcessLookupError:
+                continue
+            except PermissionError:  # it became somebody else by sudo, and so can we
+                sudo = ["sudo", "-n", "kill", f"-{number}", "--", f"-{group}"]
+                os.waitpid(os.posix_spawnp(sudo[0], sudo, os.environ), 0)
+
+    def end(self) -> dict[str, Any]:
+        """How it ended, as it stands in the log."""
+        end: dict[str, Any] = {"code": self.code, "stdout": self.stdout.size, "stderr": self.stderr.size}
+        if self.timed_out:
+            end["timed_out"] = True
+        try:
+            if self.result is not None and (value := self.result.value) is not None:
+                end["result"] = value
+        except ValueError as error:
+            end["error"] = self.mask.once(str(error))
+        return end
+
+
+def _groups(session: int) -> set[int]:
+    """The process groups of a session, where the system tells."""
+    try:
+        processes = [_stat(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return set()
+    return {int(fields[2]) for fields in processes if fields and int(fields[3]) == session}
+
+
+def _stat(pid: int) -> list[bytes]:
+    """What the system tells of a process, from its state on; nothing where it is gone or the system does not tell."""
+    try:
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        return os.read(file, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return []
+    finally:
+        os.close(file)
+
+
+def born(pid: int) -> str:
+    """When a process began, in the system's own measure; empty where it is gone or the system does not tell."""
+    fields = _stat(pid)
+    return "" if not fields or fields[0] in b"ZX" else fields[19].decode()
+
+
+def _reserve(fd: int) -> None:
+    """Hold a number that processes are promised, with nothing behind it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != fd:
+        os.dup2(null, fd, inheritable=False)
+        os.close(null)
+
+
+class Keeper:
+    """The loop: what is ready is done, what is due is done, what is over is told."""
+
+    def __init__(self, control: socket.socket, log: str) -> None:
+        self._control = control
+        self._asked = b""
+        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._path, self._folder = log, os.path.dirname(log)
+        self._poll = select.poll()
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._watch(control.fileno(), select.POLLIN, self._listen)
+        self._jobs: dict[str, Job] = {}
+        self._left: set[str] = set()
+        self._open = True
+        self._hear_signals()
+
+    def _watch(self, fd: int, what: int, call: Callable[[], None]) -> None:
+        self._ready[fd] = call
+        self._poll.register(fd, what)
+
+    def _forget(self, fd: int) -> None:
+        del self._ready[fd]
+        self._poll.unregister(fd)
+
+    def _hear_signals(self) -> None:
+        """A child that ends wakes the loop. Being told to end ends the jobs; a terminal's signals are for others.
+
+        Handlers, for what is ignored would be ignored by the jobs too.
+        """
+        self._woken, self._wake = socket.socketpair()
+        os.set_blocking(self._wake.fileno(), False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._end_jobs())
+        self._watch(self._woken.fileno(), select.POLLIN, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._woken.recv(4096)
+
+    def _end_jobs(self) -> None:
+        for job in self._jobs.values():
+            job.signal(signal.SIGTERM)
+
+    def run(self) -> None:
+        """Until the socket is closed and the last job is over."""
+        while self._open or self._jobs:
+            for fd, _ in self._poll.poll(self._idle()):
+                # What one of them did may have ended another.
+                if fd in self._ready:
+                    self._ready[fd]()
+            now = time.monotonic()
+            for job in list(self._jobs.values()):
+                self._look_after(job, now)
+        if not self._left:
+            os.unlink(self._path)
+
+    def _idle(self) -> float | None:
+        """Milliseconds until something is due."""
+        if not self._jobs:
+            return None
+        due = min(job.due if job.noted else job.began + NOTED_AFTER for job in self._jobs.values())
+        return None if due == float("inf") else max(0.0, due - time.monotonic()) * 1000 + 1
+
+    def _look_after(self, job: Job, now: float) -> None:
+        if job.due <= now:
+            job.ring(now)
+            if job.killed > 2:
+                for stream in list(job.streams):
+                    self._close(job, stream)
+        if not job.streams and job.ended():
+            for fd in list(job.feeds):
+                self._unfeed(job, fd)
+            del self._jobs[job.id]
+            self._tell(job.id, job.end())
+        elif not job.noted and now >= job.began + NOTED_AFTER:
+            job.noted = True
+            self._write({"id": job.id, "pid": job.pid, "born": born(job.pid)})
+
+    def _listen(self) -> None:
+        try:
+            data = self._control.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data:
+            self._forget(self._control.fileno())
+            self._open = False
+            return
+        *lines, self._asked = (self._asked + data).split(b"\n")
+        for line in lines:
+            asked = json.loads(line)
+            if "discard" in asked:
+                self._left.discard(asked["discard"])
+            else:
+                self._begin(asked)
+
+    def _begin(self, asked: dict[str, Any]) -> None:
+        id = asked["id"]
+        self._left.add(id)
+        self._write({"id": id, "begun": True})
+        try:
+            job = self._jobs[id] = Job(asked, self._folder)
+        except (OSError, ValueError) as error:
+            self._tell(id, {"code": None, "error": Mask(asked["secrets"]).once(_words(error))})
+            return
+        for stream in job.streams:
+            self._watch(stream.pipe, select.POLLIN, self._taking(job, stream))
+        for fd in job.feeds:
+            self._watch(fd, select.POLLOUT, self._feeding(job, fd))
+
+    def _taking(self, job: Job, stream: Stream) -> Callable[[], None]:
+        def take() -> None:
+            if not stream.take():
+                self._close(job, stream)
+
+        return take
+
+    def _close(self, job: Job, stream: Stream) -> None:
+        self._forget(stream.pipe)
+        stream.close()
+        job.streams.remove(stream)
+
+    def _feeding(self, job: Job, fd: int) -> Callable[[], None]:
+        def feed() -> None:
+            try:
+                job.feeds[fd] = job.feeds[fd][os.write(fd, job.feeds[fd][:_CHUNK]) :]
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                job.feeds[fd] = b""  # it wants to know no more
+            if not job.feeds[fd]:
+                self._unfeed(job, fd)
+
+        return feed
+
+    def _unfeed(self, job: Job, fd: int) -> None:
+        self._forget(fd)
+        os.close(fd)
+        del job.feeds[fd]
+
+    def _tell(self, id: str, end: dict[str, Any]) -> None:
+        line = self._write({"id": id, "end": end})
+        if self._open:
+            try:
+                self._control.sendall(line)
+            except OSError:
+                self._open = False
+
+    def _write(self, doc: dict[str, Any]) -> bytes:
+        line = _JSON.encode(doc).encode() + b"\n"
+        os.write(self._log, line)
+        return line
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def main(arguments: list[str]) -> None:
+    """Keep jobs until nobody asks for any more."""
+    given, log = int(arguments[0]), arguments[1]
+    control = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, FEED + 1)
+    os.close(given)
+    for fd in (FEED, RESULTS):
+        _reserve(fd)
+    Keeper(socket.socket(fileno=control), log).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,142 @@
+"""The way to a keeper: starting it, asking it, and reading what it left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flowbridge.errors import EngineRefused, Unavailable
+from flowbridge_actionchain.jobs.keeper import born
+
+_KEEPER = Path(__file__).with_name("keeper.py")
+_JSON = json.JSONEncoder(separators=(",", ":"))
+
+
+class Keeper:
+    """A keeper of our own, and the socket to it. For one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = uuid.uuid4().hex
+        self.folder = folder
+        self._heard = b""
+        self._ends: dict[str, Mapping[str, Any]] = {}
+        self._socket, theirs = socket.socketpair()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # It is there before any job is written down: where it is missing later, somebody removed it.
+            os.close(os.open(log_of(folder, self.name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            self._process = _started(theirs.fileno(), log_of(folder, self.name))
+        except OSError as error:
+            self._socket.close()
+            raise Unavailable(f"no action can be started: {error.filename}: {error.strerror}") from error
+        finally:
+            theirs.close()
+        self.pid, self.born = self._process.pid, born(self._process.pid)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is still there."""
+        return self._process.poll() is None
+
+    def ask(self, document: Mapping[str, Any]) -> None:
+        """Tell it something. A keeper that has gone is found by who waits for its answer."""
+        try:
+            self._socket.sendall(_JSON.encode(document).encode() + b"\n")
+        except OSError:
+            return
+
+    def end(self, id: str, seconds: float) -> Mapping[str, Any] | None:
+        """How a job ended, as soon as that is known, waiting at most so long.
+
+        Raises `EOFError` where the keeper is gone and has not told.
+        """
+        deadline = time.monotonic() + seconds
+        while id not in self._ends:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._socket], [], [], left)[0]:
+                return None
+            self._hear()
+        return self._ends[id]
+
+    def _hear(self) -> None:
+        try:
+            data = self._socket.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data:
+            raise EOFError
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for line in lines:
+            told = json.loads(line)
+            self._ends[told["id"]] = told["end"]
+
+    def close(self, *, idle: bool) -> None:
+        """Ask for nothing more. Where it is `idle` it leaves at once, and that is waited for."""
+        self._socket.close()
+        if idle:
+            self._process.wait()
+        else:
+            self._process.returncode = 0  # it outlives this process on purpose, so nobody here waits for it
+
+
+def _started(fd: int, log: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_KEEPER), str(fd), str(log)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[fd],
+        start_new_session=True,
+    )
+
+
+def log_of(folder: Path, keeper: str) -> Path:
+    """Where a keeper writes down what began and how it ended."""
+    return folder / f"{keeper}.log"
+
+
+def noted(folder: Path, keeper: str, id: str) -> dict[str, Any] | None:
+    """All that a keeper's log says of a job; None where there is no such log. Raises `EngineRefused`."""
+    found: dict[str, Any] = {}
+    try:
+        with open(log_of(folder, keeper), "rb") as file:
+            for line in file:
+                if line.endswith(b"\n") and (doc := json.loads(line))["id"] == id:
+                    found |= doc
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EngineRefused(f"{error.filename}: {error.strerror}") from error
+    return found
+
+
+@cache
+def boot() -> str:
+    """Which run of the machine this is, where the system tells: process numbers mean nothing in another one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def alive(pid: int, since: str) -> bool:
+    """Whether the process that began then is still there."""
+    if since:
+        return born(pid) == since
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""What scripts are built on."""

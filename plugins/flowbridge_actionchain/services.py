@@ -1,0 +1,105 @@
+"""What the engine needs from outside: the catalog, the templates, the vault, a place for files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from flowbridge.vault import SHOWN, Vault, has_sealed
+from flowbridge_actionchain.jobs.model import Job, RunContext
+from flowbridge_actionchain.packs.catalog import Catalog
+from flowbridge_actionchain.packs.model import PackAction
+from flowbridge_actionchain.templates import Templates
+
+#: Shorter texts are not searched for in results: they would be found everywhere.
+_SHORTEST = 4
+
+
+class Jobs(Protocol):
+    """The leaf actions of one run: see `jobs.jobs`."""
+
+    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> Job:
+        """A job for a leaf action; nothing runs yet."""
+
+    def find(self, handle: str) -> Job | None:
+        """The job of a handle; None where its end cannot be told."""
+
+    def close(self) -> None:
+        """Ask for nothing more. What runs goes on."""
+
+
+@dataclass(slots=True)
+class Services:
+    """The engine's surroundings. `jobs` gives those of a run by the id of its root; `secrets` are the texts that must
+    not be written, as far as they are known."""
+
+    catalog: Catalog
+    templates: Templates
+    vault: Vault
+    jobs: Callable[[str], Jobs]
+    user: str = ""
+    max_steps: int = 10_000
+    open_arguments: bool = False
+    datastore: Mapping[str, str] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def config(self, pack: str) -> dict[str, Any]:
+        """The configuration of a pack, its templates rendered; what is secret in it is known from then on."""
+        if pack not in self.configs:
+            found = self.catalog.config(pack) if pack else {}
+            self.learn(self.catalog.secret_config(pack) if found else ())
+            self.configs[pack] = self.templates.render(dict(found), {})
+        return self.configs[pack]
+
+    def opened(self, value: Any) -> Any:
+        """A value with everything sealed in it opened; what was sealed is secret from now on."""
+        if not has_sealed(value):
+            return value
+        found = self.vault.open(value)
+        self._learn(value, found)
+        return found
+
+    def learn(self, values: Iterable[Any]) -> None:
+        """Take these values for secret."""
+        self.secrets.update(text for value in values for text in _texts(value) if len(text) >= _SHORTEST)
+
+    def sealed(self, value: Any) -> Any:
+        """A value as it may be written: sealed where a secret is in it."""
+        return self.vault.seal(value) if self.secrets and self._is_tainted(value) else value
+
+    def masked(self, text: str) -> str:
+        """A text as it may be shown: stars in the place of every secret."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, SHOWN)
+        return text
+
+    def _is_tainted(self, value: Any) -> bool:
+        return any(secret in text for text in _texts(value) for secret in self.secrets)
+
+    def _learn(self, value: Any, found: Any) -> None:
+        if isinstance(value, Mapping) and not isinstance(found, Mapping):
+            self.learn([found])
+        elif isinstance(value, Mapping) and set(value) == set(found):
+            for name, below in value.items():
+                self._learn(below, found[name])
+        elif isinstance(value, Mapping):
+            self.learn([found])
+        elif isinstance(value, list):
+            for below, opened in zip(value, found, strict=True):
+                self._learn(below, opened)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, below in value.items():
+            yield from _texts(name)
+            yield from _texts(below)
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _texts(below)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

@@ -1,0 +1,127 @@
+"""The engine's session: one tree, its queue, and the one leaf action that may run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from flowbridge.errors import FlowbridgeError, NotFound
+from flowbridge.local import Changes, Command, Flush, Session
+from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
+from flowbridge_actionchain import flow, loading, looks, rows, verbs
+from flowbridge_actionchain.jobs.model import Job
+from flowbridge_actionchain.services import Services
+from flowbridge_actionchain.state import RUN_ENDED, State
+from flowbridge_actionchain.world import World
+
+
+class ChainSession(Session):
+    """One native tree in this process. Built by `open_session`."""
+
+    def __init__(self, instance: str, world: World, flush: Flush) -> None:
+        self._instance = instance
+        self._world = world
+        self._flush = flush
+        self._over: list[Job] = []
+
+    def apply(self, command: Command) -> None:
+        """Carry out a verb. Raises `EngineRefused`, `NotFound`, or `InvalidInput` for a definition or an input."""
+        verbs.apply(self._world, command)
+
+    def look(self) -> tuple[ExecutionLook, ...]:
+        """The whole tree, the root first, parents before children."""
+        return looks.look(self._world, self._instance)
+
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
+        """Input, output and results of one execution. Raises `NotFound`."""
+        run = self._world.by_id.get(id)
+        if run is None:
+            raise NotFound(f"There is no execution {id} here.")
+        return looks.read(run, tasks)
+
+    def changes(self) -> Changes:
+        """The rows that changed since they were last asked for or flushed."""
+        return rows.take(self._world)
+
+    def advance(self, *, until: Callable[[], bool]) -> None:
+        """Do all that can be done now; rows are flushed before an action begins, and at the end."""
+        world = self._world
+        while self._take_outcome() or world.queue:
+            if until():
+                break
+            while world.queue and world.launch is None:
+                flow.go(world, world.queue.popleft())
+            if world.launch is not None:
+                self._launch()
+        self._write()
+
+    def wait(self, seconds: float) -> None:
+        """Return when the action has ended, or after `seconds`."""
+        if self._world.job is not None and not self._world.queue:
+            self._world.job[1].wait(seconds)
+        elif not self._world.queue:
+            flow.idle(seconds)
+
+    @property
+    def settled(self) -> bool:
+        """True when nothing runs here and nothing will without a command: every execution paused or ended."""
+        world = self._world
+        if world.launch or world.job or world.unbegun or world.lost():
+            return False
+        return all(run.state in RUN_ENDED or run.state is EngineState.PAUSED for run in world.runs)
+
+    def close(self) -> None:
+        """Let the helper and the keeper of jobs go. An action under way goes on, and is found again."""
+        self._world.services.templates.close()
+        if self._world.root is not None:
+            self._world.jobs.close()
+
+    def _launch(self) -> None:
+        """Begin the action whose turn it is, after writing down that it begins."""
+        world = self._world
+        assert world.launch is not None  # noqa: S101  (whoever calls has looked)
+        task, job = world.launch
+        self._write()
+        world.launch = None
+        try:
+            job.start()
+        except (FlowbridgeError, OSError) as error:
+            message = f"action {task.node.ref} cannot be started: {world.services.masked(str(error))}"
+            flow.over(world, task, State.ERRORED, {"error": message}, message)
+            return
+        world.job = (task, job)
+
+    def _take_outcome(self) -> bool:
+        world = self._world
+        if world.unbegun is not None:
+            task, world.unbegun = world.unbegun, None
+            flow.not_begun(world, task)
+            return True
+        if world.job is None or not world.job[1].wait(0):
+            return False
+        (task, job), world.job = world.job, None
+        outcome = job.outcome()
+        if outcome is None:
+            task.lost = True
+        else:
+            flow.leaf_over(world, task, outcome)
+            self._over.append(job)
+        return True
+
+    def _write(self) -> None:
+        changed = rows.take(self._world)
+        if changed:
+            self._flush(changed)
+        for job in self._over:
+            job.discard()
+        self._over.clear()
+
+
+def open_session(instance: str, stored: Mapping[str, str], flush: Flush, services: Services) -> ChainSession:
+    """A session of the tree in `stored`; no rows make an empty one, which the `start` command fills.
+
+    Raises `EngineRefused` where rows cannot be used.
+    """
+    world = World(services)
+    if stored:
+        loading.load(world, stored)
+    return ChainSession(instance, world, flush)
