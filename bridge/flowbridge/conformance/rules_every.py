@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowbridge.conformance import shapes
-from flowbridge.conformance.harness import Lab
+from flowbridge.conformance.lab import Lab
 from flowbridge.law.decide import Action
 from flowbridge.model import Status, Verb
 from flowbridge.planning import fingerprint
@@ -40,7 +40,7 @@ def test_O3_starting_the_same_id_twice_starts_once(lab: Lab) -> None:
 def test_O4_a_verb_is_done_when_the_engine_shows_it(lab: Lab) -> None:
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
-    outcome = lab.bridge.pause(id)
+    outcome = lab.pause(id)
     assert outcome.done
     assert outcome.exit_code == 0
     assert lab.look(id).open == ()
@@ -49,8 +49,8 @@ def test_O4_a_verb_is_done_when_the_engine_shows_it(lab: Lab) -> None:
 def test_O6_every_operation_is_kept_with_who_and_why_rejected_ones_too(lab: Lab) -> None:
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
-    lab.bridge.pause(id, reason="a look at the disk")
-    lab.refused(lambda: lab.bridge.pause(id, reason="once more"), "P1")
+    lab.pause(id, reason="a look at the disk")
+    lab.refused(lambda: lab.pause(id, reason="once more"), "P1")
     kept = [
         (entry.actor, entry.doc["verb"], entry.doc["reason"])
         for entry in lab.bridge.history(id)
@@ -65,7 +65,7 @@ def test_O6_every_operation_is_kept_with_who_and_why_rejected_ones_too(lab: Lab)
 def test_O7_asking_for_what_is_so_has_a_reason_of_its_own(lab: Lab) -> None:
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
-    assert lab.refused(lambda: lab.bridge.resume(id), "R1").reason == "already"
+    assert lab.refused(lambda: lab.resume(id), "R1").reason == "already"
 
 
 def test_O9_a_confirmed_plan_is_carried_out_only_while_it_still_holds(lab: Lab) -> None:
@@ -76,16 +76,16 @@ def test_O9_a_confirmed_plan_is_carried_out_only_while_it_still_holds(lab: Lab) 
     child = lab.child(id, "one")
     lab.gate(child.id, "c")
     before = lab.fingerprint(id)
-    lab.refused(lambda: lab.bridge.pause(id, expect=shown), "O9")
+    lab.refused(lambda: lab.pause(id, expect=shown), "O9")
     assert lab.fingerprint(id) == before
-    lab.bridge.pause(id, expect=fingerprint(lab.bridge.plan(Verb.PAUSE, id)))
+    lab.pause(id, expect=fingerprint(lab.bridge.plan(Verb.PAUSE, id)))
 
 
 def test_O10_repeating_a_verb_never_does_its_opposite(lab: Lab) -> None:
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
-    lab.bridge.pause(id)
-    lab.refused(lambda: lab.bridge.pause(id), "P1")
+    lab.pause(id)
+    lab.refused(lambda: lab.pause(id), "P1")
     assert lab.status(id) is Status.PAUSING
 
 
@@ -103,7 +103,7 @@ def test_O12_a_pause_from_outside_is_adopted_and_never_reverted(lab: Lab) -> Non
 def test_O12_a_resume_from_outside_lifts_the_hold(lab: Lab) -> None:
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
-    lab.bridge.pause(id)
+    lab.pause(id)
     lab.release(id, "a")
     lab.reaches(id, Status.PAUSED)
     look = lab.look(id)
