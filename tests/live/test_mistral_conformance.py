@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
-from flowbridge.backend import Definition
+from flowbridge.backend import Backend, Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.conformance import Harness, Shape
@@ -22,6 +23,16 @@ class MistralHarness(Harness):
     """Shapes are deployed once, as workbooks; a gate is an ad-hoc action that waits to be told."""
 
     patience = 60.0
+
+    @property
+    def outside(self) -> Backend:
+        return MistralBackend("mistral", self.backend.options)
+
+    def unreachable(self) -> Backend:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            port = nobody.getsockname()[1]
+        return MistralBackend("mistral", {"url": f"http://127.0.0.1:{port}"})
 
     def deploy(self) -> None:
         """Make every shape known to the server."""

@@ -137,7 +137,12 @@ def differences(kept: Mapping[str, Column], columns: Mapping[str, Column]) -> li
 def _words(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    return "; ".join((_WORDS[cell["how"]], *cell["why"]))
+    how = _WORDS[cell["how"]]
+    return (
+        f"{how}: {'; '.join(cell['why'])}"
+        if cell["why"] and cell["how"] in ("impossible", "broken")
+        else "; ".join((how, *cell["why"]))
+    )
 
 
 def _words_of(value: Any) -> str:

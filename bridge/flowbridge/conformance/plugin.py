@@ -18,7 +18,10 @@ import pytest
 # Before they are imported, so that a failing assertion shows what it saw.
 pytest.register_assert_rewrite(
     "flowbridge.conformance.lab",
-    *(f"flowbridge.conformance.rules_{part}" for part in ("cancel", "every", "facts", "pause", "rerun", "resume")),
+    *(
+        f"flowbridge.conformance.rules_{part}"
+        for part in ("cancel", "every", "facts", "pause", "rerun", "resume", "status")
+    ),
 )
 
 from flowbridge.conformance import matrix  # noqa: E402

@@ -26,6 +26,14 @@ def test_C1_what_is_paused_can_be_canceled(lab: Lab) -> None:
     assert lab.refused(lambda: lab.cancel(id), "C1").reason == "already"
 
 
+def test_C1_canceling_what_has_ended_is_no_error_of_the_engines(lab: Lab) -> None:
+    id = lab.start(shapes.CHAIN)
+    lab.release(id, "a", ok=False)
+    lab.reaches(id, Status.ERRORED)
+    lab.harness.backend.cancel(lab.ref(id).id)
+    assert lab.status(id) is Status.ERRORED
+
+
 def test_C2_a_running_leaf_ends_and_its_result_is_recorded_and_nothing_new_starts(lab: Lab) -> None:
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
@@ -35,7 +43,9 @@ def test_C2_a_running_leaf_ends_and_its_result_is_recorded_and_nothing_new_start
     lab.release(id, "a")
     lab.reaches(id, Status.CANCELED)
     read = lab.bridge.read(id)
-    assert [(task.name, task.status) for task in read.tasks] == [("a", TaskStatus.SUCCEEDED)]
+    ended = [(task.name, task.status, task.result) for task in read.tasks]
+    assert ended == [("a", TaskStatus.SUCCEEDED, {"of": "a"})]
+    lab.meanwhile(shapes.CHAIN)
     assert lab.gate_now(id, "b") is None
 
 
@@ -77,6 +87,9 @@ def test_C5_a_canceled_child_ends_its_parent_only_after_the_other_branches(lab: 
     lab.reaches(two, Status.SUCCEEDED)
     lab.reaches(id, Status.CANCELED)
     assert lab.task(id, "next") is None
+    task = lab.task(id, "one")
+    assert task is not None
+    assert task.status is TaskStatus.CANCELED
 
 
 def test_C5_under_a_held_parent_it_waits_for_the_resume(lab: Lab) -> None:
