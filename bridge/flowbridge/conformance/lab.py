@@ -33,10 +33,13 @@ _WHY: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class Notes:
-    """What one test saw of how its rule is kept. `calls` is the most calls that one verb took."""
+    """What one test saw of how its rule is kept.
+
+    `calls` is the most calls that one verb took; `why` says what was refused, and what the engine does all the same.
+    """
 
     calls: int = 0
-    refused: list[str] = field(default_factory=list)
+    why: list[str] = field(default_factory=list)
 
 
 class Lab:
@@ -112,7 +115,7 @@ class Lab:
             not_possible(f"the engine has no {verb}")
         except Rejected as error:
             if error.accept is not None:
-                self.notes.refused.append(_refusal(error.accept, self.facts))
+                self.notes.why.append(_refusal(error.accept, self.facts))
             raise
         self.notes.calls = max(self.notes.calls, sum(line.by == "bridge" for line in outcome.plan.lines))
         return outcome

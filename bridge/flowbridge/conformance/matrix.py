@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flowbridge.backend import Backend
 from flowbridge.capabilities import Capabilities
 from flowbridge.conformance.lab import Notes
 from flowbridge.conformance.rules import ELSEWHERE, RULES, in_order
@@ -54,27 +55,25 @@ class Matrix:
         return set(suite) - self._tests[backend]
 
 
-def told(
-    test: str, rule: str, backend: tuple[str, Capabilities], notes: Notes, outcome: str, reason: str
-) -> dict[str, Any]:
+def told(test: str, rule: str, backend: Backend, notes: Notes, *, outcome: str, reason: str) -> dict[str, Any]:
     """One test as plain data, which goes from the process that ran it to the one that tells."""
-    name, facts = backend
     return {
         "test": test,
         "rule": rule,
-        "backend": name,
-        "facts": _declared(facts),
+        "backend": backend.name,
+        "facts": {"type": backend.type, **_declared(backend.capabilities)},
         "calls": notes.calls,
-        "refused": sorted(set(notes.refused)),
+        "why": sorted(set(notes.why)),
         "outcome": outcome,
         "reason": reason,
     }
 
 
 def _declared(facts: Capabilities) -> dict[str, Any]:
+    """Capabilities as plain text and lists of it, which go from process to process."""
     return {
-        "verbs": sorted(facts.verbs),
-        "cascades": sorted(facts.cascades),
+        "verbs": sorted(map(str, facts.verbs)),
+        "cascades": sorted(map(str, facts.cascades)),
         "resume_up": str(facts.resume_up),
         "partial_rerun": str(facts.partial_rerun),
         "join_under_pause": str(facts.join_under_pause),
@@ -93,7 +92,7 @@ def _cell(tests: Iterable[Mapping[str, Any]]) -> Cell:
         return {"how": "impossible", "why": sorted({test["reason"] for test in tests})}
     calls = max(test["calls"] for test in passed)
     how = "bridge" if calls > 1 else "native" if calls else "kept"
-    return {"how": how, "why": sorted({why for test in passed for why in test["refused"]})}
+    return {"how": how, "why": sorted({why for test in passed for why in test["why"]})}
 
 
 def text(columns: Mapping[str, Column]) -> list[str]:

@@ -65,10 +65,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         about = matrix.told(
             getattr(item, "originalname", item.name),
             rule.group(1),
-            (lab.harness.instance, lab.facts),
+            lab.harness.backend,
             lab.notes,
-            report.outcome,
-            reason.removeprefix("Skipped: "),
+            outcome=report.outcome,
+            reason=reason.removeprefix("Skipped: "),
         )
         report.user_properties.append((_TOLD, about))
     return report  # type: ignore[return-value]  # the same

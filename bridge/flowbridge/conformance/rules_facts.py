@@ -146,6 +146,7 @@ def test_P5_a_join_whose_last_task_ends_under_a_pause_waits_for_the_resume(lab: 
     if slips:
         assert any("(P5)" in warning for warning in outcome.plan.warnings), "the plan does not name the join"
         lab.gate(id, "j")
+        lab.notes.why.append("a join that waits may start under the pause, which the plan says")
         return
     lab.reaches(id, Status.PAUSED)
     lab.meanwhile(shapes.CHAIN)
@@ -164,6 +165,7 @@ def test_P5_a_delayed_task_starts_under_a_pause_only_where_that_is_declared(lab:
     if lab.facts.delayed_starts_under_pause:
         assert any("(P5, C2)" in warning for warning in outcome.plan.warnings), "the plan does not name the task"
         lab.gate(id, "d")
+        lab.notes.why.append("a delayed task starts under the pause, which the plan says")
         return
     lab.reaches(id, Status.PAUSED)
     lab.meanwhile(shapes.CHAIN)

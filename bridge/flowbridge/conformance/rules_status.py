@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_S7_what_the_engine_does_not_have_is_left_out_of_a_look(lab: Lab) -> Non
 @pytest.mark.parametrize("call", ["pause", "resume", "cancel", "rerun", "read"])
 def test_S7_a_call_for_what_the_engine_does_not_have_says_so(lab: Lab, call: str) -> None:
     backend, gone = lab.harness.backend, str(uuid.uuid4())
-    calls = {
+    calls: Mapping[str, Callable[[], object]] = {
         "pause": lambda: backend.pause(gone),
         "resume": lambda: backend.resume(gone, ""),
         "cancel": lambda: backend.cancel(gone),
