@@ -27,6 +27,7 @@ from flowbridge.listing import listed
 from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look, place_of, shape
 from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
+from flowbridge.observers import Observers
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
@@ -60,7 +61,7 @@ class Bridge:
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
         self.instances.attach(Host(self.ledger.database, launch or self._launcher()))
-        self._hooks: Hooks | None = None
+        self._observers = Observers(self.ledger, self.config.required_plugins)
         self._sync = Sync(self.ledger, self.instances)
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
         self._checks = Checks(self.instances, self._sync)
@@ -83,9 +84,7 @@ class Bridge:
     @property
     def hooks(self) -> Hooks:
         """The hook plugins, loaded when they are first needed."""
-        if self._hooks is None:
-            self._hooks = self._loaded()
-        return self._hooks
+        return self._observers.hooks
 
     # Starting
 
@@ -289,7 +288,7 @@ class Bridge:
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             record = look.record
-            self._tell()
+            self._observers.tell()
             shown = shape(look)
             wait = min(wait * 1.5, _LONGEST_POLL) if shown == last else _FIRST_POLL
             yield look, shown != last
@@ -385,7 +384,7 @@ class Bridge:
                     failed(tree, error)
                 continue
             looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
-        self._tell()
+        self._observers.tell()
         return looks
 
     def prune(self, before: float) -> int:
@@ -435,33 +434,7 @@ class Bridge:
         try:
             yield
         finally:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell observers what happened since they were last told; after a crash the last thing is told again."""
-        for plugin in self.hooks.observers:
-            for entry in self.ledger.operations.history(after=self.ledger.operations.cursor(_cursor(plugin))):
-                self._tell_of(plugin, entry)
-                self.ledger.operations.move_cursor(_cursor(plugin), entry.seq)
-
-    def _loaded(self) -> Hooks:
-        """The hook plugins. One that was never seen before is told nothing of the past."""
-        hooks = Hooks(self.config.required_plugins)
-        for plugin in hooks.observers:
-            self.ledger.operations.begin_cursor(_cursor(plugin))
-        return hooks
-
-    def _tell_of(self, plugin: str, entry: Entry) -> None:
-        if entry.kind == "outcome":
-            operation = self.ledger.operations.get(entry.operation)
-            self.hooks.tell(plugin, "flowbridge_after_operation", operation=operation)
-        elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
-            with suppress(NotFound):  # the record was pruned since
-                execution = self.ledger.executions.get(entry.execution)
-                old, new = entry.doc["old"], entry.doc["new"]
-                self.hooks.tell(
-                    plugin, "flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq
-                )
+            self._observers.tell()
 
     def _launcher(self) -> Launcher:
         log = Path(self.config.ledger).with_name("runners.log")
@@ -480,10 +453,6 @@ def _default(definition: Definition, known: Sequence[str]) -> str:
         f"{definition.source} has several workflows and none named main; name one of them with --workflow: "
         f"{', '.join(known)}"
     )
-
-
-def _cursor(plugin: str) -> str:
-    return f"hooks:{plugin}"
 
 
 def _over(record: Record) -> bool:
