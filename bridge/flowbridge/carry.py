@@ -95,7 +95,8 @@ class Carrier:
                 wait = min(wait * 2, _LONGEST_WAIT)
             self._keep(operation, lease)
             progress.found, progress.looked = self._sync.look(operation.tree), True
-            self._sync.write(progress.found, operation.actor, reopening=bool(operation.steps))
+            reopening = bool(operation.steps)
+            self._sync.write(progress.found, operation.actor, reopening=reopening, operation=operation.id)
         self._conclude(operation, progress)
         return progress
 

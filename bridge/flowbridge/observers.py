@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from flowbridge.errors import NotFound
+from flowbridge.hookspecs import Change
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
+from flowbridge.model import Record
 from flowbridge.plugins import Hooks
 
 
@@ -42,10 +44,25 @@ class Observers:
         elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
             with suppress(NotFound):  # the record was pruned since
                 execution = self._ledger.executions.get(entry.execution)
-                old, new = entry.doc["old"], entry.doc["new"]
                 self.hooks.tell(
-                    plugin, "flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq
+                    plugin,
+                    "flowbridge_status_changed",
+                    execution=execution,
+                    old=entry.doc["old"],
+                    new=entry.doc["new"],
+                    number=entry.seq,
+                    change=self._change(entry, execution),
                 )
+
+    def _change(self, entry: Entry, execution: Record) -> Change:
+        above = self._ledger.executions.current(execution.parent) if execution.parent else None
+        return Change(
+            at=entry.at,
+            actor=entry.actor,
+            operation=self._ledger.operations.get(entry.operation) if entry.operation else None,
+            engine_state=entry.doc.get("engine_state", ""),
+            parent=above.id if above else "",
+        )
 
 
 def _cursor(plugin: str) -> str:

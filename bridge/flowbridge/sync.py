@@ -136,10 +136,11 @@ class Sync:
             with self._ledger.transaction():
                 self._ledger.executions.touch(due)
 
-    def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False) -> None:
+    def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False, operation: str = "") -> None:
         """Write a pass down: records, the tasks last seen, and what happened, in one transaction.
 
-        `reopening` tells that it is `actor` who re-opens executions that had ended, not somebody outside.
+        `reopening` tells that it is `actor` who re-opens executions that had ended, not somebody outside; `operation`
+        is the one that `actor` carries out meanwhile.
         """
         known = {record.id: record for record in self._ledger.executions.tree(_tree(found.snapshot))}
         nodes = found.snapshot.nodes
@@ -150,13 +151,22 @@ class Sync:
                 if record.id in found.requests and record.id not in known:
                     self._ledger.executions.put_request(record.id, found.requests[record.id])
             self._ledger.executions.put_looks(_shown(nodes))
-            self.note(found, actor, ours={Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS})
+            ours = {Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS}
+            self.note(found, actor, ours=ours, operation=operation)
 
     def note(self, found: Pass, actor: str, *, ours: Set[Kind] = frozenset({Kind.STATUS}), operation: str = "") -> None:
         """Put what happened into the history: by `actor` where its kind is one of `ours`, else by the engine."""
         tree = _tree(found.snapshot)
+        raw = {node.record.id: node.raw for node in found.snapshot.nodes} if found.settled.events else {}
         self._ledger.operations.note_many(
-            (found.at, tree, event.record, operation, *_author(event, actor, ours), _event_doc(event))
+            (
+                found.at,
+                tree,
+                event.record,
+                operation if event.kind in ours else "",
+                *_author(event, actor, ours),
+                _event_doc(event, raw[event.record]),
+            )
             for event in found.settled.events
         )
 
@@ -329,5 +339,5 @@ def _author(event: Event, actor: str, ours: Set[Kind]) -> tuple[str, str]:
     return (actor, str(Kind.STATUS)) if event.kind in ours else (ENGINE, str(event.kind))
 
 
-def _event_doc(event: Event) -> str:
-    return dumps({"old": event.old, "new": event.new})
+def _event_doc(event: Event, raw: str) -> str:
+    return dumps({"old": event.old, "new": event.new, "engine_state": raw})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import pytest
 
-from flowbridge.backend import Definition
+from flowbridge.backend import Backend, Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.conformance import Harness, Shape
@@ -37,6 +38,16 @@ class MistralHarness(Harness):
 
     def open(self, ref: Ref, gate: WaitingChild, status: TaskStatus, result: Any) -> None:
         self._gates.end(gate.key, status, result)
+
+    @property
+    def outside(self) -> Backend:
+        return MistralBackend("mistral", self.backend.options)
+
+    def unreachable(self) -> Backend:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            port = nobody.getsockname()[1]
+        return MistralBackend("mistral", {"url": f"http://127.0.0.1:{port}"})
 
     def deploy(self) -> None:
         """Make every shape known to the server."""
