@@ -69,7 +69,7 @@ class Shop:
 
     def run(self, target: str, **input: Any) -> str:
         """Start a chain: its text, or a name of the catalog."""
-        what = Definition(target, "chain.yaml") if "chain" in target and "\n" in target or "{" in target else target
+        what = Definition(target, "chain.yaml") if ("chain" in target and "\n" in target) or "{" in target else target
         return self.bridge.run(what, input, backend="actionchain").id
 
     def ended(self, target: str, **input: Any) -> Any:
