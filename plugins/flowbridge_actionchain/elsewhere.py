@@ -12,7 +12,7 @@ from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE
 
 
 def may_link(chain: Chain, catalog: Catalog) -> bool:
-    """Whether a task of a chain, or of a chain that it calls, runs elsewhere. What cannot be read is told when it runs."""
+    """Whether a task of a chain, or of one that it calls, runs elsewhere. What is wrong there is told when it runs."""
     seen: set[str] = set()
     refs = {node.ref for node in chain.nodes.values()}
     while refs:

@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from flowbridge.backend import Definition, Target
+from flowbridge.agent import Agent
+from flowbridge.backend import Backend, Definition, Target
 from flowbridge.bridge import Bridge
+from flowbridge.capabilities import Capabilities
+from flowbridge.config import Config
 from flowbridge.conformance import Harness, Shape
-from flowbridge.conformance.shapes import Flow, Step
+from flowbridge.conformance.shapes import Flow
 from flowbridge.errors import Unsupported
 from flowbridge.hookspecs import hookimpl
+from flowbridge.ledger.leases import Lease
+from flowbridge.localbackend import LocalBackend
 from flowbridge.model import ExecutionLook, Ref, TaskStatus, WaitingChild
+from flowbridge_actionchain.backend import ActionChainBackend
+from flowbridge_actionchain.packs.catalog import Catalog
+from flowbridge_memory.backend import MemoryBackend
+from flowbridge_mistral.backend import MistralBackend
 from support.chainyaml import chain_of_flow
+from support.threads import ThreadLauncher
 from support.v2yaml import flow_of
-
-#: Writes one flow of a shape in an engine's language; the third argument names what a sub-workflow is linked to.
-Write = Callable[[Shape, Flow, Callable[[str], str]], Definition]
 
 
 class AcrossHarness(Harness):
     """A tree whose engines change with each level: `engines` are the instances by depth, over and over."""
 
-    def __init__(self, bridge: Bridge, engines: Sequence[str], writers: Mapping[str, Write]) -> None:
+    across = True
+
+    def __init__(self, bridge: Bridge, engines: Sequence[str]) -> None:
         super().__init__(bridge, engines[0])
         self._engines = engines
-        self._writers = writers
         self._flows: dict[str, Target] = {}
+        self.knowing(bridge)
+
+    def knowing(self, bridge: Bridge) -> Bridge:
+        """A bridge that finds the flows by their names."""
         bridge.hooks.register(self, "across")
+        return bridge
+
+    @property
+    def facts(self) -> Capabilities:
+        """No engine reaches into another one: every cascade is the bridge's."""
+        return replace(self.backend.capabilities, cascades=frozenset())
 
     @hookimpl
     def flowbridge_resolve(self, ref: str) -> Target | None:
@@ -52,13 +74,75 @@ class AcrossHarness(Harness):
             if step.runs in flows and name(step.runs) not in self._flows:
                 definition = self._written(shape, flows, flows[step.runs], depth + 1)
                 self._flows[name(step.runs)] = Target(definition, backend=below)
-        return self._writers[engine](shape, flow, name)
+        return (chain if engine == "actionchain" else v2)(shape, flow, name)
 
     def gates(self, look: ExecutionLook) -> tuple[WaitingChild, ...]:
         return tuple(waiting for waiting in look.waiting if waiting.owner == "the kit")
 
     def open(self, ref: Ref, gate: WaitingChild, status: TaskStatus, result: Any) -> None:
         self.bridge.instances.get(ref.backend).report(ref.id, gate.key, status, result)
+
+
+@contextmanager
+def _driven(open: Callable[[], Bridge]) -> Iterator[None]:
+    """An agent that drives every tree meanwhile, in a thread of this process, with bridges of its own."""
+    stop = threading.Event()
+    agent = threading.Thread(target=Agent(open, interval=0.02).run, args=(stop,))
+    agent.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        agent.join()
+
+
+class _Launchers:
+    """A launcher for several engines."""
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+        self._threads: list[ThreadLauncher] = []
+
+    def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        launcher = ThreadLauncher(self._ledger, lambda: _like(backend))
+        self._threads.append(launcher)
+        launcher(backend, root, lease)
+
+    def join(self) -> None:
+        for launcher in self._threads:
+            launcher.join()
+
+
+def _engine(name: str, url: str) -> Backend:
+    if name.startswith("mistral"):
+        return MistralBackend(name, {"url": url})
+    return ActionChainBackend(name, {}, catalog=Catalog([])) if name == "actionchain" else MemoryBackend(name, {})
+
+
+def _like(backend: LocalBackend) -> LocalBackend:
+    """The same engine for a thread of its own."""
+    mine = _engine(backend.name, "")
+    assert isinstance(mine, LocalBackend)
+    mine.attach(backend.host)
+    mine.resolve = backend.resolve
+    return mine
+
+
+@contextmanager
+def harness_over(ledger: Path, engines: Sequence[str], url: str = "") -> Iterator[AcrossHarness]:
+    """A harness over trees whose engines change with each level, and an agent that drives them."""
+    launcher = _Launchers(ledger)
+    config = Config(ledger=ledger, actor="me", default_backend=engines[0])
+
+    def opened() -> Bridge:
+        backends = [_engine(name, url) for name in dict.fromkeys(engines)]
+        return Bridge(config, backends=backends, launch=launcher, durable=False)
+
+    with opened() as bridge:
+        made = AcrossHarness(bridge, engines)
+        with _driven(lambda: made.knowing(opened())):
+            yield made
+            launcher.join()
 
 
 def v2(shape: Shape, flow: Flow, link: Callable[[str], str]) -> Definition:
@@ -74,6 +158,3 @@ def chain(shape: Shape, flow: Flow, link: Callable[[str], str]) -> Definition:
         return Definition(json.dumps(chain_of_flow(shape, flow, link)), f"{shape.name}_{flow.name}.yaml")
     except ValueError as error:
         raise Unsupported(str(error)) from error
-
-
-__all__ = ["AcrossHarness", "Step", "chain", "v2"]

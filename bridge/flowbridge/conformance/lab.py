@@ -48,7 +48,7 @@ class Lab:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.bridge = harness.bridge
-        self.facts: Capabilities = harness.backend.capabilities
+        self.facts: Capabilities = harness.facts
         self.started: list[str] = []
         self.notes = Notes()
 
