@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flowbridge.backend import StartRequest
 from flowbridge.capabilities import PartialRerun
 from flowbridge.model import EngineState, ExecutionLook, TaskLook, TaskRerun, TaskStatus, WaitingChild
 from support.fakes import FakeEngine, Live
@@ -41,6 +42,19 @@ class HostEngine(FakeEngine):
         self.waits: dict[tuple[str, str], Waits] = {}
         self.reports: list[tuple[int | None, TaskStatus, Any]] = []
         self.renames = False
+        self.taken: list[tuple[str, int | None]] = []
+        self._links_to = ""
+
+    def has_links_to(self, target: str) -> None:
+        """From now on whatever is started here waits in a task `u`."""
+        self._links_to = target
+
+    def _start(self, request: StartRequest) -> None:
+        is_new = request.id not in self.has
+        super()._start(request)
+        if is_new and self._links_to:
+            self.has[request.id].tasks.clear()
+            self.host(request.id, self._links_to, task="u")
 
     def host(self, id: str, target: str, *, task: str = "t", items: int | None = None, **more: Any) -> Live:
         """An execution whose task waits."""
@@ -56,6 +70,7 @@ class HostEngine(FakeEngine):
                 for item, open_ in list(waits.open.items()):
                     if of == id and open_ == key:
                         self.reports.append((item, status, result))
+                        self.taken.append((key, item))
                         del waits.open[item]
                         waits.told[item] = status, result
                         self._end(of, task, waits)
