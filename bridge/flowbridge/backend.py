@@ -81,6 +81,14 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a leaf task has written since a mark. `mark` is where to go on, opaque to whoever asks."""
+
+    text: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What `check` found: the engine's own version and a sentence on how it was reached."""
 
@@ -99,6 +107,7 @@ __all__ = [
     "Listed",
     "PartialRerun",
     "ResumeUp",
+    "Said",
     "StartRequest",
     "Target",
     "TaskRerun",
@@ -240,6 +249,14 @@ class Backend(ABC):
         Only called where `hosts_children` is declared. Reporting to an ended action changes nothing.
         """
         raise NotImplementedError
+
+    def said(self, id: str, task: str, mark: str = "") -> Said:
+        """What the action of a task has written, from a mark on ("": from its beginning); secrets are masked.
+
+        Optional: an engine that knows of no such output gives nothing. Of a task that has ended it gives the rest.
+        """
+        del id, task
+        return Said("", mark)
 
     def close(self) -> None:
         """Give back connections. Called once, at the end."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from flowbridge import config as configuration
-from flowbridge.backend import Backend, Definition, Listed
+from flowbridge.backend import Backend, Definition, Listed, Said
 from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.defaults import default_of
@@ -275,10 +275,16 @@ class Bridge:
         record = self.find(id)
         return self.instances.get(record.ref.backend).read(record.ref.id)
 
-    def watch(self, id: str, *, deadline: float | None = None) -> Iterator[Look]:
+    def said(self, id: str, task: str, mark: str = "") -> Said:
+        """What the action of a task (by the engine's id of it) has written since a mark; see `Backend.said`."""
+        record = self.find(id)
+        return self.instances.get(record.ref.backend).said(record.ref.id, task, mark)
+
+    def watch(self, id: str, *, deadline: float | None = None, every: float | None = None) -> Iterator[Look]:
         """Look after look at a tree, one whenever something changed. Stop when you have seen enough.
 
-        `deadline`, in monotonic seconds, ends it; without one it goes on for ever.
+        `deadline`, in monotonic seconds, ends it; without one it goes on for ever. With `every` there is a look at
+        least every so many seconds, whether or not something changed.
 
         While it runs it also does what follows from holds and cancels (P6).
         """
@@ -286,8 +292,8 @@ class Bridge:
         if record.superseded_by:
             yield self.get(record.id)
             return
-        for look, changed in self._looks(record):
-            if changed:
+        for look, changed in self._looks(record, every or _LONGEST_POLL):
+            if changed or every:
                 yield look
             if deadline is not None and time.monotonic() >= deadline:
                 return
@@ -308,14 +314,14 @@ class Bridge:
                 raise Timeout(f"execution {look.record.id} is still {look.record.status} after {timeout:g} s")
         raise AssertionError("looks never end")
 
-    def _looks(self, record: Record) -> Iterator[tuple[Look, bool]]:
+    def _looks(self, record: Record, longest: float = _LONGEST_POLL) -> Iterator[tuple[Look, bool]]:
         """Look after look at a tree, for ever, each with whether it differs from the one before."""
         with self.drivers.driving(record.tree, "a watch") as keep:
-            for look, changed in self._looks_alone(record):
+            for look, changed in self._looks_alone(record, longest):
                 keep()
                 yield look, changed
 
-    def _looks_alone(self, record: Record) -> Iterator[tuple[Look, bool]]:
+    def _looks_alone(self, record: Record, longest: float) -> Iterator[tuple[Look, bool]]:
         sent: set[tuple[str, str]] = set()
         last: object = None
         wait = _FIRST_POLL
@@ -324,7 +330,7 @@ class Bridge:
             record = look.record
             self._observers.tell()
             shown = shape(look)
-            wait = min(wait * 1.5, _LONGEST_POLL) if shown == last else _FIRST_POLL
+            wait = min(wait * 1.5, longest) if shown == last else _FIRST_POLL
             yield look, shown != last
             last = shown
             time.sleep(wait)
@@ -484,6 +490,8 @@ def _environment(config: configuration.Config) -> dict[str, str]:
     environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
     if config.source:
         environment["FLOWBRIDGE_CONFIG"] = str(config.source)
+    if config.catalog.packs:
+        environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
     return environment
 
 

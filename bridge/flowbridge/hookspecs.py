@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -55,6 +55,14 @@ def flowbridge_status_changed(execution: Record, old: str, new: str, number: int
     """After a status changed. Told at least once; `number` is the same when it is told again.
 
     `execution` is the record as it stands when the hook is called, which may be later than the change.
+    """
+
+
+@hookspec
+def flowbridge_task_ended(execution: Record, task: str, status: str, notify: Mapping[str, Any], number: int) -> None:
+    """After a task has ended whose definition says whom to tell of it; `notify` is that, in the engine's own words.
+
+    Told at least once; `number` is the same when it is told again.
     """
 
 

@@ -97,7 +97,8 @@ class TaskLook:
     `items` is the number of items of a with-items task, None for any other task.
     `serial` tells that items run one at a time (`concurrency: 1`). `handled` tells that an error of it was
     handled by the workflow. `running` lists what runs now (leaf actions), in words for a person. `started` and
-    `finished` are seconds since the epoch, as far as the engine tells.
+    `finished` are seconds since the epoch, as far as the engine tells. `notify` is what the definition says of whom to
+    tell of the task's end, in the engine's own words; observers get it (`flowbridge_task_ended`).
     """
 
     id: str
@@ -112,6 +113,7 @@ class TaskLook:
     error: str = ""
     started: float | None = None
     finished: float | None = None
+    notify: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

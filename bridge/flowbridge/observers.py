@@ -11,6 +11,7 @@ from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
 from flowbridge.model import Record
 from flowbridge.plugins import Hooks
+from flowbridge.sync import TASK_ENDED
 
 
 class Observers:
@@ -41,6 +42,10 @@ class Observers:
         if entry.kind == "outcome":
             operation = self._ledger.operations.get(entry.operation)
             self.hooks.tell(plugin, "flowbridge_after_operation", operation=operation)
+        elif entry.kind == TASK_ENDED:
+            with suppress(NotFound):  # the record was pruned since
+                execution = self._ledger.executions.get(entry.execution)
+                self.hooks.tell(plugin, "flowbridge_task_ended", execution=execution, number=entry.seq, **entry.doc)
         elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
             with suppress(NotFound):  # the record was pruned since
                 execution = self._ledger.executions.get(entry.execution)

@@ -162,7 +162,7 @@ class Hooks:
     @property
     def observers(self) -> list[str]:
         """The plugins that want to know what happened."""
-        hooks = ("flowbridge_status_changed", "flowbridge_after_operation")
+        hooks = ("flowbridge_status_changed", "flowbridge_task_ended", "flowbridge_after_operation")
         return list(dict.fromkeys(name for hook in hooks for name, _ in self._implementations(hook)))
 
     def _implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:

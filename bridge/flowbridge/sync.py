@@ -21,10 +21,26 @@ from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.links import Bound, Links, is_refused
-from flowbridge.model import EngineState, ExecutionLook, Node, Record, Ref, Snapshot, Status, TaskLook, WaitingChild
+from flowbridge.model import (
+    EngineState,
+    ExecutionLook,
+    Node,
+    Record,
+    Ref,
+    Snapshot,
+    Status,
+    TaskLook,
+    TaskStatus,
+    WaitingChild,
+)
 
 #: A watch looks every second; what it saw last is written down as seen at most this many seconds too early.
 _LOOKED_STEP = 5.0
+
+#: The kind of an entry of the history that observers are told as `flowbridge_task_ended`.
+TASK_ENDED = "task_ended"
+
+TASK_OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.CANCELED, TaskStatus.SKIPPED})
 
 #: What stays as it is while the engine's word does: for anything else tasks and children count (S3).
 _STEADY = frozenset({Status.RUNNING, Status.PAUSED})
@@ -150,9 +166,21 @@ class Sync:
             for record in changed:
                 if record.id in found.requests and record.id not in known:
                     self._ledger.executions.put_request(record.id, found.requests[record.id])
+            self._note_tasks(found)
             self._ledger.executions.put_looks(_shown(nodes))
             ours = {Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS}
             self.note(found, actor, ours=ours, operation=operation)
+
+    def _note_tasks(self, found: Pass) -> None:
+        """Put into the history the tasks that have ended since the last look and whose definition says whom to tell."""
+        nodes = [node for node in _shown(found.snapshot.nodes) if any(task.notify for task in node.tasks)]
+        kept = self._ledger.executions.looks([node.record.id for node in nodes])
+        for node in nodes:
+            known = {(task.id, task.starts, task.status) for task in kept.get(node.record.id, ((), ()))[0]}
+            for task in node.tasks:
+                if task.notify and task.status in TASK_OVER and (task.id, task.starts, task.status) not in known:
+                    doc = {"task": task.name, "status": str(task.status), "notify": dict(task.notify)}
+                    self._ledger.operations.note(node.record.tree, node.record.id, TASK_ENDED, ENGINE, found.at, doc)
 
     def note(self, found: Pass, actor: str, *, ours: Set[Kind] = frozenset({Kind.STATUS}), operation: str = "") -> None:
         """Put what happened into the history: by `actor` where its kind is one of `ours`, else by the engine."""

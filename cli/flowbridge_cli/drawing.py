@@ -28,6 +28,10 @@ _GOING = frozenset({"requested", "running", "pausing", "resuming", "canceling"})
 _Entry = tuple[int, str, Mapping[str, Any] | None]
 
 
+#: Of an output at the end of a watch.
+_LONGEST_LINE = 160
+
+
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
     lines: list[str] = []
@@ -46,9 +50,16 @@ def tree_lines(view: Mapping[str, Any]) -> list[str]:
 
 
 def ending_lines(document: Mapping[str, Any]) -> list[str]:
-    """How an execution stands, with its output where it succeeded; otherwise the error is in the tree."""
+    """How an execution stands, with its output where it succeeded; otherwise the error is in the tree.
+
+    Long values are cut: `get` shows all of them.
+    """
     output = document["output"] if document["status"] == "succeeded" else None
-    return tree_lines(document) + ([] if output in (None, {}) else ["output:", *fields(output, "  ")])
+    return tree_lines(document) + ([] if output in (None, {}) else ["output:", *map(_cut, fields(output, "  "))])
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}..."
 
 
 def _below(execution: Mapping[str, Any], depth: int) -> list[_Entry]:

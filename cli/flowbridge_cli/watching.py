@@ -22,6 +22,9 @@ INTERRUPTED = 130
 TIMED_OUT = 9
 _EXIT = {Status.ERRORED: 7, Status.CANCELED: 8}
 
+#: How often what actions write is asked for.
+_TAIL_SECONDS = 0.2
+
 Show = Callable[[Document], None]
 
 
@@ -32,17 +35,24 @@ def follow(
     timeout: float | None = None,
     quiet: bool = False,
     also: frozenset[Status] = frozenset(),
+    tail: bool = False,
 ) -> tuple[Look, int]:
     """Watch until an execution has ended, is abandoned or gone, or is in one of `also`; gives the look and exit code.
+
+    `tail` prints what its actions write as well, on stderr too.
 
     Ctrl-C stops the watching, never the run: the code is then 130, and a sentence says how to go on.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     last = bridge.get(id)
+    told = Tail(bridge) if tail else None
     try:
         with _shown(quiet=quiet) as show:
-            for last in bridge.watch(id, deadline=deadline):
-                show(tree_document(bridge, last))
+            for last in bridge.watch(id, deadline=deadline, every=_TAIL_SECONDS if tail else None):
+                document = tree_document(bridge, last)
+                if told is not None:
+                    told(document)
+                show(document)
                 if _over(last, also):
                     break
     except KeyboardInterrupt:
@@ -119,3 +129,30 @@ class _Lines:
         if self._seen.get(key) != thing["status"]:
             self._seen[key] = thing["status"]
             note(f"{time.strftime('%H:%M:%S')}  {name}  {thing['status']}")
+
+
+class Tail:
+    """What actions write, line by line as it comes, with the task before each; of a task that has ended all of it."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._marks: dict[str, str] = {}
+        self._over: set[str] = set()
+
+    def __call__(self, document: Document) -> None:
+        """Print what is new in a tree."""
+        for execution in executions(document):
+            for task in execution["tasks"]:
+                run = f"{execution['id']}/{task['id']}/{task['started_at']}"
+                if task["status"] != "waiting" and run not in self._over:
+                    self._tell(execution["id"], task, run)
+
+    def _tell(self, execution: str, task: dict[str, Any], run: str) -> None:
+        said = self._bridge.said(execution, task["id"], self._marks.get(run, ""))
+        while said.text:
+            for line in said.text.splitlines():
+                note(f"{clean(task['name'])} | {clean(line)}")
+            self._marks[run] = said.mark
+            said = self._bridge.said(execution, task["id"], said.mark)
+        if not task["active"]:
+            self._over.add(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from flowbridge._version import __version__
-from flowbridge.backend import Definition, Deployed, Health, Listed
+from flowbridge.backend import Definition, Deployed, Health, Listed, Said
 from flowbridge.capabilities import Capabilities, Cascade
 from flowbridge.errors import InvalidInput
 from flowbridge.local import Flush
@@ -18,9 +18,10 @@ from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Verb
 from flowbridge_actionchain import language
 from flowbridge_actionchain.elsewhere import may_link
-from flowbridge_actionchain.jobs.jobs import Jobs
+from flowbridge_actionchain.jobs.jobs import Jobs, written
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.configured import catalog_of
+from flowbridge_actionchain.saying import said
 from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.session import ChainSession, open_session
 from flowbridge_actionchain.stores import read_stores
@@ -76,6 +77,16 @@ class ActionChainBackend(LocalBackend):
 
     def open_session(self, rows: Mapping[str, str], flush: Flush) -> ChainSession:
         return open_session(self.name, rows, flush, self._services())
+
+    def said(self, id: str, task: str, mark: str = "") -> Said:
+        """What the action of a task has written, from a mark on."""
+        root = self.host.root_of(Ref(self.name, id))
+        session = self.open_session(self.host.rows(root), lambda _: None)
+        try:
+            folder = self.host.folder(root)
+            return said(session.task(id, task), mark, lambda job, stream, at: written(job, folder, stream, at))
+        finally:
+            session.close()
 
     def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
         """Nothing: every execution of this engine is in the ledger already."""

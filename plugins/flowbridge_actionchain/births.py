@@ -73,7 +73,8 @@ def values_of(world: World, task: Task, action: PackAction) -> dict[str, Any]:
     single = task.run.single
     given = dict(world.opened(task.run)) if single else _cast(action, rendered(world, task))
     values = bind(action, given, renderer(world, task.run, action))
-    world.services.learn(value for name, value in values.items() if name in action.secrets)
+    if secrets := action.secrets:
+        world.services.learn(value for name, value in values.items() if name in secrets)
     return values
 
 
@@ -117,10 +118,8 @@ def run_context(world: World, task: Task, action: PackAction) -> RunContext:
 
 def sealed(world: World, action: PackAction, values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as they may be written."""
-    vault, services = world.services.vault, world.services
-    return {
-        name: vault.seal(value) if name in action.secrets else services.sealed(value) for name, value in values.items()
-    }
+    vault, services, secrets = world.services.vault, world.services, action.secrets
+    return {name: vault.seal(value) if name in secrets else services.sealed(value) for name, value in values.items()}
 
 
 def bear(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:
@@ -145,6 +144,7 @@ def fill(world: World, run: Run, action: PackAction, values: Mapping[str, Any]) 
     shown, quiet = values.get("display_published"), values.get("skip_notify")
     run.show_published = shown if isinstance(shown, bool) else True
     run.quiet = tuple(map(str, quiet)) if isinstance(quiet, list) else ()
+    run.notify = action.notify or (run.parent.node.notify if run.parent is not None else {})
     run.input = sealed(world, action, {name: value for name, value in values.items() if name not in _OF_THE_RUNNER})
 
 

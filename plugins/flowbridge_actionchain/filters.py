@@ -92,7 +92,8 @@ def jsonpath_query(value: Any, query: str) -> list[Any] | None:
 
 def json_escape(value: Any) -> str:
     """Text that may stand inside a JSON string."""
-    return json.dumps(value).strip('"')
+    text = json.dumps(value)
+    return text[1:-1] if isinstance(value, str) else text
 
 
 _MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86400, 365 * 86400

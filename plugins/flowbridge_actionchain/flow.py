@@ -212,6 +212,7 @@ def leaf_over(world: World, task: Task, outcome: JobOutcome) -> None:
         State.SUCCEEDED if good else State.ERRORED,
         outcome.result,
         "" if good else outcome.error or f"action {task.node.ref} failed",
+        timed_out=outcome.timed_out,
     )
 
 

@@ -52,6 +52,7 @@ def _load_run(world: World, fields: Mapping[str, Any], given: Mapping[str, Any])
     run.state, run.revision = EngineState(fields["state"]), fields["revision"]
     run.begun, run.created, run.ended = fields["begun"], fields["created"], fields.get("ended")
     run.failure, run.error = fields.get("failure", ""), fields.get("error", "")
+    run.notify = fields.get("notify", {})
     run.quiet, run.show_published = tuple(fields.get("quiet", ())), not fields.get("hide", False)
     run.input, run.vars = given.get("input", {}), given.get("vars", {})
     world.runs.append(run)

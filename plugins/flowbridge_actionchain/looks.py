@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flowbridge.errors import NotFound
 from flowbridge.model import (
@@ -86,7 +87,15 @@ def _look_task(task: Task) -> TaskLook:
         error=task.error,
         started=task.created,
         finished=task.ended,
+        notify=notify_of(task) or None,
     )
+
+
+def notify_of(task: Task) -> Mapping[str, Any]:
+    """Whom to tell of a task's end: what it says itself, else what its chain does; nobody where that is not wanted."""
+    if task.node.name in task.run.quiet:
+        return {}
+    return task.node.notify or task.run.notify
 
 
 def _status(task: Task) -> TaskStatus:

@@ -26,6 +26,8 @@ _dump = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 def take(world: World) -> dict[str, str]:
     """The rows that changed since the last time."""
+    if not world.is_dirty:
+        return {}
     rows: dict[str, str] = {}
     for number in range(world.books_written, len(world.books)):
         definition = world.books[number]
@@ -58,7 +60,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
     return fields
 
 
-_RUN_PLAIN = ("ref", "pack", "single", "quiet", "failure", "error", "ended")
+_RUN_PLAIN = ("ref", "pack", "single", "quiet", "notify", "failure", "error", "ended")
 
 
 def _task_fields(task: Task) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
 from flowbridge_actionchain import flow, loading, looks, rows, verbs
 from flowbridge_actionchain.jobs.model import Job
 from flowbridge_actionchain.services import Services
-from flowbridge_actionchain.state import RUN_ENDED, State
+from flowbridge_actionchain.state import RUN_ENDED, Run, State, Task
 from flowbridge_actionchain.world import World
 
 
@@ -33,10 +33,17 @@ class ChainSession(Session):
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """Input, output and results of one execution. Raises `NotFound`."""
+        return looks.read(self._run(id), tasks)
+
+    def task(self, id: str, task: str) -> Task:
+        """One task of one execution. Raises `NotFound`."""
+        return looks.task_of(self._run(id), task)
+
+    def _run(self, id: str) -> Run:
         run = self._world.by_id.get(id)
         if run is None:
             raise NotFound(f"There is no execution {id} here.")
-        return looks.read(run, tasks)
+        return run
 
     def changes(self) -> Changes:
         """The rows that changed since they were last asked for or flushed."""
@@ -65,8 +72,10 @@ class ChainSession(Session):
     def settled(self) -> bool:
         """True when nothing runs here and nothing will without a command: every execution paused or ended."""
         world = self._world
-        if world.launch or world.job or world.unbegun or world.lost():
+        if world.launch or world.job or world.unbegun:
             return False
+        if world.lost():
+            return True  # whoever recovers it says what to take for its end
         return all(run.state in RUN_ENDED or run.state is EngineState.PAUSED for run in world.runs)
 
     def close(self) -> None:
@@ -100,11 +109,13 @@ class ChainSession(Session):
             return False
         (task, job), world.job = world.job, None
         outcome = job.outcome()
-        if outcome is None:
-            task.lost = True
-        else:
+        if outcome is not None:
             flow.leaf_over(world, task, outcome)
             self._over.append(job)
+        elif job.begun:
+            task.lost = True
+        else:
+            flow.not_begun(world, task)
         return True
 
     def _write(self) -> None:

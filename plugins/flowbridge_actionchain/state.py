@@ -85,7 +85,8 @@ class Run:
     chain's variables at the start; `now` is what they and what was published are at this moment, with secrets open,
     never written; it and `results` are built when they are needed (None: not yet). `failure` is the chain's own error:
     it ends the execution when that is running. `taken_back` are the tasks that a
-    re-run went back behind. `quiet` names the tasks that notify nobody.
+    re-run went back behind. `quiet` names the tasks that notify nobody, `notify` says whom
+    the others do where they do not say it themselves.
     """
 
     number: int
@@ -100,6 +101,7 @@ class Run:
     single: bool = False
     show_published: bool = True
     quiet: tuple[str, ...] = ()
+    notify: Mapping[str, Any] = field(default_factory=dict)
     book: int = -1
     vars: Mapping[str, Any] = field(default_factory=dict)
     now: dict[str, Any] | None = None

@@ -90,6 +90,11 @@ class World:
         if state in (EngineState.RUNNING, EngineState.REQUESTED):
             self.queue.append(run)
 
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.changed_tasks or self.changed_runs or self.fresh or self.new_commands)
+
     def written(self) -> None:
         """Say that all that changed is written."""
         self.changed_runs, self.changed_tasks, self.fresh = {}, {}, {}

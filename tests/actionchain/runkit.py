@@ -35,10 +35,14 @@ class Gate:
         return f"read word < {self.path}; echo $word"
 
     def open(self, word: str = "") -> None:
-        os.write(self._fd, f"{word}\n".encode())
+        if self._fd >= 0:
+            os.write(self._fd, f"{word}\n".encode())
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Whoever reads on comes to the end."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class Shop:

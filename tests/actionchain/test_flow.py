@@ -314,6 +314,10 @@ def test_a_template_that_leads_nowhere_is_the_chain_s_own_error(world: World) ->
     assert "on-success of task 'c1' gives 'c9', which is no task; there is: c1, c2" in world.output()["error"]
 
 
+WHERE = " ".join(f"{{{{action_context.parent.{name}}}}}" for name in ("execution_id", "user", "pack"))
+WHERE += " {{config_context.color}}"
+
+
 def test_the_context_and_the_configuration_of_the_pack_can_be_named(tmp_path: Path) -> None:
     packs = pack(
         tmp_path,
@@ -324,9 +328,7 @@ def test_the_context_and_the_configuration_of_the_pack_can_be_named(tmp_path: Pa
                 "chain": [
                     task(
                         "c1",
-                        parameters={
-                            "p1": "{{action_context.parent.execution_id}} {{action_context.parent.user}} {{action_context.parent.pack}} {{config_context.color}}"
-                        },
+                        parameters={"p1": WHERE},
                     )
                 ]
             }

@@ -394,7 +394,7 @@ def test_K1_a_skipped_task_publishes_nothing_and_its_way_of_success_is_taken(wor
 
 def test_O3_the_intention_is_written_before_an_action_begins_and_commands_are_done_once(world: World) -> None:
     world.start(text=THREE, word="w")
-    assert any('"job"' in row for key, row in world.flushes[-1].items() if key.startswith("task/"))
+    assert any('"job"' in (row or "") for key, row in world.flushes[-1].items() if key.startswith("task/"))
     rows = dict(world.rows)
     from flowbridge.local import Command
 
@@ -421,7 +421,7 @@ def test_S6_an_action_whose_end_nobody_saw_is_reported_and_decided_by_the_user(w
         one.stage.forgotten.add(0)
         one.move_house()
         one.go()
-        assert (one.look().unknown, one.session.settled, len(one.stage.started)) == (("a",), False, 1)
+        assert (one.look().unknown, one.session.settled, len(one.stage.started)) == (("a",), True, 1)
         one.do("recover", assume=assume)
         one.go()
         assert one.statuses() == end
@@ -465,7 +465,7 @@ def test_the_rows_of_a_step_do_not_grow_with_the_chain(world: World) -> None:
     world.start(
         text=chain_of(
             *(
-                {"name": name, "ref": "den.gate", "publish": {name: "{{%s.said}}" % name}}
+                {"name": name, "ref": "den.gate", "publish": {name: f"{{{{{name}.said}}}}"}}
                 | ({"on-success": after} if after else {})
                 for name, after in zip(names, [*names[1:], ""], strict=True)
             )

@@ -50,6 +50,8 @@ def show(output: str) -> int:
         "default_backend": found.default_backend or None,
         "required_plugins": list(found.required_plugins),
         "actor": found.actor,
+        "packs": [str(folder) for folder in found.catalog.packs],
+        "workflows": found.catalog.workflows or None,
         "backends": backends,
     }
     emit(view, output)

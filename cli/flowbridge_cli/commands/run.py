@@ -36,6 +36,7 @@ from flowbridge_cli.output import emit, note
 @click.option(
     "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to watch; the run goes on after that."
 )
+@click.option("--tail", is_flag=True, help="While watching, print what the actions write, as they write it.")
 @options.output
 def run(
     target: str,
@@ -48,6 +49,7 @@ def run(
     reason: str,
     detach: bool,
     timeout: float | None,
+    tail: bool,
     output: str,
 ) -> int:
     """Start TARGET and watch it: a file, INSTANCE:NAME, or a name of a catalog.
@@ -73,7 +75,7 @@ def run(
             emit(execution_view(record), output) if output != "table" else click.echo(record.id)
             return 0
         note(f"execution {record.id}")
-        return watched(bridge, record.id, output, timeout)
+        return watched(bridge, record.id, output, timeout, tail=tail)
 
 
 def _target(target: str, backend: str | None) -> tuple[Definition | str, str | None]:

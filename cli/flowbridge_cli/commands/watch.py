@@ -15,20 +15,21 @@ from flowbridge_cli.watching import INTERRUPTED, follow
 @click.command("watch")
 @click.argument("id", shell_complete=options.complete_id)
 @click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to watch; no limit by default.")
+@click.option("--tail", is_flag=True, help="Print what the actions write, as they write it.")
 @options.output
-def watch(id: str, timeout: float | None, output: str) -> int:
+def watch(id: str, timeout: float | None, tail: bool, output: str) -> int:
     """Watch an execution until it ends, then show it. Ctrl-C stops watching, never the run (exit 130).
 
     Exit codes: 0 succeeded, 7 errored, 8 canceled, 9 the time for watching was over, 5 its runner died, 4 its engine
     no longer has it. A paused execution is watched on: somebody may resume it.
     """
     with Bridge() as bridge:
-        return watched(bridge, bridge.find(id).id, output, timeout)
+        return watched(bridge, bridge.find(id).id, output, timeout, tail=tail)
 
 
-def watched(bridge: Bridge, id: str, output: str, timeout: float | None) -> int:
+def watched(bridge: Bridge, id: str, output: str, timeout: float | None, *, tail: bool = False) -> int:
     """Watch an execution and print how it stands at the end; gives the exit code."""
-    look, code = follow(bridge, id, timeout=timeout, quiet=output != "table")
+    look, code = follow(bridge, id, timeout=timeout, quiet=output != "table", tail=tail)
     if code == INTERRUPTED:
         return code
     document = full_document(bridge, look)

@@ -19,6 +19,7 @@ from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.runnertypes import LEAVES, require_runnable
 
 _POLL = 0.05
+_PART = 1 << 20
 
 
 class Jobs:
@@ -197,3 +198,13 @@ def _end_of(path: Path, bytes: int) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+def written(handle: str, folder: Path, stream: str, since: int) -> bytes | None:
+    """What one output ("out" or "err") of a job holds from a place on, a part of it where it is much; None: no file."""
+    try:
+        with open(folder / f"{json.loads(handle)['id']}.{stream}", "rb") as file:
+            file.seek(since)
+            return file.read(_PART)
+    except OSError:
+        return None

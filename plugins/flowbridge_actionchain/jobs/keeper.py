@@ -54,9 +54,10 @@ class Mask:
     """Replaces secrets in a stream of bytes, also where one comes in two parts."""
 
     def __init__(self, secrets: list[str]) -> None:
-        self._secrets = sorted((one.encode(errors="surrogateescape") for one in secrets if one), key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
         self._held = b""
+        self._secrets = sorted((one.encode(errors="surrogateescape") for one in secrets if one), key=len, reverse=True)
+        if self._secrets:
+            self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
 
     def __call__(self, data: bytes, *, last: bool = False) -> bytes:
         """What may be shown now; what may become a secret, or part of a longer one, is held back until `last`."""
@@ -400,11 +401,11 @@ class Keeper:
             self._tell(job.id, job.end())
         elif not job.noted and now >= job.began + NOTED_AFTER:
             job.noted = True
-            self._write({"id": job.id, "pid": job.pid, "born": born(job.pid)})
+            os.write(self._log, _line({"id": job.id, "pid": job.pid, "born": born(job.pid)}))
 
     def _listen(self) -> None:
         try:
-            data = self._control.recv(1 << 20)
+            data = self._control.recv(_CHUNK)
         except OSError:
             data = b""
         if not data:
@@ -417,7 +418,7 @@ class Keeper:
 
     def _begin(self, asked: dict[str, Any]) -> None:
         id = asked["id"]
-        self._write({"id": id, "begun": True})
+        os.write(self._log, _line({"id": id, "begun": True}))
         try:
             job = self._jobs[id] = Job(asked, self._folder)
         except (OSError, ValueError) as error:
@@ -459,17 +460,19 @@ class Keeper:
         del job.feeds[fd]
 
     def _tell(self, id: str, end: dict[str, Any]) -> None:
-        line = self._write({"id": id, "end": end})
+        """Tell how a job ended, then write it down: whoever waits goes on at once."""
+        line = _line({"id": id, "end": end})
         if self._open:
             try:
                 self._control.sendall(line)
             except OSError:
                 self._open = False
-
-    def _write(self, doc: dict[str, Any]) -> bytes:
-        line = _JSON.encode(doc).encode() + b"\n"
+                self._forget(self._control.fileno())
         os.write(self._log, line)
-        return line
+
+
+def _line(doc: dict[str, Any]) -> bytes:
+    return _JSON.encode(doc).encode() + b"\n"
 
 
 def _words(error: Exception) -> str:

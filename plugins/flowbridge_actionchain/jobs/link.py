@@ -72,7 +72,7 @@ class Keeper:
 
     def _hear(self) -> None:
         try:
-            data = self._socket.recv(1 << 20)
+            data = self._socket.recv(65536)
         except OSError:
             data = b""
         if not data:

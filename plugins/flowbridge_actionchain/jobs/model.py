@@ -32,12 +32,13 @@ class RunContext:
 class JobOutcome:
     """How a job ended: `status` is succeeded or errored, `result` is in StackStorm's shape for the runner type.
 
-    `error` is one line, empty where it succeeded. Secrets are masked in both.
+    `error` is one line, empty where it succeeded. Secrets are masked in both. `timed_out` tells that it took too long.
     """
 
     status: TaskStatus
     result: Any
     error: str = ""
+    timed_out: bool = False
 
 
 class Job(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,12 @@ _LAST_LINE = 500
 
 def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
     """The outcome of a job, from its plan (what its handle says) and its end (what its keeper said)."""
-    out, err = (_text(folder / f"{plan['id']}.{name}", int(end.get(size, 0))) for name, size in _STREAMS)
+    found = _outcome(plan, end, folder)
+    return replace(found, timed_out=True) if end.get("timed_out") else found
+
+
+def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
+    out, err = (_text(folder, f"{plan['id']}.{name}", end.get(size, 0)) for name, size in _STREAMS)
     error = _error(plan, end)
     if plan["runner"] == NOOP:
         return JobOutcome(TaskStatus.SUCCEEDED, {"failed": False, "succeeded": True, "return_code": 0})
@@ -109,10 +115,11 @@ def _exit(code: Any, stderr: str) -> str:
     return f"{how}{said}"
 
 
-def _text(path: Path, size: int) -> str:
+def _text(folder: Path, name: str, size: int) -> str:
     """An output, or its beginning and end where it is too long; then its file is kept."""
     if not size:
         return ""
+    path = folder / name
     try:
         with open(path, "rb") as file:
             if size <= TEXT_LIMIT:

@@ -15,6 +15,9 @@ from flowbridge_actionchain.packs.runnertypes import PARAMETERS, canonical
 
 TYPES = frozenset({"string", "integer", "number", "boolean", "array", "object"})
 
+#: A file of a pack describes one action, or one configuration.
+_NODES = 50_000
+
 _WORDS: Mapping[type, str] = {
     str: "text",
     bool: "true or false",
@@ -44,7 +47,7 @@ def text_of(path: Path) -> str:
 
 def mapping_of(path: Path) -> Located:
     """A YAML file of a pack that holds one mapping; an empty file holds an empty one."""
-    located = load(text_of(path), str(path))
+    located = load(text_of(path), str(path), nodes=_NODES)
     if located.data is None:
         return Located({}, located.source, located.positions)
     if not isinstance(located.data, dict):
@@ -68,6 +71,7 @@ def action_of(path: Path, pack: str, folder: Path) -> PackAction:
         parameters=_parameters(located, PARAMETERS.get(runner_type, {})),
         folder=folder,
         source=str(path),
+        notify=_value(located, ("notify",), dict) or {},
     )
 
 

@@ -48,6 +48,7 @@ class PackAction:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     folder: Path = Path()
     source: str = ""
+    notify: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -140,6 +140,8 @@ def test_another_run_of_the_machine_knows_what_was_written_down_and_nothing_else
     unbegun = site.prepare("core.local", cmd="echo no")
     job.start()
     ended(job, discard=False)
+    known = json.loads(job.handle)
+    wait_until(lambda: "end" in (link.noted(site.files, known["keeper"], known["id"]) or {}))
     monkeypatch.setattr(link, "boot", lambda: "another")
     found = Jobs(site.files).find(job.handle)
     assert found is not None
