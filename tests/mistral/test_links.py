@@ -224,6 +224,11 @@ def test_sub_workflows_are_linked_where_the_instance_says_so(server: Server) -> 
     assert "target: ':b.v'" in backend(subworkflows="linked").deployed_text(Definition(text))
 
 
+def test_a_refusal_tells_of_links_where_sub_workflows_are_none() -> None:
+    assert "subworkflows of this instance to linked" in backend().capabilities.remedy
+    assert backend(subworkflows="linked").capabilities.remedy == ""
+
+
 def test_an_option_that_cannot_be_is_refused() -> None:
     with pytest.raises(InvalidInput, match="subworkflows are native or linked, not 'both'"):
         backend(subworkflows="both")
