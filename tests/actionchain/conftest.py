@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from actionchain.chainkit import World
+from actionchain.runkit import Shop
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +16,11 @@ def _closed() -> Iterator[None]:
     yield
     while World.open_sessions:
         World.open_sessions.pop().close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """A bridge whose chains really run; nothing of them is left behind."""
+    one = Shop(tmp_path)
+    yield one
+    one.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -21,6 +22,17 @@ def workbook(shape: Shape, gate: str, actions: dict[str, Any] | None = None) -> 
         book["actions"] = actions
     book["workflows"] = {flow.name: _flow(shape, flow, gate, link=bool(actions)) for flow in shape.flows}
     return yaml.safe_dump(book, sort_keys=False)
+
+
+def flow_of(shape: Shape, flow: Flow, link: Callable[[str], str]) -> dict[str, Any]:
+    """One flow of a shape, whose sub-workflows are linked to what `link` calls them."""
+    found = _flow(shape, flow, "flowbridge.run", link=False)
+    for step in flow.steps:
+        task = found["tasks"][step.name]
+        if "workflow" in task:
+            target = link(task.pop("workflow"))
+            task |= {"action": "flowbridge.run", "input": {"target": target, "input": task["input"]}}
+    return found
 
 
 def _flow(shape: Shape, flow: Flow, gate: str, *, link: bool) -> dict[str, Any]:

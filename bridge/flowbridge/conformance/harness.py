@@ -7,6 +7,7 @@ from typing import Any
 
 from flowbridge.backend import Backend, Definition
 from flowbridge.bridge import Bridge
+from flowbridge.capabilities import Capabilities
 from flowbridge.conformance.shapes import Shape
 from flowbridge.model import ExecutionLook, Ref, TaskStatus, WaitingChild
 
@@ -14,10 +15,12 @@ from flowbridge.model import ExecutionLook, Ref, TaskStatus, WaitingChild
 class Harness(ABC):
     """A backend under test: a bridge that knows it, and its shapes in its own language.
 
-    `patience` is how many seconds the engine may take for anything.
+    `patience` is how many seconds the engine may take for anything. `across` tells that sub-workflows live on other
+    engines: the end of one is then told to a held parent after its resume (R3).
     """
 
     patience: float = 20.0
+    across: bool = False
 
     def __init__(self, bridge: Bridge, instance: str) -> None:
         self.bridge = bridge
@@ -35,6 +38,11 @@ class Harness(ABC):
     def backend(self) -> Backend:
         """The backend under test."""
         return self.bridge.instances.get(self.instance)
+
+    @property
+    def facts(self) -> Capabilities:
+        """What is expected of the engine: what its backend declares."""
+        return self.backend.capabilities
 
     @property
     def outside(self) -> Backend:

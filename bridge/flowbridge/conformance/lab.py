@@ -48,7 +48,7 @@ class Lab:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.bridge = harness.bridge
-        self.facts: Capabilities = harness.backend.capabilities
+        self.facts: Capabilities = harness.facts
         self.started: list[str] = []
         self.notes = Notes()
 
@@ -247,7 +247,7 @@ class Lab:
     def own(self, id: str) -> ExecutionLook | None:
         """An execution as its backend shows it, before the law judges it."""
         ref = self.ref(id)
-        looks = next(iter(self.harness.backend.observe([ref.id]).values()), ())
+        looks = next(iter(self.bridge.instances.get(ref.backend).observe([ref.id]).values()), ())
         return next((look for look in looks if look.ref == ref), None)
 
     def state(self, id: str) -> EngineState | None:

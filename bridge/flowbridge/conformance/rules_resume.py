@@ -67,14 +67,18 @@ def test_R3_a_resumed_child_leaves_its_parent_and_peers_paused(lab: Lab) -> None
     lab.reaches(one, Status.SUCCEEDED)
     assert lab.status(id) is lab.status(two) is Status.PAUSED
     assert lab.gate_now(id, "next") is None
-    task = lab.until(
-        lambda: found if (found := lab.task(id, "one")) and found.status is TaskStatus.SUCCEEDED else None, "its result"
-    )
-    assert task.starts == 1
+    if not lab.harness.across:
+        lab.until(lambda: _has_its_result(lab, id), "its result")
     lab.resume(id)
+    lab.until(lambda: _has_its_result(lab, id), "its result")
     lab.release(two, "d")
     lab.reaches(two, Status.SUCCEEDED)
     lab.release_to_the_end(id, "next")
+
+
+def _has_its_result(lab: Lab, id: str) -> bool:
+    task = lab.task(id, "one")
+    return task is not None and task.status is TaskStatus.SUCCEEDED and task.starts == 1
 
 
 def test_R4_where_the_engine_would_resume_the_parent_too_it_is_refused(lab: Lab) -> None:

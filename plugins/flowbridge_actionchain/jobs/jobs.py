@@ -22,7 +22,7 @@ _POLL = 0.05
 
 
 class Jobs:
-    """The jobs of one run, whose files lie in one folder (made when it is needed). For one thread.
+    """The jobs of one run, one after the other; their files lie in one folder (made when it is needed). For one thread.
 
     Jobs are kept by a process of their own, which the first one starts: they go on, are stopped when they take too
     long, and have their end written down, whether or not anybody is there.
@@ -31,7 +31,7 @@ class Jobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._keeper: link.Keeper | None = None
-        self._running: set[str] = set()
+        self._wanted: set[str] = set()
 
     def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> Job:
         """A job of a leaf action with all its parameters (see `bind`). Nothing of it runs yet.
@@ -48,7 +48,8 @@ class Jobs:
             return InstantJob(known, self._folder)
         keeper = self._kept()
         known |= {"keeper": keeper.name, "pid": keeper.pid, "born": keeper.born, "boot": link.boot()}
-        return KeptJob(known, made, keeper, self._running)
+        self._wanted.add(known["id"])
+        return KeptJob(known, made, keeper, self._wanted)
 
     def find(self, handle: str) -> Job | None:
         """The job of a handle, in whatever process it was started; None where its end cannot be told.
@@ -64,12 +65,14 @@ class Jobs:
     def close(self) -> None:
         """Give the keeper back. What still runs goes on, and is found again by its handle."""
         if self._keeper is not None:
-            self._keeper.close(idle=not self._running)
+            self._keeper.close(idle=not self._wanted)
             self._keeper = None
 
     def _kept(self) -> link.Keeper:
-        if self._keeper is None or not self._keeper.lives:
-            self.close()
+        if self._keeper is not None and not self._keeper.lives:
+            self._keeper.close(idle=False)
+            self._keeper = None
+        if self._keeper is None:
             self._keeper = link.Keeper(self._folder)
         return self._keeper
 
@@ -117,17 +120,15 @@ class InstantJob(_Known):
 class KeptJob(_Known):
     """A job of this process's own keeper."""
 
-    def __init__(self, known: Mapping[str, Any], made: Plan, keeper: link.Keeper, running: set[str]) -> None:
+    def __init__(self, known: Mapping[str, Any], made: Plan, keeper: link.Keeper, wanted: set[str]) -> None:
         super().__init__(known, keeper.folder)
-        self._ask, self._keeper, self._running = made.ask, keeper, running
+        self._ask, self._keeper, self._wanted = made.ask, keeper, wanted
         self._lost: FoundJob | None = None
         self.begun = False
 
     def start(self) -> None:
-        id = self._known["id"]
         self.begun = True
-        self._running.add(id)
-        self._keeper.ask({"id": id, **self._ask})
+        self._keeper.ask({"id": self._known["id"], **self._ask})
 
     def wait(self, seconds: float) -> bool:
         if self._end is None and self._lost is None:
@@ -137,15 +138,12 @@ class KeptJob(_Known):
                 self._lost = FoundJob(self._known, self._folder)
         if self._lost is not None and self._lost.wait(seconds):
             self._end = self._lost.end
-            self._running.discard(self._known["id"])
             return True
-        if self._end is not None:
-            self._running.discard(self._known["id"])
         return self._end is not None
 
     def discard(self) -> None:
         self._remove_outputs()
-        self._keeper.ask({"discard": self._known["id"]})
+        self._wanted.discard(self._known["id"])
 
 
 class FoundJob(_Known):
@@ -189,8 +187,7 @@ class FoundJob(_Known):
 
     def discard(self) -> None:
         self._remove_outputs()
-        if not self.lives:
-            link.log_of(self._folder, self._known["keeper"]).unlink(missing_ok=True)
+        link.log_of(self._folder, self._known["keeper"]).unlink(missing_ok=True)
 
 
 def _end_of(path: Path, bytes: int) -> str:

@@ -7,8 +7,7 @@ told over the socket. When the socket is closed it takes no new jobs, and leaves
 
 ::
 
-    asked   {"id", "argv", "cwd", "env", "timeout", "secrets", "feed", "stdin", "results"}   run this
-            {"discard": ID}                                                                  its end was written down
+    asked   {"id", "argv", "cwd", "env", "timeout", "secrets", "feed", "stdin", "results"}
     told    {"id", "end": {"code", "timed_out", "error", "stdout", "stderr", "result"}}
 
 `feed` is text that the process reads on file descriptor 9, `results` whether its result is read from descriptor 8:
@@ -20,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -55,25 +55,29 @@ class Mask:
 
     def __init__(self, secrets: list[str]) -> None:
         self._secrets = sorted((one.encode(errors="surrogateescape") for one in secrets if one), key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
         self._held = b""
 
     def __call__(self, data: bytes, *, last: bool = False) -> bytes:
-        """What may be shown now; the beginning of what may become a secret is held back until `last`."""
+        """What may be shown now; what may become a secret, or part of a longer one, is held back until `last`."""
         if not self._secrets:
             return data
         data = self._held + data
-        for secret in self._secrets:
-            data = data.replace(secret, _STARS)
-        cut = len(data) if last else len(data) - self._beginning(data)
+        cut = len(data)
+        if not last:
+            cut -= self._beginning(data)
+            for match in self._pattern.finditer(data):
+                if match.start() < cut < match.end():
+                    cut = match.start()
         self._held = data[cut:]
-        return data[:cut]
+        return self._pattern.sub(_STARS, data[:cut])
 
     def _beginning(self, data: bytes) -> int:
         """How many bytes at the end may be the beginning of a secret."""
         longest = min(len(self._secrets[0]) - 1, len(data))
         for length in range(longest, 0, -1):
             end = data[-length:]
-            if any(secret.startswith(end) for secret in self._secrets):
+            if any(len(secret) > length and secret.startswith(end) for secret in self._secrets):
                 return length
         return 0
 
@@ -91,10 +95,10 @@ class Mask:
 
     def once(self, text: str) -> str:
         """A whole text with the secrets in it masked."""
+        if not self._secrets:
+            return text
         data = text.encode(errors="surrogateescape")
-        for secret in self._secrets:
-            data = data.replace(secret, _STARS)
-        return data.decode(errors="surrogateescape")
+        return self._pattern.sub(_STARS, data).decode(errors="surrogateescape")
 
 
 class Stream:
@@ -256,9 +260,12 @@ class Job:
             self.due = float("inf")
         self.killed += 1
 
-    def signal(self, number: int) -> None:
-        """Signal its whole session: its own process group, and those that it made for itself."""
-        for group in {self.pid, *_groups(self.pid)}:
+    def signal(self, number: int, *, led: bool = True) -> None:
+        """Signal its whole session: its own process group, and those that it made for itself.
+
+        Not `led`: its first process has ended, so only groups that are seen to be left are meant.
+        """
+        for group in _groups(self.pid) | ({self.pid} if led else set()):
             try:
                 os.killpg(group, number)
             except ProcessLookupError:
@@ -324,12 +331,11 @@ class Keeper:
         self._control = control
         self._asked = b""
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._path, self._folder = log, os.path.dirname(log)
+        self._folder = os.path.dirname(log)
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], None]] = {}
         self._watch(control.fileno(), select.POLLIN, self._listen)
         self._jobs: dict[str, Job] = {}
-        self._left: set[str] = set()
         self._open = True
         self._hear_signals()
 
@@ -371,8 +377,6 @@ class Keeper:
             now = time.monotonic()
             for job in list(self._jobs.values()):
                 self._look_after(job, now)
-        if not self._left:
-            os.unlink(self._path)
 
     def _idle(self) -> float | None:
         """Milliseconds until something is due."""
@@ -391,6 +395,8 @@ class Keeper:
             for fd in list(job.feeds):
                 self._unfeed(job, fd)
             del self._jobs[job.id]
+            if job.timed_out:
+                job.signal(signal.SIGKILL, led=False)
             self._tell(job.id, job.end())
         elif not job.noted and now >= job.began + NOTED_AFTER:
             job.noted = True
@@ -407,15 +413,10 @@ class Keeper:
             return
         *lines, self._asked = (self._asked + data).split(b"\n")
         for line in lines:
-            asked = json.loads(line)
-            if "discard" in asked:
-                self._left.discard(asked["discard"])
-            else:
-                self._begin(asked)
+            self._begin(json.loads(line))
 
     def _begin(self, asked: dict[str, Any]) -> None:
         id = asked["id"]
-        self._left.add(id)
         self._write({"id": id, "begun": True})
         try:
             job = self._jobs[id] = Job(asked, self._folder)

@@ -58,8 +58,10 @@ class Keeper:
     def end(self, id: str, seconds: float) -> Mapping[str, Any] | None:
         """How a job ended, as soon as that is known, waiting at most so long.
 
-        Raises `EOFError` where the keeper is gone and has not told.
+        Raises `EOFError` where the keeper is gone, or was given back, and has not told.
         """
+        if self._socket.fileno() < 0:
+            raise EOFError
         deadline = time.monotonic() + seconds
         while id not in self._ends:
             left = max(0.0, deadline - time.monotonic())
@@ -81,10 +83,11 @@ class Keeper:
             self._ends[told["id"]] = told["end"]
 
     def close(self, *, idle: bool) -> None:
-        """Ask for nothing more. Where it is `idle` it leaves at once, and that is waited for."""
+        """Ask for nothing more. Where it is `idle` it leaves at once, and its log is wanted no more."""
         self._socket.close()
         if idle:
             self._process.wait()
+            log_of(self.folder, self.name).unlink(missing_ok=True)
         else:
             self._process.returncode = 0  # it outlives this process on purpose, so nobody here waits for it
 

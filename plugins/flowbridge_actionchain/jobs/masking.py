@@ -6,23 +6,32 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 #: A shorter secret is not looked for: it would be found in half of all words.
 SHORTEST = 4
+
+#: What requests leaves as it is in an address.
+_REQUESTS = "!#$%&'()*+,/:;=?@[]~"
 
 #: Lines of a longer secret, such as a key, are looked for one by one.
 _LINE = 8
 
 
 def needles(secrets: Iterable[Any]) -> list[str]:
-    """The texts to look for: each secret as it is, and as it stands in JSON, in a shell's words and in an address."""
+    """The texts to look for: each secret as it is, and as it stands in JSON, Python, a shell's words and addresses."""
     found: set[str] = set()
     for text in _texts(secrets):
         for one in (text, *(line for line in text.splitlines() if len(line) >= _LINE)):
-            found |= {one, json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1]}
-            found |= {shlex.quote(one).removeprefix("'").removesuffix("'"), quote(one, safe=""), quote(one)}
+            found.add(one)
+            found |= {form(one)[1:-1] for form in (json.dumps, repr, _json)}
+            found |= {quote(one, safe) for safe in ("", "/", _REQUESTS)} | {quote_plus(one)}
+            found.add(shlex.quote(one).removeprefix("'").removesuffix("'"))
     return sorted(one for one in found if len(one) >= SHORTEST)
+
+
+def _json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def has_secret(text: str, secrets: Iterable[str]) -> bool:

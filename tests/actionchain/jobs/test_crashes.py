@@ -1,0 +1,184 @@
+"""Jobs outlive whoever started them; another process finds them by their handle, or says that it cannot tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actionchain.packkit import Site, ended, wait_until
+from flowbridge.model import TaskStatus
+from flowbridge_actionchain.jobs import keeper, link
+from flowbridge_actionchain.jobs.jobs import Jobs
+from flowbridge_actionchain.jobs.model import Job
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    return path
+
+
+def left_behind(site: Site, until: Callable[[Job], object], **given: Any) -> str:
+    """The handle of a job of `core.local` whose starter was killed without a word once `until` had returned."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            job = Site.prepare(site, "core.local", **given)
+            os.write(write, job.handle.encode())
+            until(job)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with open(read, encoding="utf-8") as pipe:
+        return pipe.read()
+
+
+def saying(word: str) -> Callable[[Job], None]:
+    """Start a job, and wait until it has said a word."""
+
+    def until(job: Job) -> None:
+        job.start()
+        wait_until(lambda: word in job.tail(100))
+
+    return until
+
+
+def test_a_job_whose_starter_was_killed_goes_on_and_is_waited_for(site: Site, gate: Path) -> None:
+    handle = left_behind(site, saying("begun"), cmd=f"echo begun; read word < {gate}; echo $word; exit 4")
+    job = site.jobs.find(handle)
+    assert job is not None
+    assert job.begun
+    assert not job.wait(0)
+    assert job.tail(100) == "begun\n"
+    gate.write_text("late\n")
+    outcome = ended(job)
+    assert (outcome.status, outcome.result["return_code"]) == (TaskStatus.ERRORED, 4)
+    assert outcome.result["stdout"] == "begun\nlate"
+    assert list(site.files.iterdir()) == []
+    wait_until(lambda: _gone(handle))
+
+
+def _gone(handle: str) -> bool:
+    known = json.loads(handle)
+    return not link.alive(known["pid"], known["born"])
+
+
+def test_a_job_that_ended_while_nobody_was_there_is_found_with_its_outcome(site: Site, gate: Path) -> None:
+    handle = left_behind(site, saying("begun"), cmd=f"echo begun; read word < {gate}; echo $word")
+    gate.write_text("alone\n")
+    wait_until(lambda: _gone(handle))
+    job = site.jobs.find(handle)
+    assert job is not None
+    assert job.wait(0)
+    assert ended(job).result["stdout"] == "begun\nalone"
+    assert list(site.files.iterdir()) == []
+
+
+def test_a_job_is_stopped_in_time_though_nobody_is_there(site: Site) -> None:
+    handle = left_behind(site, saying("begun"), cmd="echo begun; sleep 30", timeout=1)
+    job = site.jobs.find(handle)
+    assert job is not None
+    assert ended(job).error == "core.local took longer than 1 s and was killed"
+
+
+def test_a_job_that_was_never_begun_is_known_to_be_so(site: Site, tmp_path: Path) -> None:
+    handle = left_behind(site, lambda job: None, cmd=f"touch {tmp_path}/ran")
+    wait_until(lambda: _gone(handle))
+    job = site.jobs.find(handle)
+    assert job is not None
+    assert not job.begun
+    assert job.wait(0)
+    assert job.outcome() is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_with_its_keeper_dead_a_running_job_is_waited_for_and_its_end_is_unknown(site: Site, gate: Path) -> None:
+    handle = left_behind(site, saying("begun"), cmd=f"echo begun; sleep 0.1; read word < {gate}; exit 0")
+    known = json.loads(handle)
+    wait_until(lambda: "pid" in (link.noted(site.files, known["keeper"], known["id"]) or {}))
+    os.kill(known["pid"], signal.SIGKILL)
+    wait_until(lambda: _gone(handle))
+    job = site.jobs.find(handle)
+    assert job is not None
+    assert not job.wait(0)
+    gate.write_text("go\n")
+    assert job.wait(30)
+    assert job.outcome() is None
+    assert site.jobs.find(handle) is None
+
+
+def test_a_keeper_that_dies_under_its_starter_leaves_the_end_unknown_and_the_next_job_another_keeper(
+    site: Site,
+) -> None:
+    job = site.prepare("core.local", cmd="sleep 0.1; exec sleep 30")
+    job.start()
+    known = json.loads(job.handle)
+    wait_until(lambda: "pid" in (link.noted(site.files, known["keeper"], known["id"]) or {}))
+    noted = link.noted(site.files, known["keeper"], known["id"]) or {}
+    os.kill(known["pid"], signal.SIGKILL)
+    assert not job.wait(0.01)  # the command itself still runs
+    os.kill(noted["pid"], signal.SIGKILL)
+    assert job.wait(30)
+    assert job.outcome() is None
+    assert site.jobs.find(job.handle) is None
+    assert site.run("core.local", cmd="echo next").result["stdout"] == "next"
+
+
+def test_another_run_of_the_machine_knows_what_was_written_down_and_nothing_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = site.prepare("core.local", cmd="echo yes")
+    unbegun = site.prepare("core.local", cmd="echo no")
+    job.start()
+    ended(job, discard=False)
+    monkeypatch.setattr(link, "boot", lambda: "another")
+    found = Jobs(site.files).find(job.handle)
+    assert found is not None
+    assert ended(found, discard=False).result["stdout"] == "yes"
+    assert Jobs(site.files).find(unbegun.handle) is None
+    job.discard()
+
+
+def test_with_its_files_removed_nothing_can_be_told(site: Site) -> None:
+    job = site.prepare("core.local", cmd="true")
+    job.start()
+    ended(job, discard=False)
+    site.jobs.close()
+    wait_until(lambda: _gone(job.handle))
+    for file in site.files.iterdir():
+        file.unlink()
+    assert site.jobs.find(job.handle) is None
+
+
+def test_a_job_that_is_over_at_once_never_runs_twice_by_being_found(site: Site) -> None:
+    job = site.prepare("core.uuid")
+    job.start()
+    made = ended(job).result["result"]
+    found = site.jobs.find(job.handle)
+    assert found is not None
+    assert not found.begun
+    found.start()
+    assert ended(found).result["result"] == made
+
+
+def test_a_keeper_told_to_end_ends_its_jobs_and_writes_that_down(site: Site) -> None:
+    job = site.prepare("core.local", cmd="sleep 30")
+    job.start()
+    known = json.loads(job.handle)
+    wait_until(lambda: "pid" in (link.noted(site.files, known["keeper"], known["id"]) or {}))
+    os.kill(known["pid"], signal.SIGTERM)
+    assert ended(job).result["return_code"] == -signal.SIGTERM
+
+
+def test_a_process_number_that_another_process_has_now_is_not_taken_for_the_job() -> None:
+    assert link.alive(os.getpid(), keeper.born(os.getpid()))
+    assert not link.alive(os.getpid(), "1")
