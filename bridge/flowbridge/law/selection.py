@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from flowbridge.capabilities import PartialRerun
-from flowbridge.errors import Rejected
+from flowbridge.errors import NotFound, Rejected
 from flowbridge.law.fold import Facts
 from flowbridge.law.reopening import Tasks, children_by_task, is_linked, keeping, reopened
 from flowbridge.law.tables import TERMINAL
@@ -148,6 +148,26 @@ def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:
         return False
     never_ran = len(items) < task.items
     return never_ran or (bool(items) and items[-1].status is not TaskStatus.SUCCEEDED)
+
+
+def below(snapshot: Snapshot, place: int, path: str) -> int:
+    """The place of the child that dotted task names lead to, of several the latest. Raises `NotFound`.
+
+    The last name may be that of a task without a child: the execution it belongs to is meant then.
+    """
+    children = children_by_task(snapshot)
+    rest = path
+    while rest:
+        for head, tail in ((rest, ""), *_splits(rest)):
+            if found := _matching(snapshot, children, place, head):
+                place, rest = found[-1], tail
+                break
+        else:
+            if _runs(snapshot, place, rest):
+                return place
+            there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
+            raise NotFound(f"{rest}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
+    return place
 
 
 def _resolve(
