@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowbridge.backend import (
@@ -48,6 +49,8 @@ CAPABILITIES = Capabilities(
     join_under_pause=JoinUnderPause.MAY_SLIP,
     delayed_starts_under_pause=True,
     hosts_children=True,
+    remedy="Sub-workflows that are deployed as links are resumed and run again each on its own: set the option "
+    "subworkflows of this instance to linked, and run the workflow anew.",
 )
 
 _VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
@@ -85,8 +88,8 @@ class MistralBackend(Backend):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The same for every Mistral."""
-        return CAPABILITIES
+        """The same for every Mistral; where sub-workflows are linked, nothing is left to advise."""
+        return replace(CAPABILITIES, remedy="") if self._linked else CAPABILITIES
 
     def validate(self, definition: Definition) -> Deployed:
         """Checked here as YAML, then by the engine itself. Raises `InvalidInput` with the engine's words."""

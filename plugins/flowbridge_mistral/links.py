@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from flowbridge.errors import NotFound
 from flowbridge.model import TaskStatus, WaitingChild
 from flowbridge_mistral import words
 from flowbridge_mistral.client import Json, MistralClient
@@ -40,16 +40,13 @@ version: '2.0'
 
 def put_action(client: MistralClient) -> None:
     """Make the action of links known to the server. Costs one request where it is there."""
-    try:
-        there = client.get("actions", LINK)
-    except NotFound:
-        try:
+    there = next(client.pages("actions", "actions", name=LINK, fields="id,name,input"), None)
+    if there is None:
+        with suppress(Conflict):  # somebody else was first
             client.text("POST", "actions", text=_ACTION)
-        except Conflict:
-            return  # somebody else was first
         return
     with client.reading():
-        taken = {part.partition("=")[0].strip() for part in str(there["input"]).split(",")}
+        taken = {part.partition("=")[0].strip() for part in there["input"].split(",")}
     if not taken >= set(INPUTS):
         client.text("PUT", "actions", text=_ACTION)
 

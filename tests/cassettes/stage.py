@@ -258,6 +258,7 @@ class Stage:
         """A user's bridge with nothing in its ledger yet."""
         config = Config(ledger=self._ledger, actor="me", default_backend="prod")
         with (
+            mock.patch("flowbridge.ledger.ledger.Ledger.id", str(uuid.uuid5(_STARTS, "ledger"))),
             mock.patch("flowbridge.starting.uuid", SimpleNamespace(uuid4=self._ids.__next__)),
             Bridge(config, backends=[self.backend], durable=False) as bridge,
         ):

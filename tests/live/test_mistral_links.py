@@ -8,14 +8,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowbridge.backend import Definition, StartRequest, Target, TaskRerun
+from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
+from flowbridge.config import Config
 from flowbridge.errors import InvalidInput
-from flowbridge.model import EngineState, ExecutionLook, TaskLook, TaskStatus, WaitingChild
+from flowbridge.model import EngineState, ExecutionLook, Node, Status, TaskLook, TaskStatus, WaitingChild
 from flowbridge_mistral.backend import MistralBackend
+from live.gates import Gate, Gates
 from live.mistral_lab import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
@@ -402,3 +408,79 @@ def test_what_the_engine_refuses_in_a_rewritten_text_is_told_with_the_line_of_th
     with pytest.raises(InvalidInput, match="'actin' was unexpected") as caught:
         site.backend.validate(Definition(text, "w.yaml"))
     assert str(caught.value).startswith("w.yaml:6:5: ")
+
+
+GATED = """
+version: '2.0'
+name: gated
+actions:
+  gate: {input: [target], base: std.async_noop}
+workflows:
+  main:
+    output: {r: <% $.r %>}
+    tasks:
+      each:
+        with-items: i in [1, 1, 2]
+        workflow: child x=<% $.i %>
+        publish: {r: <% task().result %>}
+        on-success: [joined]
+      beside: {workflow: child x=9, on-success: [joined]}
+      joined: {join: all, action: std.noop}
+  child:
+    input: [x]
+    output: {y: <% $.x * 10 %>}
+    tasks:
+      a: {action: gate target=<% str($.x) %>}
+"""
+
+
+class Played:
+    """A run of the workbook above through a bridge, and its gates."""
+
+    def __init__(self, bridge: Bridge, backend: MistralBackend) -> None:
+        self.bridge, self._backend, self._gates = bridge, backend, Gates(backend)
+        self.id = bridge.run("gated.main", backend="prod").id
+
+    def nodes(self) -> tuple[Node, ...]:
+        return self.bridge.get(self.id).snapshot.nodes
+
+    def statuses(self) -> list[str]:
+        """The root's status, then those of the items in their order, then that of the child beside them."""
+        root, *children = self.nodes()
+        order = sorted(children, key=lambda node: (node.record.item is None, node.record.item or 0))
+        return [str(node.record.status) for node in (root, *order)]
+
+    def end(self, target: str, status: TaskStatus = S) -> None:
+        def gate() -> list[Gate]:
+            looks = [self._backend.observe([node.record.ref.id]).get(node.record.ref.id, ()) for node in self.nodes()]
+            return [gate for gate in self._gates.of(chain.from_iterable(looks)) if gate.target == target]
+
+        self._gates.end(until(gate)[0].key, status, {})
+
+
+def test_R3_and_X6_hold_on_a_stock_mistral_where_sub_workflows_are_linked(mistral_url: str, tmp_path: Path) -> None:
+    backend = connected(mistral_url, subworkflows="linked")
+    config = Config(ledger=tmp_path / "ledger.db", actor="ada")
+    with Bridge(config, backends=[backend], durable=False) as bridge:
+        backend.deploy(Definition(GATED))
+        run = Played(bridge, backend)
+        run.end("9")
+        run.end("2", E)
+        run.end("1")
+        until(lambda: sorted(run.statuses()[1:]) == ["errored", "running", "succeeded", "succeeded"])
+        bridge.pause(run.id)
+        run.end("1")
+        until(lambda: run.statuses()[0] == "paused")
+        (held,) = (node.record for node in run.nodes()[1:] if node.record.status is Status.PAUSED)
+        bridge.resume(held.id)
+        until(lambda: bridge.get(held.id).record.status is Status.SUCCEEDED)
+        assert run.statuses() == ["paused", "succeeded", "succeeded", "errored", "succeeded"]
+        assert [task.name for task in run.nodes()[0].tasks if task.starts] == ["beside", "each"], "the join stays still"
+        bridge.resume(run.id)
+        assert bridge.wait(run.id, timeout=60).record.status is Status.ERRORED
+        run.id = bridge.rerun(run.id, RerunRequest(("each",), ("each",))).execution
+        run.end("2")
+        assert bridge.wait(run.id, timeout=60).record.status is Status.SUCCEEDED
+        assert bridge.read(run.id).output == {"r": [{"y": 10}, {"y": 10}, {"y": 20}]}
+        items = [node.record.item for node in run.nodes() if node.record.parent_task and node.record.item is not None]
+        assert sorted(items) == [0, 1, 2, 2], "only the failed item ran a second time"

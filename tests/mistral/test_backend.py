@@ -208,7 +208,7 @@ def test_a_result_that_does_not_get_through_makes_the_link_errored_and_says_why(
     responses.put(f"{URL}/action_executions/k", status=413, body="<html>413</html>")
     responses.put(f"{URL}/action_executions/k", json={})
     backend.report("x", "k", TaskStatus.SUCCEEDED, "x" * 1000)
-    said = json.loads(responses.calls[-1].request.body)
+    said = json.loads(responses.calls[-1].request.body or "")
     assert said["state"] == "ERROR"
     assert "1014 characters of JSON" in said["output"]
     assert "(413)" in said["output"]

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from cassettes.stage import BOOK, Hands
+from cassettes.stage import BOOK, LINKS, Hands
 from flowbridge import bridge as bridge_module
 from flowbridge import carry, operate
 from flowbridge.backend import Definition
@@ -37,6 +37,7 @@ from support.faults import FAULTS, Line, refused
 from support.wire import Heard, answer, wired
 
 FLOW = Definition("version: '2.0'\nflow: {tasks: {t: {action: std.noop}}}\n", "flow.yaml")
+LINKED = Definition("version: '2.0'\nlinked: {tasks: {t: {action: flowbridge.run target=a}}}\n", "linked.yaml")
 TWO = Definition(f"{FLOW.text}other: {{tasks: {{t: {{action: std.noop}}}}}}\n", "two.yaml")
 PAIR = """\
 version: '2.0'
@@ -81,7 +82,7 @@ PASSING = frozenset(
 STARTING = frozenset({"start", "start with a definition", "re-run whole"})
 
 #: Calls of the backend, whose effect is for their caller to see.
-BLIND = frozenset({"deploy", "deploy new beside known", "report"})
+BLIND = frozenset({"deploy", "deploy links", "deploy new beside known", "report"})
 
 
 class Clock:
@@ -205,6 +206,7 @@ VERBS: dict[str, tuple[Act, Act]] = {
     "list at the engine": (ran("main"), lambda world: list(world.backend.list_executions(limit=10))),
     "validate": (nothing, lambda world: world.backend.validate(FLOW)),
     "deploy": (nothing, lambda world: world.backend.deploy(FLOW)),
+    "deploy links": (lambda world: world.line.server.adhoc.clear(), lambda world: world.backend.deploy(LINKED)),
     "deploy new beside known": (lambda world: world.backend.deploy(FLOW), lambda world: world.backend.deploy(TWO)),
     "recover": (left_open, lambda world: world.bridge.recover(world.target)),
     "report": (ran("away.one"), report),
@@ -244,6 +246,7 @@ class Worlds:
             with at(world):
                 world.backend.deploy(Definition(BOOK))
                 world.backend.deploy(Definition(PAIR))
+                world.backend.deploy(Definition(LINKS))
                 VERBS[verb][0](world)
             world.bridge.close()
             self._ready[verb] = (world.line.server, world.bridge.config.ledger, world.target)

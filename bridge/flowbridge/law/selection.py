@@ -120,7 +120,8 @@ def check_partial(
     """X6, O8: refuse a partial re-run that the engine would get wrong, unless `X6` is accepted."""
     for choice in found:
         node = snapshot.nodes[choice.place]
-        fact = facts[node.record.ref.backend].partial_rerun
+        engine = facts[node.record.ref.backend]
+        fact = engine.partial_rerun
         known = items.get((choice.place, choice.task.id))
         if (
             fact is PartialRerun.YES
@@ -132,7 +133,7 @@ def check_partial(
         raise Rejected(
             f"{choice.name}: the engine of {describe(node)} would run items again that had succeeded, and may hang, "
             f"because its last item did not fail or its items' places cannot be told (X6). Re-run it without "
-            f"--no-reset, or go ahead with --accept X6.",
+            f"--no-reset, or go ahead with --accept X6.{engine.remedy and f' {engine.remedy}'}",
             rule="X6",
             reason="partial_rerun_unsafe",
             execution=node.record.id,

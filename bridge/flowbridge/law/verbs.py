@@ -204,7 +204,8 @@ def _reject_while_ancestor_pausing(snapshot: Snapshot, place: int, facts: Facts)
 
 def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
     node = snapshot.nodes[place]
-    mode = facts[node.record.ref.backend].resume_up
+    engine = facts[node.record.ref.backend]
+    mode = engine.resume_up
     if mode is ResumeUp.NEVER or not node.record.native or node.parent < 0:
         return
     parent = snapshot.nodes[node.parent]
@@ -214,7 +215,8 @@ def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
         return
     raise Rejected(
         f"resuming {describe(node)} would resume {describe(parent)} above it as well: its engine does that when no "
-        f"other task there is paused. A resume never goes up (R4). Resume the parent, or go ahead with --accept R4.",
+        f"other task there is paused. A resume never goes up (R4). Resume the parent, or go ahead with --accept R4."
+        f"{engine.remedy and f' {engine.remedy}'}",
         rule="R4",
         reason="resume_goes_up",
         execution=node.record.id,
