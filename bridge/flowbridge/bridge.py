@@ -219,6 +219,8 @@ class Bridge:
     def get(self, id: str) -> Look:
         """One execution with its tree, freshly seen. An engine that does not answer is named, not an error.
 
+        Nor is it one where the look cannot be written down: `Ledger.unwritten` then says why.
+
         One that was superseded is not looked at: `Look.frozen` is its tree as it stood (X2).
         """
         record = self.find(id)
@@ -289,7 +291,8 @@ class Bridge:
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             record = look.record
-            self._tell()
+            with self.ledger.if_possible():
+                self._tell()
             shown = shape(look)
             wait = min(wait * 1.5, _LONGEST_POLL) if shown == last else _FIRST_POLL
             yield look, shown != last
@@ -447,8 +450,9 @@ class Bridge:
     def _loaded(self) -> Hooks:
         """The hook plugins. One that was never seen before is told nothing of the past."""
         hooks = Hooks(self.config.required_plugins)
-        for plugin in hooks.observers:
-            self.ledger.operations.begin_cursor(_cursor(plugin))
+        with self.ledger.if_possible():
+            for plugin in hooks.observers:
+                self.ledger.operations.begin_cursor(_cursor(plugin))
         return hooks
 
     def _tell_of(self, plugin: str, entry: Entry) -> None:

@@ -12,7 +12,7 @@ from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
 from flowbridge_cli.drawing import duration, span
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import emit, note, tell_unwritten
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
 _NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
@@ -35,6 +35,7 @@ def get(id: str, result: bool, deep: bool, output: str) -> int:
             look = bridge.get(id)
             document = full_document(bridge, look, deep=deep)
             silent = tell_silence(look)
+            tell_unwritten(bridge)
     emit(document if output != "table" else _summary(document, result=result), output)
     return Unavailable.exit_code if silent else 0
 
