@@ -246,6 +246,8 @@ class Bridge:
     def get(self, id: str) -> Look:
         """One execution with its tree, freshly seen. An engine that does not answer is named, not an error.
 
+        Nor is it one where the look cannot be written down: `Ledger.unwritten` then says why.
+
         One that was superseded is not looked at: `Look.frozen` is its tree as it stood (X2).
         """
         record = self.find(id)
@@ -328,7 +330,8 @@ class Bridge:
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             record = look.record
-            self._observers.tell()
+            with self.ledger.if_possible():
+                self._observers.tell()
             shown = shape(look)
             wait = min(wait * 1.5, longest) if shown == last else _FIRST_POLL
             yield look, shown != last

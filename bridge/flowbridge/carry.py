@@ -9,16 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan, Step, decide
 from flowbridge.law.driving import follows, linked
+from flowbridge.law.edges import not_shown, overtaken
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
-from flowbridge.model import EngineState, Node, Record, Snapshot, TaskLook, TaskRerun, TaskStatus, Verb, Want
+from flowbridge.model import EngineState, Node, Record, Snapshot, Verb, Want
 from flowbridge.sending import Sender
 from flowbridge.sync import Pass, Sync
 
@@ -133,7 +133,7 @@ class Carrier:
 
     def _open_steps(self, operation: Operation, progress: Progress) -> list[Step]:
         snapshot = progress.found.snapshot
-        steps = [*_once(operation, snapshot), *self._asked(operation, snapshot)]
+        steps = [*not_shown(operation.steps, snapshot), *self._asked(operation, snapshot)]
         stopped = {*progress.refused, *progress.silent}
         stopped |= {node.record.id for node in snapshot.nodes if not node.reachable}
         return [step for step in steps if step.record not in stopped]
@@ -171,7 +171,7 @@ class Carrier:
             progress.exit_code = max(progress.exit_code, error.exit_code)
         if progress.refused:
             self._give_up(operation, progress)
-        once = {step.record for step in _once(operation, progress.found.snapshot)} - progress.refused.keys()
+        once = {step.record for step in not_shown(operation.steps, progress.found.snapshot)} - progress.refused.keys()
         for node in progress.found.snapshot.nodes:
             if not node.reachable and (node.record.id in once or _wanted_differs(node)):
                 progress.silent[node.record.id] = progress.found.silent[node.record.ref.backend]
@@ -179,6 +179,9 @@ class Carrier:
             if node.state is EngineState.GONE and node.record.id in _touched(operation):
                 progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"
                 progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
+        for record, why in overtaken(operation.steps, progress.found.snapshot).items():
+            progress.not_done[record] = why
+            progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
         for step in self._open_steps(operation, progress):
             progress.not_done[step.record], code = _not_seen(step, progress.unsure.get(step.record))
             progress.exit_code, progress.open = max(progress.exit_code, code), True
@@ -189,7 +192,7 @@ class Carrier:
     def _drop_what_came_true(self, operation: Operation, progress: Progress) -> None:
         """What the last look shows is done, whatever its call was answered; what had ended first was not refused."""
         snapshot = progress.found.snapshot
-        wanted = {step.record for step in (*_once(operation, snapshot), *self._asked(operation, snapshot))}
+        wanted = {step.record for step in (*not_shown(operation.steps, snapshot), *self._asked(operation, snapshot))}
         for node in snapshot.nodes:
             id = node.record.id
             if node.reachable and id not in wanted:
@@ -237,37 +240,6 @@ def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
 
 def _touched(operation: Operation) -> Set[str]:
     return {*operation.options.get("before", ()), *(step["record"] for step in operation.steps)}
-
-
-def _once(operation: Operation, snapshot: Snapshot) -> list[Step]:
-    """The steps of an operation that happen once and that the look does not show yet."""
-    nodes = {node.record.id: node for node in snapshot.nodes}
-    steps = []
-    for step in operation.steps:
-        node = nodes.get(step["record"])
-        if node is not None and node.state is not EngineState.GONE and not _shown(step, node):
-            known = {task.id: task for task in node.tasks}
-            tasks = tuple(TaskRerun(*task) for task in step["tasks"] if not _known(step, known.get(task[0])))
-            steps.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
-    return steps
-
-
-def _shown(step: Mapping[str, Any], node: Node) -> bool:
-    mark = step["mark"]
-    tasks = [task for task in node.tasks if task.id in mark]
-    return all(_task_shown(step["action"], task, mark[task.id]) for task in tasks)
-
-
-def _known(step: Mapping[str, Any], task: TaskLook | None) -> bool:
-    """Whether the engine has taken one task of a step already: that one is not sent a second time."""
-    return task is not None and _task_shown(step["action"], task, step["mark"][task.id])
-
-
-def _task_shown(action: str, task: TaskLook, mark: int) -> bool:
-    """A re-run shows once the task has left `errored`, or has begun something that the mark did not know."""
-    if action == Action.SKIP:
-        return task.status is TaskStatus.SKIPPED
-    return task.starts > mark or task.status is not TaskStatus.ERRORED
 
 
 def _wanted_differs(node: Node) -> bool:

@@ -27,8 +27,13 @@ def listed(ledger: Ledger, sync: Sync, operator: Operator, filter: Filter) -> Se
     unended = [record for record in unended if not record.gone]
     steady = sync.unchanged(unended) if filter.roots else set()
     passes = operator.tend_all(list(dict.fromkeys(one.tree for one in unended if one.tree not in steady)), set())
-    seen = {node.record.id for found in passes.values() for node in found.snapshot.nodes if node.reachable}
+    nodes = [node for found in passes.values() for node in found.snapshot.nodes]
+    seen = {node.record.id for node in nodes if node.reachable}
+    found = ledger.executions.list(filter)
+    if ledger.unwritten:
+        fresh = {node.record.id: node.record for node in nodes}
+        found = [fresh.get(record.id, record) for record in found]
     return [
         replace(record, looked=max(record.looked, began)) if record.id in seen or record.tree in steady else record
-        for record in ledger.executions.list(filter)
+        for record in found
     ]

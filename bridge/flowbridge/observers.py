@@ -27,8 +27,9 @@ class Observers:
         """The plugins. One that was never seen before is told nothing of the past."""
         if self._hooks is None:
             self._hooks = Hooks(self._required)
-            for plugin in self._hooks.observers:
-                self._ledger.operations.begin_cursor(_cursor(plugin))
+            with self._ledger.if_possible():
+                for plugin in self._hooks.observers:
+                    self._ledger.operations.begin_cursor(_cursor(plugin))
         return self._hooks
 
     def tell(self) -> None:

@@ -1,8 +1,6 @@
-"""From a verb's effect to what is shown beforehand, and to the calls that happen once (O1, O9)."""
+"""From a verb's effect to what is shown beforehand (O1, O9)."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from flowbridge.law.decide import Action, Line, Plan, decide
 from flowbridge.law.fold import Facts, settle
@@ -34,21 +32,6 @@ def start_plan(record: Record) -> Plan:
 def fingerprint(plan: Plan) -> frozenset[tuple[str, str]]:
     """Which executions a plan touches, and how. Two plans with the same one are the same to a user (O9)."""
     return frozenset((line.record, str(line.action)) for line in plan.lines if line.by)
-
-
-def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]:
-    """The calls that happen once, deepest execution first, each with the mark of what was seen before."""
-    steps = []
-    for place in sorted({*effect.rerun, *effect.skip}, reverse=True):
-        node = snapshot.nodes[place]
-        rerun = [list(task) for task in effect.rerun.get(place, ())]
-        skip = [[id, True] for id in effect.skip.get(place, ())]
-        for action, tasks in ((Action.RERUN, rerun), (Action.SKIP, skip)):
-            ids = {task[0] for task in tasks}
-            mark = {task.id: task.starts for task in node.tasks if task.id in ids}
-            if tasks:
-                steps.append({"action": str(action), "record": node.record.id, "tasks": tasks, "mark": mark})
-    return tuple(steps)
 
 
 def _names(snapshot: Snapshot, effect: Effect, place: int) -> str:

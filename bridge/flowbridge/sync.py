@@ -149,7 +149,7 @@ class Sync:
     def _touch(self, pairs: Iterable[tuple[Record, Record]]) -> None:
         due = [(before, after) for before, after in pairs if _is_due(before, after)]
         if due:
-            with self._ledger.transaction():
+            with self._ledger.if_possible(), self._ledger.transaction():
                 self._ledger.executions.touch(due)
 
     def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False, operation: str = "") -> None:

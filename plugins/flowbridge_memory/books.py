@@ -38,8 +38,8 @@ class Opened:
 
     __slots__ = ("book", "plans")
 
-    def __init__(self, definition: Definition) -> None:
-        self.book = parse(definition)
+    def __init__(self, definition: Definition, *, accepted: bool) -> None:
+        self.book = parse(definition, accepted=accepted)
         self.plans: dict[str, WorkflowPlan] = {}
 
     def plan(self, name: str) -> WorkflowPlan | None:
@@ -66,12 +66,15 @@ class Library:
         self._books: list[Opened] = []
         self._found: dict[tuple[int, str], Found | None] = {}
 
-    def add(self, definition: Definition) -> int:
-        """Take in a definition and give its number. Raises `InvalidInput` where it cannot be read."""
+    def add(self, definition: Definition, *, accepted: bool = False) -> int:
+        """Take in a definition and give its number. Raises `InvalidInput` where it cannot be read.
+
+        `accepted` tells that it comes from a run that was started, and was read then.
+        """
         for number, known in enumerate(self.definitions):
             if known.text == definition.text:
                 return number
-        self._books.append(_opened(definition))
+        self._books.append(_opened(definition, accepted=accepted))
         self.definitions.append(definition)
         return len(self._books) - 1
 

@@ -14,7 +14,7 @@ from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
 from flowbridge_cli.drawing import duration, span
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import emit, note, tell_unwritten
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
 _NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
@@ -39,6 +39,7 @@ def get(id: str, result: bool, path: str, deep: bool, output: str) -> int:
             look = replace(look, place=below(look.snapshot, look.place, path)) if path else look
             document = full_document(bridge, look, deep=deep)
             silent = tell_silence(look)
+            tell_unwritten(bridge)
     emit(document if output != "table" else _summary(document, result=result), output)
     return Unavailable.exit_code if silent else 0
 

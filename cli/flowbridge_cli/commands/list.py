@@ -11,7 +11,7 @@ import click
 
 from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import emit, note, tell_unwritten
 
 if TYPE_CHECKING:
     from flowbridge.bridge import Bridge
@@ -67,6 +67,7 @@ def list_(
     filter = Filter(status, backend, workflow, actor, not children, older_than, newer_than, limit, offset)
     with Bridge() as bridge:
         found = bridge.list(filter, look=look)
+        tell_unwritten(bridge)
         rows = [execution_view(record, _parent(bridge, record)) for record in found]
     for row in rows:
         row["stale"] = _stale(row, began)
