@@ -262,7 +262,7 @@ class Worlds:
         backend = MistralBackend("prod", {"url": "http://prod.example.org/v2"})
         backend._client._sleep = clock.sleep
         bridge = Bridge(Config(ledger=ledger, actor="me"), backends=[backend], durable=False)
-        bridge._hooks = self._hooks
+        bridge._observers._hooks = self._hooks
         return World(Line(server), bridge, backend)
 
 
