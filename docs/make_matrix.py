@@ -32,6 +32,7 @@ what is kept here fails.
 | kept | no call is needed: it is a matter of what is seen and judged |
 | refused without `--accept RULE` | the engine would do harm, and nothing is done unless you accept that |
 | not possible | the engine has nothing to do it with |
+| not all of it | some of the rule's tests were not possible |
 
 ## Rules
 
@@ -49,7 +50,7 @@ def page(columns: Mapping[str, Any]) -> str:
 def _facts(columns: Mapping[str, Any]) -> str:
     names = sorted(columns)
     lines = ["| fact | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for fact in columns[names[0]]["facts"]:
+    for fact in sorted(columns[names[0]]["facts"]):
         values = [_value(columns[name]["facts"][fact]) for name in names]
         lines += [f"| `{fact}` | " + " | ".join(values) + " |"]
     return "\n".join(lines)

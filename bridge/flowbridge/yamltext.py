@@ -90,7 +90,7 @@ def _reject_deep(text: str, source: str) -> None:
 
 
 def _wrong(marked: Any, source: str, message: str) -> InvalidInput:
-    mark = marked.problem_mark if isinstance(marked, yaml.MarkedYAMLError) else marked.start_mark
+    mark: Any = marked.problem_mark if isinstance(marked, yaml.MarkedYAMLError) else marked.start_mark
     return InvalidInput(message, source=source, line=mark.line + 1, column=mark.column + 1)
 
 

@@ -22,6 +22,7 @@ from flowbridge.planning import fingerprint
 from flowbridge_cli.documents import full_document
 from flowbridge_cli.drawing import ending_lines
 from flowbridge_cli.output import emit, error_view, note, short_id, styled
+from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.several import each
 from flowbridge_cli.watching import INTERRUPTED, follow
 
@@ -134,14 +135,6 @@ def _carry_out(
             except FlowbridgeError as error:
                 row.update(error_view(error))
                 note(f"flowbridge: error: {error.message}")
-
-
-def tell_of_plugins(bridge: Bridge) -> None:
-    """Name the plugins that did not load or failed; they take no command down."""
-    for plugin in bridge.hooks.broken:
-        note(f"warning: plugin {plugin.name} ({plugin.value}) does not load: {plugin.problem}")
-    for problem in bridge.hooks.problems:
-        note(f"warning: {problem}")
 
 
 def _chosen(bridge: Bridge, chosen: Selection) -> Sequence[str]:

@@ -163,6 +163,18 @@ def test_a_broken_hook_is_named_and_takes_no_verb_down_and_a_veto_is_a_rejection
     assert "change freeze (plugin freeze)" in vetoed.stderr
 
 
+def test_an_observer_that_fails_while_an_execution_is_watched_is_named(process: Process, home: Path) -> None:
+    observer = (
+        "from flowbridge import hookimpl\n\n@hookimpl\ndef flowbridge_status_changed(new):\n"
+        "    if new == 'succeeded':\n        raise OSError('the line is dead')\n"
+    )
+    _offer(home, "bell = shop", observer, "flowbridge.hooks")
+    done = process("run", str(ROOT / "examples" / "hello.yaml"), PYTHONPATH=str(home))
+    assert done.returncode == 0
+    warning = "warning: plugin bell: flowbridge_status_changed failed: OSError: the line is dead"
+    assert done.stderr.count(warning) == 1
+
+
 def test_a_reader_that_has_gone_is_no_error(home: Path) -> None:
     ours, theirs = os.pipe()
     os.close(ours)

@@ -86,7 +86,7 @@ def test_the_matrix_is_printed_and_written_for_what_was_tried(pytester: pytest.P
         "X9": {"how": "impossible", "why": ["this engine has no joins"]},
         "O10": {
             "how": "impossible",
-            "why": [f"the engine has {v}" for v in ("cancel", "pause", "re-run", "resume", "skip")],
+            "why": [f"does not apply: the engine has {v}" for v in ("cancel", "pause", "re-run", "resume", "skip")],
         },
     }
 
@@ -115,6 +115,16 @@ def test_a_whole_run_that_differs_from_what_was_kept_fails(
 NATIVE = {"how": "native", "why": []}
 
 
+def test_what_could_not_be_tried_of_a_rule_is_said_and_what_does_not_apply_is_not() -> None:
+    seen = matrix.Matrix()
+    told = {"backend": "ours", "facts": {}, "rule": "S1", "calls": 2, "why": [], "outcome": "passed", "reason": ""}
+    seen.tell({**told, "test": "test_S1_one"})
+    seen.tell({**told, "test": "test_S1_two", "outcome": "skipped", "reason": "does not apply: it has no such thing"})
+    assert seen.columns()["ours"]["rules"] == {"S1": {"how": "bridge", "why": []}}
+    seen.tell({**told, "test": "test_S1_three", "outcome": "skipped", "reason": "no joins"})
+    assert seen.columns()["ours"]["rules"] == {"S1": {"how": "bridge", "why": ["not all of it: no joins"]}}
+
+
 def test_a_part_of_the_suite_is_no_whole_run() -> None:
     seen = matrix.Matrix()
     told = {"backend": "ours", "facts": {}, "rule": "S1", "calls": 0, "why": [], "outcome": "passed", "reason": ""}
@@ -126,7 +136,7 @@ def test_a_part_of_the_suite_is_no_whole_run() -> None:
 
 @pytest.mark.parametrize("part", ["facts", "rules"])
 def test_what_differs_is_named_and_what_is_not_kept_is_not(part: str) -> None:
-    kept = {"facts": {"resume_up": "never"}, "rules": {"P2": NATIVE}}
+    kept: dict[str, dict[str, object]] = {"facts": {"resume_up": "never"}, "rules": {"P2": NATIVE}}
     other = {**kept, part: {**kept[part], "P2": {"how": "kept", "why": []}}}
     assert matrix.differences({"ours": kept}, {"ours": kept, "theirs": other}) == []
     (line,) = matrix.differences({"ours": kept}, {"ours": other})

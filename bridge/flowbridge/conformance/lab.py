@@ -21,6 +21,9 @@ from flowbridge.outcome import Outcome
 _Found = TypeVar("_Found")
 _FIRST_POLL, _LONGEST_POLL = 0.002, 0.05
 
+#: How a reason begins that takes nothing from a rule.
+NOT_ASKED = "does not apply: "
+
 #: What an engine does that makes the bridge refuse, by the fact that says so.
 _WHY: Mapping[str, str] = {
     ResumeUp.LAST_PAUSED: "the engine resumes the parent too where no other task under it is paused",
@@ -276,6 +279,11 @@ class Lab:
 def not_possible(reason: str) -> NoReturn:
     """The rule asks for what this engine does not have."""
     pytest.skip(reason)
+
+
+def not_asked(reason: str) -> NoReturn:
+    """The test is about what another kind of engine does: nothing is missing here."""
+    pytest.skip(f"{NOT_ASKED}{reason}")
 
 
 def _refusal(rule: str, facts: Capabilities) -> str:

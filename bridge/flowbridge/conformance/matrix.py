@@ -7,7 +7,7 @@ from typing import Any
 
 from flowbridge.backend import Backend
 from flowbridge.capabilities import Capabilities
-from flowbridge.conformance.lab import Notes
+from flowbridge.conformance.lab import NOT_ASKED, Notes
 from flowbridge.conformance.rules import ELSEWHERE, RULES, in_order
 
 #: How one rule is kept: `how` is one of `native`, `bridge`, `kept`, `impossible` and `broken`; `why` the reasons.
@@ -88,11 +88,14 @@ def _cell(tests: Iterable[Mapping[str, Any]]) -> Cell:
     if failed:
         return {"how": "broken", "why": failed}
     passed = [test for test in tests if test["outcome"] == "passed"]
+    left_out = {test["reason"] for test in tests if test["outcome"] == "skipped"}
+    impossible = sorted(reason for reason in left_out if not reason.startswith(NOT_ASKED))
     if not passed:
-        return {"how": "impossible", "why": sorted({test["reason"] for test in tests})}
+        return {"how": "impossible", "why": impossible or sorted(left_out)}
     calls = max(test["calls"] for test in passed)
     how = "bridge" if calls > 1 else "native" if calls else "kept"
-    return {"how": how, "why": sorted({why for test in passed for why in test["why"]})}
+    seen = sorted({why for test in passed for why in test["why"]})
+    return {"how": how, "why": [*seen, *(f"not all of it: {reason}" for reason in impossible)]}
 
 
 def text(columns: Mapping[str, Column]) -> list[str]:

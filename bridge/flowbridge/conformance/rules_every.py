@@ -37,12 +37,9 @@ def test_O2_an_engine_that_does_not_answer_is_neither_obeyed_nor_believed(lab: L
     id = lab.start(shapes.CHAIN)
     engine_id = lab.ref(id).id
     for call in (
-        backend.check,
         lambda: backend.observe([engine_id]),
         lambda: backend.read(engine_id),
-        lambda: backend.pause(engine_id),
         lambda: backend.cancel(engine_id),
-        lambda: list(backend.list_executions(limit=1)),
     ):
         with pytest.raises(Unavailable):
             call()

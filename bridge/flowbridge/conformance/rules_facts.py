@@ -9,7 +9,7 @@ import pytest
 
 from flowbridge.capabilities import Cascade, JoinUnderPause, PartialRerun, ResumeUp
 from flowbridge.conformance import shapes
-from flowbridge.conformance.lab import Lab, not_possible
+from flowbridge.conformance.lab import Lab, not_asked, not_possible
 from flowbridge.errors import FlowbridgeError
 from flowbridge.model import EngineState, Status, TaskRerun, Verb
 
@@ -101,7 +101,7 @@ def test_X8_the_engine_re_opens_ancestors_as_declared(lab: Lab) -> None:
 def test_X6_an_engine_that_is_said_to_run_too_many_items_again_does(lab: Lab) -> None:
     _needs(lab, Verb.RERUN)
     if lab.facts.partial_rerun is PartialRerun.YES:
-        not_possible("the engine runs only the failed items again")
+        not_asked("the engine runs only the failed items again")
     id = lab.start(shapes.ITEMS)
     for item in range(3):
         lab.release(id, "t", item=item, ok=item != 0, result={"item": item})
@@ -120,7 +120,7 @@ def test_X6_an_engine_that_is_said_to_run_too_many_items_again_does(lab: Lab) ->
 
 def test_R4_an_engine_that_is_said_to_resume_upwards_does(lab: Lab) -> None:
     if lab.facts.resume_up is ResumeUp.NEVER:
-        not_possible("the engine never resumes upwards")
+        not_asked("the engine never resumes upwards")
     id = lab.start(shapes.ONLY)
     child = lab.child(id, "one").id
     lab.gate(child, "c")
@@ -178,7 +178,7 @@ def test_P5_a_delayed_task_starts_under_a_pause_only_where_that_is_declared(lab:
 @pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME, Verb.CANCEL, Verb.RERUN, Verb.SKIP])
 def test_O10_a_verb_that_is_not_declared_does_nothing(lab: Lab, verb: Verb) -> None:
     if verb in lab.facts.verbs:
-        not_possible(f"the engine has {verb}")
+        not_asked(f"the engine has {verb}")
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
     if verb in (Verb.RERUN, Verb.SKIP):
