@@ -60,7 +60,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Put into the report what a rule's test saw: it goes along where tests run in several processes."""
     report: pytest.TestReport = yield  # type: ignore[assignment]  # what pluggy sends into a wrapper
     rule, lab = _RULE.match(item.name), getattr(item, "funcargs", {}).get("lab")
-    if rule and lab is not None and (report.when == "call" or report.failed):
+    if rule and isinstance(lab, Lab) and (report.when == "call" or report.failed):  # others have labs of their own
         reason = str(report.longrepr[2]) if report.skipped and isinstance(report.longrepr, tuple) else ""
         about = matrix.told(
             getattr(item, "originalname", item.name),
