@@ -32,13 +32,14 @@ class Target:
 
     `workflow` is what to start: one of `definition`, or, without one, a name that the backend knows. `backend` is an
     instance, or a type whose instance is meant; empty for the default. `secret` names the inputs that are sealed before
-    anything is written down (`flowbridge.vault`).
+    anything is written down (`flowbridge.vault`), `text` those that are text, whatever they read as on a command line.
     """
 
     definition: Definition | None = None
     workflow: str = ""
     backend: str = ""
     secret: frozenset[str] = frozenset()
+    text: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from flowbridge.sync import Sync
 class RerunRequest:
     """What a re-run is to do: from `tasks`, or, where that is None, from the beginning (X1).
 
-    `input` overrides single values of the input, from the beginning only. An empty `tasks` is rejected (O10).
+    `input` overrides single values of the input, from the beginning only; a value may be a `Written`. An empty `tasks`
+    is rejected (O10).
     """
 
     tasks: tuple[str, ...] | None = None

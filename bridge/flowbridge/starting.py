@@ -16,6 +16,7 @@ from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, Record, Ref, Verb
 from flowbridge.operate import Check, Operator
 from flowbridge.outcome import Ask, Outcome
+from flowbridge.written import read
 
 _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind in (InvalidInput, NotFound)}
 
@@ -63,7 +64,8 @@ class Starter:
 
         def anew() -> tuple[Record, Mapping[str, Any]]:
             started = self._ledger.executions.request(record.id) or self._reconstructed(record)
-            overridden = self._ledger.vault.seal_inputs(asked.input, started.get("secret", ()))
+            plain = read(asked.input, started.get("text", ()))
+            overridden = self._ledger.vault.seal_inputs(plain, started.get("secret", ()))
             started["input"] = {**started.get("input", {}), **overridden}
             if not isinstance(self._instances.get(record.ref.backend), LocalBackend):
                 # A server keeps its workflows by name: sending the text again would undo a newer one for everybody.

@@ -13,6 +13,7 @@ from flowbridge.instances import Instances
 from flowbridge.localbackend import LocalBackend
 from flowbridge.plugins import Hooks
 from flowbridge.vault import Vault
+from flowbridge.written import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,15 @@ class Targets:
             )
         request: dict[str, Any] = {
             "workflow": chosen,
-            "input": self._vault.seal_inputs(wish.input, found.secret),
+            "input": self._vault.seal_inputs(read(wish.input, found.text), found.secret),
             "env": dict(wish.env),
         }
         if found.secret:
             request["secret"] = sorted(found.secret)
         if links:
             request["links"] = True
+        if found.text:
+            request["text"] = sorted(found.text)
         if wish.task_name:
             request["task_name"] = wish.task_name
         if found.definition is not None:

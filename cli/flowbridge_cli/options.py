@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from flowbridge.errors import InvalidInput
+from flowbridge.written import Written
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -120,6 +121,12 @@ def pairs(values: Sequence[str]) -> dict[str, Any]:
             raise InvalidInput(f"{word!r} is not of the form key=value")
         found[key] = _value(key, value)
     return found
+
+
+def inputs(values: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as inputs: what is meant to be text is known when it is known what is started."""
+    texts = {key: text for key, _, text in (word.partition("=") for word in values)}
+    return {key: Written(value, texts[key]) for key, value in pairs(values).items()}
 
 
 def _value(key: str, text: str) -> Any:

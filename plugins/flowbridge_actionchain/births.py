@@ -70,9 +70,10 @@ def values_of(world: World, task: Task, action: PackAction) -> dict[str, Any]:
 
     Raises `ChainError` where they cannot be told or cast, `InvalidInput` where the action does not accept them.
     """
-    single = task.run.single
-    given = dict(world.opened(task.run)) if single else _cast(action, rendered(world, task))
-    values = bind(action, given, renderer(world, task.run, action))
+    if task.run.single:
+        values = dict(world.opened(task.run))  # bound when it was started
+    else:
+        values = bind(action, _cast(action, rendered(world, task)), renderer(world, task.run, action))
     if secrets := action.secrets:
         world.services.learn(value for name, value in values.items() if name in secrets)
     return values

@@ -18,6 +18,7 @@ from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.model import EngineState, TaskStatus
 from flowbridge.runfiles import folder
+from flowbridge.written import Written
 
 
 class Finder:
@@ -149,6 +150,16 @@ def test_a_wrong_catalog_in_the_configuration_is_named_with_its_line(tmp_path: P
     with pytest.raises(InvalidInput) as caught:
         load({"FLOWBRIDGE_CONFIG": str(file)})
     assert caught.value.message == f"{file}{why}"
+
+
+def test_what_is_written_on_a_command_line_is_text_where_the_target_says_so(desk: Desk) -> None:
+    bridge, _ = opened(desk, Target(workflow="known", backend="fake", text=frozenset({"version"})))
+    given = {"version": Written(1.1, "1.10"), "count": Written(5, "5"), "plain": 1.5}
+    record = bridge.run("pack.flow", given)
+    assert desk.engine.started[-1].input == {"version": "1.10", "count": 5, "plain": 1.5}
+    over(desk, record.ref.id)
+    bridge.rerun(record.id, RerunRequest(input={"version": Written(2.0, "2.0")}))
+    assert desk.engine.started[-1].input == {"version": "2.0", "count": 5, "plain": 1.5}
 
 
 def test_pruning_a_tree_removes_the_files_of_its_runs(desk: Desk) -> None:

@@ -32,7 +32,7 @@ def rerun(tasks: tuple[str, ...], no_reset: tuple[str, ...], ids: tuple[str, ...
     """
     values = tuple(word for word in ids if "=" in word)
     given["ids"] = tuple(word for word in ids if "=" not in word)
-    return act(Verb.RERUN, *split(given), RerunRequest(tasks or None, no_reset, options.pairs(values)))
+    return act(Verb.RERUN, *split(given), RerunRequest(tasks or None, no_reset, options.inputs(values)))
 
 
 @click.command("skip", cls=options.ManyValues)

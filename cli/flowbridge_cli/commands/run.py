@@ -54,11 +54,11 @@ def run(
 ) -> int:
     """Start TARGET and watch it: a file, INSTANCE:NAME, or a name of a catalog.
 
-    Values are JSON where they read as such, else text; those on the command line win over those of a file. Ctrl-C
-    stops watching, never the run (exit 130). Exit codes: 0 succeeded, 7 errored, 8 canceled, 9 the time for watching
-    was over.
+    Values are JSON where they read as such and are not meant to be text, else text; those on the command line win over
+    those of a file. Ctrl-C stops watching, never the run (exit 130). Exit codes: 0 succeeded, 7 errored, 8 canceled, 9
+    the time for watching was over.
     """
-    given = {**_from_file(input_file), **options.pairs(values)}
+    given = {**_from_file(input_file), **options.inputs(values)}
     what, instance = _target(target, backend)
     with Bridge() as bridge:
         record = bridge.run(

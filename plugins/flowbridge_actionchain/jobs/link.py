@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ class Keeper:
         if idle:
             self._process.wait()
             log_of(self.folder, self.name).unlink(missing_ok=True)
+            with suppress(OSError):  # something is kept there
+                self.folder.rmdir()
         else:
             self._process.returncode = 0  # it outlives this process on purpose, so nobody here waits for it
 

@@ -55,6 +55,11 @@ class PackAction:
         """The names of the parameters whose values are never shown or written down."""
         return frozenset(name for name, parameter in self.parameters.items() if parameter.secret)
 
+    @property
+    def texts(self) -> frozenset[str]:
+        """The names of the parameters that are text."""
+        return frozenset(name for name, parameter in self.parameters.items() if parameter.type == "string")
+
 
 @dataclass(frozen=True, slots=True)
 class Broken:

@@ -33,11 +33,13 @@ def target_of(ref: str, config: Config) -> Target | None:
     action = catalog.get(ref)
     require_runnable(action)
     if action.runner_type not in ELSEWHERE:
-        return Target(workflow=ref, backend=CHAINS, secret=action.secrets)
+        return Target(None, ref, CHAINS, action.secrets, action.texts)
     if action.entry_point is None:
         raise EngineRefused(f"{ref} has no entry_point ({action.source})")
     definition = Definition(text_of(action.entry_point), str(action.entry_point))
-    return Target(definition, _workflow(action, definition), config.catalog.workflows or WORKFLOWS, action.secrets)
+    return Target(
+        definition, _workflow(action, definition), config.catalog.workflows or WORKFLOWS, action.secrets, action.texts
+    )
 
 
 def _workflow(action: PackAction, definition: Definition) -> str:

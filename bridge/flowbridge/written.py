@@ -1,0 +1,26 @@
+"""Values of a command line: what each reads as, and the text that it is. Which is meant, only the target knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One value as it was written: `1.10` reads as a number, and is a version to an input that is text."""
+
+    value: Any
+    text: str
+
+
+def read(inputs: Mapping[str, Any], texts: Collection[str]) -> dict[str, Any]:
+    """Plain inputs: those named in `texts` as they were written, the others as they read."""
+    return {name: _read(one, as_text=name in texts) for name, one in inputs.items()}
+
+
+def _read(one: Any, *, as_text: bool) -> Any:
+    if isinstance(one, Written):
+        return one.text if as_text else one.value
+    return one
