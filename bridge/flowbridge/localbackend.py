@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flowbridge.backend import Backend, StartRequest
+from flowbridge.config import CatalogConfig
 from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.local import Changes, Command, Flush, Session
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus
@@ -26,6 +27,10 @@ class LocalHost(Protocol):
     @property
     def vault(self) -> Vault:
         """Opens the sealed values of this ledger."""
+
+    @property
+    def catalog(self) -> CatalogConfig:
+        """Where catalogs look, by the bridge's configuration."""
 
     def folder(self, root: Ref) -> Path:
         """Where the files of a run may be kept, beside the ledger; made by whoever needs it, gone when it is pruned."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from flowbridge.config import CatalogConfig
 from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
@@ -40,9 +41,11 @@ class Launcher(Protocol):
 class Host:
     """A `LocalHost` over one ledger."""
 
-    def __init__(self, database: Database, launch: Launcher, vault: Vault) -> None:
+    def __init__(
+        self, database: Database, launch: Launcher, vault: Vault, catalog: CatalogConfig | None = None
+    ) -> None:
         self._db = database
-        self._vault = vault
+        self._vault, self._catalog = vault, catalog or CatalogConfig()
         self._rows = Rows(database)
         self._leases = Leases(database)
         self._executions = Executions(database)
@@ -52,6 +55,11 @@ class Host:
     def vault(self) -> Vault:
         """Opens the sealed values of this ledger."""
         return self._vault
+
+    @property
+    def catalog(self) -> CatalogConfig:
+        """Where catalogs look."""
+        return self._catalog
 
     def folder(self, root: Ref) -> Path:
         """Where the files of a run may be kept."""

@@ -20,7 +20,6 @@ from flowbridge_actionchain import language
 from flowbridge_actionchain.elsewhere import may_link
 from flowbridge_actionchain.jobs.jobs import Jobs, written
 from flowbridge_actionchain.packs.catalog import Catalog
-from flowbridge_actionchain.packs.configured import catalog_of
 from flowbridge_actionchain.saying import said
 from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.session import ChainSession, open_session
@@ -44,11 +43,10 @@ class ActionChainBackend(LocalBackend):
     open_options: ClassVar[frozenset[str]] = frozenset(_OPTIONS)
     opens_sealed: ClassVar[bool] = True
 
-    def __init__(self, name: str, options: Mapping[str, Any], *, catalog: Catalog | None = None) -> None:
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
         for option, value in options.items():
             _check(name, option, value)
-        self._given = catalog
 
     @classmethod
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -98,7 +96,7 @@ class ActionChainBackend(LocalBackend):
 
     @cached_property
     def _catalog(self) -> Catalog:
-        return self._given or catalog_of()
+        return Catalog(self.host.catalog.packs)
 
     @cached_property
     def _stores(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:

@@ -60,7 +60,7 @@ def _follow(world: World, run: Run, last: Task) -> None:
     try:
         if is_template(name):
             name = str(world.services.templates.render(name, names_of(world, run))).strip()
-    except TemplateError as error:
+    except FlowbridgeError as error:
         fail(world, run, f"{_place(run, last.node)}: {way} of task {last.node.name!r} cannot be told: {error}")
         return
     if not name:
@@ -139,20 +139,29 @@ def over(world: World, task: Task, state: State, result: Any, error: str = "", *
     task.error, task.ended = error, time.time()
     world.touch(task)
     run = task.run
-    if state in (State.SUCCEEDED, State.ERRORED) and task is run.last:
-        memory(world, run)
-        run.results[task.node.name] = result
-        _publish(world, task)
+    if state in (State.SUCCEEDED, State.ERRORED):
+        _take_in(world, task, result)
     if run.state is EngineState.CANCELED:
         tell(world, run)
     else:
         world.queue.append(run)
 
 
+def _take_in(world: World, task: Task, result: Any) -> None:
+    """Remember what a task gave, and publish what it is to publish."""
+    run = task.run
+    try:
+        memory(world, run)
+    except FlowbridgeError as error:  # the key of the run's secrets is not there any more
+        fail(world, run, error.message)
+        return
+    run.results[task.node.name] = result
+    if task.node.publish:
+        _publish(world, task)
+
+
 def _publish(world: World, task: Task) -> None:
     run = task.run
-    if not task.node.publish:
-        return
     try:
         found = world.services.templates.all(task.node.publish, names_of(world, run))
     except TemplateError as error:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flowbridge.errors import InvalidInput
 from flowbridge.vault import SHOWN, Vault, has_sealed
 from flowbridge_actionchain.jobs.model import Job, RunContext
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.model import PackAction
-from flowbridge_actionchain.templates import Templates
+from flowbridge_actionchain.templates import TemplateError, Templates
 
 #: Shorter texts are not searched for in results: they would be found everywhere.
 _SHORTEST = 4
@@ -46,10 +47,16 @@ class Services:
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def config(self, pack: str) -> dict[str, Any]:
-        """The configuration of a pack, its templates rendered; what is secret in it is known from then on."""
+        """The configuration of a pack, its templates rendered; what is secret in it is known from then on.
+
+        Raises `TemplateError` where it cannot be told.
+        """
         if pack not in self.configs:
-            found = self.catalog.config(pack) if pack else {}
-            self.learn(self.catalog.secret_config(pack) if found else ())
+            try:
+                found = self.catalog.config(pack) if pack else {}
+                self.learn(self.catalog.secret_config(pack) if found else ())
+            except InvalidInput as error:
+                raise TemplateError(error.message) from error
             self.configs[pack] = self.templates.render(dict(found), {})
         return self.configs[pack]
 

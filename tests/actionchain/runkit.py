@@ -14,7 +14,6 @@ from flowbridge.config import CatalogConfig, Config
 from flowbridge.looks import Look
 from flowbridge.model import Status
 from flowbridge_actionchain.backend import ActionChainBackend
-from flowbridge_actionchain.packs.catalog import Catalog
 from support.threads import ThreadLauncher
 
 BOUND = 60.0
@@ -59,7 +58,7 @@ class Shop:
         self._gates: list[Gate] = []
 
     def _backend(self) -> ActionChainBackend:
-        return ActionChainBackend("actionchain", self._options, catalog=Catalog([self.packs]))
+        return ActionChainBackend("actionchain", self._options)
 
     def _attached(self) -> ActionChainBackend:
         mine = self._backend()

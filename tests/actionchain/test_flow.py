@@ -397,3 +397,26 @@ def test_a_linked_task_waits_for_a_report_and_has_its_result(world: World) -> No
     world.go()
     assert given_to(world.stage.calls, "den.any") == [{"p1": "there"}]
     assert world.tasks()["c1"].status is TaskStatus.SUCCEEDED
+
+
+def test_a_configuration_that_is_broken_is_the_chain_s_own_error(tmp_path: Path) -> None:
+    flow = {"runner_type": "action-chain", "entry_point": "chains/flow.yaml"}
+    chain = {"chain": [task("c1", then="c2", publish={"x": "{{ config_context.color }}"}), task("c2")]}
+    packs = pack(tmp_path, "den", ACTIONS | {"flow": flow}, {"flow": chain})
+    (packs / "den" / "config.yaml").write_text("- no mapping\n")
+    world = World(tmp_path, packs, plays={"den.any": lambda given: {}})
+    world.start("den.flow")
+    assert world.state() == "errored"
+    assert "config.yaml" in world.output()["error"]
+
+
+def test_a_lost_key_of_secrets_ends_the_chain_with_an_error(tmp_path: Path) -> None:
+    secret = {"runner_type": "action-chain", "entry_point": "chains/flow.yaml", "parameters": {"k": {"secret": True}}}
+    chain = {"chain": [task("c1", then="c2"), task("c2", parameters={"p1": "{{ k }}"})]}
+    world = World(tmp_path, pack(tmp_path, "den", ACTIONS | {"flow": secret}, {"flow": chain}))
+    world.start("den.flow", k="xyzzy")
+    (tmp_path / "vault.key").unlink()
+    world.move_house()
+    world.finish({})
+    assert world.state() == "errored"
+    assert "vault.key" in world.output()["error"]

@@ -12,7 +12,6 @@ from flowbridge.config import CatalogConfig, Config
 from flowbridge.conformance import Harness, Shape
 from flowbridge.conformance.suite import *  # noqa: F403
 from flowbridge_actionchain.backend import ActionChainBackend
-from flowbridge_actionchain.packs.catalog import Catalog
 from support.chainyaml import write_pack
 from support.threads import ThreadLauncher
 
@@ -35,15 +34,15 @@ class ChainHarness(Harness):
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainHarness]:
     folder = tmp_path_factory.mktemp("ledger")
     packs = folder / "packs"
-    backend = ActionChainBackend("actionchain", {}, catalog=Catalog([packs]))
-    launcher = ThreadLauncher(folder / "ledger.db", lambda: _like(backend, packs))
+    backend = ActionChainBackend("actionchain", {})
+    launcher = ThreadLauncher(folder / "ledger.db", lambda: _like(backend))
     config = Config(ledger=folder / "ledger.db", actor="me", catalog=CatalogConfig((packs,)))
     with Bridge(config, backends=[backend], launch=launcher, durable=False) as bridge:
         yield ChainHarness(bridge, "actionchain", packs)
         launcher.join()
 
 
-def _like(backend: ActionChainBackend, packs: Path) -> ActionChainBackend:
-    mine = ActionChainBackend(backend.name, {}, catalog=Catalog([packs]))
+def _like(backend: ActionChainBackend) -> ActionChainBackend:
+    mine = ActionChainBackend(backend.name, {})
     mine.attach(backend.host)
     return mine
