@@ -25,7 +25,6 @@ from flowbridge.ledger.leases import Lease
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import ExecutionLook, Ref, TaskStatus, WaitingChild
 from flowbridge_actionchain.backend import ActionChainBackend
-from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_memory.backend import MemoryBackend
 from flowbridge_mistral.backend import MistralBackend
 from support.chainyaml import chain_of_flow
@@ -116,7 +115,7 @@ class _Launchers:
 def _engine(name: str, url: str) -> Backend:
     if name.startswith("mistral"):
         return MistralBackend(name, {"url": url})
-    return ActionChainBackend(name, {}, catalog=Catalog([])) if name == "actionchain" else MemoryBackend(name, {})
+    return ActionChainBackend(name, {}) if name == "actionchain" else MemoryBackend(name, {})
 
 
 def _like(backend: LocalBackend) -> LocalBackend:
