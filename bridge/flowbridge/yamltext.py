@@ -44,8 +44,8 @@ class Located:
         return InvalidInput(message, source=self.source, line=line, column=column)
 
 
-def load(text: str, source: str, *, nodes: int = MAX_NODES) -> Located:
-    """One YAML document as plain data, of at most so many values. An empty text gives None.
+def load(text: str, source: str) -> Located:
+    """One YAML document as plain data. An empty text gives None.
 
     Raises `InvalidInput` with file, line and column.
     """
@@ -56,7 +56,7 @@ def load(text: str, source: str, *, nodes: int = MAX_NODES) -> Located:
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
-            reader = _Reader(loader, source, nodes)
+            reader = _Reader(loader, source)
             data = None if root is None else reader.read(root, (), 0)
         finally:
             loader.dispose()
@@ -83,24 +83,27 @@ def _reject_deep(text: str, source: str) -> None:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
     except yaml.YAMLError as error:
-        if isinstance(error, yaml.MarkedYAMLError) and "nesting depth" in str(error.problem):
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark and "nesting depth" in str(error.problem):
             # libyaml reads ahead, and newer ones stop by themselves where it is very deep.
-            raise _wrong(error, source, f"nested more than {MAX_DEPTH} levels deep") from error
+            raise _wrong_at(error.problem_mark, source, f"nested more than {MAX_DEPTH} levels deep") from error
         # Anything else is told, with its place, when the text is composed.
 
 
 def _wrong(marked: Any, source: str, message: str) -> InvalidInput:
-    mark: Any = marked.problem_mark if isinstance(marked, yaml.MarkedYAMLError) else marked.start_mark
+    return _wrong_at(marked.start_mark, source, message)
+
+
+def _wrong_at(mark: Any, source: str, message: str) -> InvalidInput:
     return InvalidInput(message, source=source, line=mark.line + 1, column=mark.column + 1)
 
 
 class _Reader:
     """Turns composed nodes into plain data, counting every node again each time an alias repeats it."""
 
-    def __init__(self, loader: Any, source: str, nodes: int) -> None:
+    def __init__(self, loader: Any, source: str) -> None:
         self._loader = loader
         self._source = source
-        self._allowed = self._left = nodes
+        self._left = MAX_NODES
         self.positions: dict[Path, Position] = {}
 
     def read(self, node: yaml.Node, path: Path, depth: int) -> Any:
@@ -108,7 +111,7 @@ class _Reader:
         self.positions.setdefault(path, (mark.line + 1, mark.column + 1))
         self._left -= 1
         if self._left < 0:
-            raise _wrong(node, self._source, f"more than {self._allowed} values, aliases counted each time")
+            raise _wrong(node, self._source, f"more than {MAX_NODES} values, aliases counted each time")
         if depth > MAX_DEPTH:
             raise _wrong(node, self._source, f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(node, yaml.MappingNode):

@@ -79,7 +79,7 @@ def _again() -> Iterator[tuple[Scene, Left]]:
         yield Scene((root, child, child._replace(instead=1))), Left(1, 0, 0, 1, 0, 2, 2 if FULL else 1)
         yield Scene((root, other, other._replace(instead=1))), Left(1, 0, 0, 1, 0, 2, 2 if FULL else 1)
         yield Scene(items), Left(0, 0, 0, 1, 0, 3 if FULL else 2, 1)
-        yield Scene((root, child, Slot(1, engine))), Left(1 if FULL else 0, 0, 0, 1, 0, 2, 1)
+        yield Scene((root, child, Slot(1, engine))), Left(0, 0, 0, 1, 0, 2, 1)
 
 
 def _name(case: tuple[Scene, Left]) -> str:

@@ -121,5 +121,5 @@ def _kind(label: str) -> str:
 # Finding the smallest failing example takes longer than passing.
 TestTrees = pytest.mark.timeout(400)(Trees.TestCase)
 TestTrees.settings = settings(
-    max_examples=600, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
