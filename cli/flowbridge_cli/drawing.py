@@ -29,7 +29,7 @@ _Entry = tuple[int, str, Mapping[str, Any] | None]
 
 
 #: Of an output at the end of a watch.
-_LONGEST_LINE = 160
+_LONGEST_LINE = 100
 
 
 def tree_lines(view: Mapping[str, Any]) -> list[str]:

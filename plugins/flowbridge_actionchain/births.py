@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from flowbridge.backend import Definition
@@ -70,26 +70,39 @@ def values_of(world: World, task: Task, action: PackAction) -> dict[str, Any]:
 
     Raises `ChainError` where they cannot be told or cast, `InvalidInput` where the action does not accept them.
     """
+    services = world.services
     if task.run.single:
         values = dict(world.opened(task.run))  # bound when it was started
-    else:
-        values = bind(action, _cast(action, rendered(world, task)), renderer(world, task.run, action))
-    if secrets := action.secrets:
-        world.services.learn(value for name, value in values.items() if name in secrets)
+        services.learn(value for name, value in values.items() if name in action.secrets)
+        return values
+    given = rendered(world, task)
+    # A message about a value must not hold what is secret in it, nor a part of that.
+    secrets = action.secrets
+    hidden = secrets | {name for name, value in given.items() if services.is_tainted(value)}
+    given = _cast(action, given, hidden)
+    try:
+        values = bind(action, given, renderer(world, task.run, action))
+    except InvalidInput as error:
+        if tainted := sorted(hidden - secrets):
+            why = f"a parameter with something secret in it does not fit; such are: {', '.join(tainted)}"
+            raise InvalidInput(f"{action.ref}: {why}") from error
+        raise
+    if secrets:
+        services.learn(value for name, value in values.items() if name in secrets)
     return values
 
 
-def _cast(action: PackAction, given: Mapping[str, Any]) -> dict[str, Any]:
+def _cast(action: PackAction, given: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
     found = {}
     for name, value in given.items():
         parameter = action.parameters.get(name)
+        type = parameter.type if parameter is not None else ""
         try:
-            found[name] = cast(value, parameter.type) if parameter is not None else value
+            found[name] = cast(value, type)
         except ValueError:
-            assert parameter is not None  # noqa: S101  (nothing else is cast)
-            shown = "the value given" if parameter.secret else repr(value)[:80]
+            shown = "the value given" if name in hidden else repr(value)[:80]
             raise ChainError(
-                f"{action.ref}: the parameter {name!r} must be of type {parameter.type}, and {shown} is not"
+                f"{action.ref}: the parameter {name!r} must be of type {type}, and {shown} is not"
             ) from None
     return found
 

@@ -34,7 +34,7 @@ def go(world: World, run: Run) -> None:
     if run.failure:
         end(world, run, EngineState.ERRORED)
     elif last is None:
-        start(world, run, run.chain.nodes[run.chain.first])
+        _go_to(world, run, run.chain.first, "default", run.chain.source)
     elif last.state is State.IDLE:
         _attempt(world, last)
     elif last.state in ENDED:
@@ -57,20 +57,23 @@ def _follow(world: World, run: Run, last: Task) -> None:
         return
     good = last.state in (State.SUCCEEDED, State.SKIPPED)
     way, name = ("on-success", last.node.on_success) if good else ("on-failure", last.node.on_failure)
+    if not _go_to(world, run, name, f"{way} of task {last.node.name!r}", _place(run, last.node)):
+        end(world, run, EngineState.SUCCEEDED if good else EngineState.ERRORED, "" if good else last.error)
+
+
+def _go_to(world: World, run: Run, name: str, what: str, place: str) -> bool:
+    """Begin the task of a name, which may be a template. False where it is empty; a wrong one is the chain's error."""
     try:
         if is_template(name):
             name = str(world.services.templates.render(name, names_of(world, run))).strip()
     except FlowbridgeError as error:
-        fail(world, run, f"{_place(run, last.node)}: {way} of task {last.node.name!r} cannot be told: {error}")
-        return
-    if not name:
-        end(world, run, EngineState.SUCCEEDED if good else EngineState.ERRORED, "" if good else last.error)
-    elif name not in run.chain.nodes:
-        there = ", ".join(run.chain.nodes)
-        wrong = f"{way} of task {last.node.name!r} gives {name!r}, which is no task; there is: {there}"
-        fail(world, run, f"{_place(run, last.node)}: {wrong}")
-    else:
+        fail(world, run, f"{place}: {what} cannot be told: {error}")
+        return True
+    if name in run.chain.nodes:
         start(world, run, run.chain.nodes[name])
+    elif name:
+        fail(world, run, f"{place}: {what} gives {name!r}, which is no task; there is: {', '.join(run.chain.nodes)}")
+    return bool(name)
 
 
 def start(world: World, run: Run, node: Node) -> None:
@@ -96,8 +99,9 @@ def _attempt(world: World, task: Task) -> None:
     except (EngineRefused, NotFound, Unavailable, TemplateError, LedgerError) as error:
         _stillborn(world, task, f"task {task.node.name!r} cannot be run: {error.message}")
     except InvalidInput as error:
+        message = world.services.masked(error.message)
         trace = _place(task.run, task.node)
-        over(world, task, State.ERRORED, {"error": error.message, "traceback": trace}, error.message)
+        over(world, task, State.ERRORED, {"error": message, "traceback": trace}, message)
 
 
 def _launch(world: World, task: Task) -> None:
@@ -174,6 +178,7 @@ def _publish(world: World, task: Task) -> None:
 
 def _stillborn(world: World, task: Task, message: str) -> None:
     """A task that could not be begun: it is errored, so that it can be run again, and the chain fails with it."""
+    message = world.services.masked(message)
     task.state, task.error, task.ended = State.ERRORED, message, time.time()
     fail(world, task.run, f"{_place(task.run, task.node)}: {message}")
 

@@ -74,7 +74,7 @@ class Services:
 
     def sealed(self, value: Any) -> Any:
         """A value as it may be written: sealed where a secret is in it."""
-        return self.vault.seal(value) if self.secrets and self._is_tainted(value) else value
+        return self.vault.seal(value) if self.is_tainted(value) else value
 
     def masked(self, text: str) -> str:
         """A text as it may be shown: stars in the place of every secret."""
@@ -82,8 +82,9 @@ class Services:
             text = text.replace(secret, SHOWN)
         return text
 
-    def _is_tainted(self, value: Any) -> bool:
-        return any(secret in text for text in _texts(value) for secret in self.secrets)
+    def is_tainted(self, value: Any) -> bool:
+        """Whether something secret is in a value."""
+        return bool(self.secrets) and any(secret in text for text in _texts(value) for secret in self.secrets)
 
     def _learn(self, value: Any, found: Any) -> None:
         if isinstance(value, Mapping) and not isinstance(found, Mapping):

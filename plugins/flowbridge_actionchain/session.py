@@ -51,10 +51,11 @@ class ChainSession(Session):
 
     def advance(self, *, until: Callable[[], bool]) -> None:
         """Do all that can be done now; rows are flushed before an action begins, and at the end."""
-        world = self._world
+        world, is_first = self._world, True
         while self._take_outcome() or world.queue:
-            if until():
+            if not is_first and until():  # whoever calls has just looked
                 break
+            is_first = False
             while world.queue and world.launch is None:
                 flow.go(world, world.queue.popleft())
             if world.launch is not None:

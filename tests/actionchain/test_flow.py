@@ -308,6 +308,16 @@ def test_a_template_may_say_where_it_goes(world: World) -> None:
     assert (world.state(), [name for name, _ in world.statuses()]) == ("succeeded", ["c1", "c2"])
 
 
+def test_the_default_may_be_a_template_too(world: World) -> None:
+    tasks = [task("c1"), task("c2")]
+    world.start(text=chain_of(*tasks, default="{{ which }}"), which="c2")
+    assert [name for name, _ in world.statuses()] == ["c2"]
+    wrong = World(world.folder, *world.packs)
+    wrong.start(text=chain_of(*tasks, default="{{ which }}"), which="c9")
+    assert (wrong.state(), wrong.statuses()) == ("errored", [])
+    assert "default gives 'c9', which is no task" in wrong.output()["error"]
+
+
 def test_a_template_that_leads_nowhere_is_the_chain_s_own_error(world: World) -> None:
     world.start(text=chain_of(task("c1", then="{{ where }}"), task("c2"), vars={"where": "c9"}))
     assert world.state() == "errored"

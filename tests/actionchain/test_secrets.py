@@ -210,3 +210,16 @@ def test_a_secret_of_the_datastore_and_of_a_packs_configuration_is_kept_too(tmp_
         assert SECRET not in everything_written(tmp_path / "other")
     finally:
         shop.close()
+
+
+@pytest.mark.parametrize("parameter", ["n", "e"])
+def test_a_secret_that_reaches_a_parameter_that_is_none_is_not_told_in_its_error(shop: Shop, parameter: str) -> None:
+    long = SECRET * 9
+    open_ = {"n": {"type": "integer"}, "e": {"type": "string", "enum": ["a", "b"]}}
+    flow = {"runner_type": "action-chain", "entry_point": "chains/leak.yaml", "parameters": {"k": {"secret": True}}}
+    chain = {"chain": [{"name": "a", "ref": "den.open", "parameters": {parameter: "<{{ k }}>"}}]}
+    pack(shop.folder, "den", {"open": {"runner_type": "noop", "parameters": open_}, "leak": flow}, {"leak": chain})
+    id = shop.run("den.leak", k=long)
+    assert shop.bridge.wait(id, timeout=60).record.status is Status.ERRORED
+    assert SECRET not in shown(shop, id)
+    assert SECRET not in everything_written(shop.folder)

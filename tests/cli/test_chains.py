@@ -1,0 +1,64 @@
+"""Chains from the command line, as somebody who comes from StackStorm types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.clikit import Said
+
+Flowbridge = Callable[..., Said]
+
+TWO = {
+    "chain": [
+        {"name": "a", "ref": "core.local", "parameters": {"cmd": "echo {{ word }}"}, "on-success": "b"},
+        {"name": "b", "ref": "core.local", "parameters": {"cmd": "test -e fixed && echo {{ a.stdout }} again"}},
+    ]
+}
+
+
+@pytest.fixture
+def packs(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    actions = home / "packs" / "den" / "actions"
+    (actions / "chains").mkdir(parents=True)
+    (actions / "chains" / "two.yaml").write_text(json.dumps(TWO))
+    parameters = {"word": {"type": "string", "required": True}}
+    metadata = {
+        "name": "two",
+        "runner_type": "action-chain",
+        "entry_point": "chains/two.yaml",
+        "parameters": parameters,
+    }
+    (actions / "two.yaml").write_text(json.dumps(metadata))
+    monkeypatch.setenv("FLOWBRIDGE_PACKS", str(home / "packs"))
+    return home / "packs"
+
+
+def test_a_chain_of_a_pack_runs_fails_and_is_re_run_from_where_it_failed(
+    flowbridge: Flowbridge, packs: Path, home: Path
+) -> None:
+    file = packs / "den" / "actions" / "chains" / "two.yaml"
+    text = file.read_text().replace("fixed", str(home / "fixed"))
+    file.write_text(text)
+    failed = flowbridge("run", "den.two", "word=hey", "--tail")
+    assert failed.code == 7
+    assert "a | hey\n" in failed.err
+    assert flowbridge("execution", "tree", "last").out.splitlines()[1].split() == ["+", "a", "succeeded"]
+    (home / "fixed").touch()
+    assert flowbridge("execution", "re-run", "last", "--tasks", "b").code == 0
+    watched = flowbridge("watch", "last", "--tail", "-o", "json")
+    assert "b | hey again\n" in watched.err
+    assert [task["status"] for task in watched.data["tasks"]] == ["succeeded", "succeeded"]
+    assert file.read_text() == text
+
+
+def test_a_file_goes_to_the_engine_whose_language_it_is_in(flowbridge: Flowbridge, home: Path) -> None:
+    (home / "chain.yaml").write_text(json.dumps({"chain": [{"name": "a", "ref": "core.noop"}]}))
+    (home / "flow.yaml").write_text("version: '2.0'\nflow: {tasks: {t: {action: std.noop}}}\n")
+    assert flowbridge("run", "chain.yaml", "-o", "json").data["backend"] == "actionchain"
+    assert flowbridge("run", "flow.yaml", "-o", "json").data["backend"] == "memory"
+    assert flowbridge("validate", "chain.yaml", "-o", "json").data == [{"workflow": "chain"}]
+    assert flowbridge("run", "den.nope").code in (2, 4)
