@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -235,13 +235,18 @@ class Bridge:
         """
         if not look:
             return self.ledger.executions.list(filter)
-        return listed(self.ledger, self._sync, self._operator, filter)
+        return listed(self.ledger.executions, self.instances, filter, self.look_at)
+
+    def look_at(self, trees: Sequence[str]) -> Set[str]:
+        """Look closely at several trees; gives the ids of the records that their engines showed."""
+        passes = self._operator.tend_all(trees, set())
+        return {node.record.id for found in passes.values() for node in found.snapshot.nodes if node.reachable}
 
     def list_engine(
         self, backend: str, *, limit: int = 50, state: str | None = None
     ) -> Sequence[tuple[Listed, Record | None]]:
         """The root executions that an engine has, newest first, each with its record: see `engine_list`."""
-        return engine_list(self.instances, self.ledger, backend, limit=limit, state=state)
+        return engine_list(self.instances, self.ledger.executions, backend, limit=limit, state=state)
 
     def read(self, id: str) -> ExecutionRead:
         """Input, output and results of an execution, from its engine."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from flowbridge.backend import Backend, Capabilities
 from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError, InvalidInput
-from flowbridge.localbackend import LocalBackend, LocalHost
-from flowbridge.plugins import BACKENDS, found, load_backend, one_line
+from flowbridge.plugins import BACKENDS, backend_point, found, load_backend, one_line
+
+if TYPE_CHECKING:
+    from flowbridge.localbackend import LocalHost
 
 _NOTHING = Capabilities(verbs=frozenset())
 
@@ -66,7 +69,7 @@ class Instances:
         return _made(load_backend(name), name, implicit)
 
     def _implicit(self, type: str) -> Mapping[str, object] | None:
-        if type not in {point.name for point in found(BACKENDS)}:
+        if backend_point(type) is None:
             return None
         try:
             return load_backend(type).implicit(self._environ)
@@ -74,7 +77,11 @@ class Instances:
             return None
 
     def _prepare(self, backend: Backend) -> None:
-        if isinstance(backend, LocalBackend) and self._host is not None:
+        if self._host is None:
+            return
+        from flowbridge.localbackend import LocalBackend  # noqa: PLC0415  who only lists an engine has no host
+
+        if isinstance(backend, LocalBackend):
             backend.attach(self._host)
 
 
