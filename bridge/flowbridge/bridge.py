@@ -248,10 +248,13 @@ class Bridge:
         """The root executions that an engine has, newest first, each with its record: see `engine_list`."""
         return engine_list(self.instances, self.ledger.executions, backend, limit=limit, state=state)
 
-    def read(self, id: str) -> ExecutionRead:
-        """Input, output and results of an execution, from its engine."""
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
+        """Input and output of an execution, from its engine, and the results of these tasks (by their ids; None: all).
+
+        An engine may have to be asked for one task after the other: name none where input and output will do.
+        """
         record = self.find(id)
-        return self.instances.get(record.ref.backend).read(record.ref.id)
+        return self.instances.get(record.ref.backend).read(record.ref.id, tasks)
 
     def watch(self, id: str, *, deadline: float | None = None) -> Iterator[Look]:
         """Look after look at a tree, one whenever something changed. Stop when you have seen enough.

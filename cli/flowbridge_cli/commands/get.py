@@ -33,7 +33,7 @@ def get(id: str, result: bool, deep: bool, output: str) -> int:
         silent = False
         if document is None:
             look = bridge.get(id)
-            document = full_document(bridge, look, deep=deep)
+            document = full_document(bridge, look, deep=deep, results=result or output != "table")
             silent = tell_silence(look)
     emit(document if output != "table" else _summary(document, result=result), output)
     return Unavailable.exit_code if silent else 0

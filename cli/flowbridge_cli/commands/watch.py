@@ -31,7 +31,7 @@ def watched(bridge: Bridge, id: str, output: str, timeout: float | None) -> int:
     look, code = follow(bridge, id, timeout=timeout, quiet=output != "table")
     if code == INTERRUPTED:
         return code
-    document = full_document(bridge, look)
+    document = full_document(bridge, look, results=output != "table")
     if output == "table":
         click.echo("\n".join(ending_lines(document)))
     else:
