@@ -18,10 +18,13 @@ from flowbridge.model import (
     Want,
 )
 
+#: Made once: a list of hundreds of records would make hundreds of them.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 def dumps(value: Any) -> str:
     """Compact JSON, keys in their order."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def plain(thing: Any) -> dict[str, Any]:
