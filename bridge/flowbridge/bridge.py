@@ -264,18 +264,28 @@ class Bridge:
         """
         if not look:
             return self.ledger.executions.list(filter)
-        return listed(self.ledger, self._sync, self._operator, filter)
+        return listed(self.ledger.executions, self.instances, filter, self.look_at)
+
+    def look_at(self, trees: Sequence[str]) -> Mapping[str, Record]:
+        """Look closely at several trees; gives the records that their engines showed, by their ids."""
+        passes = self._operator.tend_all(trees, set())
+        nodes = (node for found in passes.values() for node in found.snapshot.nodes)
+        return {node.record.id: node.record for node in nodes if node.reachable}
 
     def list_engine(
         self, backend: str, *, limit: int = 50, state: str | None = None
     ) -> Sequence[tuple[Listed, Record | None]]:
         """The root executions that an engine has, newest first, each with its record: see `engine_list`."""
-        return engine_list(self.instances, self.ledger, backend, limit=limit, state=state)
+        return engine_list(self.instances, self.ledger.executions, backend, limit=limit, state=state)
 
-    def read(self, id: str) -> ExecutionRead:
-        """Input, output and results of an execution, from its engine. What is secret is still sealed."""
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
+        """Input and output of an execution, from its engine, and the results of these tasks (by their ids; None: all).
+
+        An engine may have to be asked for one task after the other: name none where input and output will do. What is
+        secret is still sealed.
+        """
         record = self.find(id)
-        return self.instances.get(record.ref.backend).read(record.ref.id)
+        return self.instances.get(record.ref.backend).read(record.ref.id, tasks)
 
     def said(self, id: str, task: str, mark: str = "") -> Said:
         """What the action of a task (by the engine's id of it) has written since a mark; see `Backend.said`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowbridge.backend import Backend, Capabilities, Target
 from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError, InvalidInput
-from flowbridge.localbackend import LocalBackend, LocalHost
-from flowbridge.plugins import BACKENDS, found, load_backend, one_line
+from flowbridge.plugins import BACKENDS, backend_point, found, load_backend, one_line
+
+if TYPE_CHECKING:
+    from flowbridge.localbackend import LocalHost
 
 _NOTHING = Capabilities(verbs=frozenset())
 
@@ -51,6 +53,8 @@ class Instances:
 
     def is_local(self, name: str) -> bool:
         """Whether an instance's engine runs where the bridge runs. One that does not load is not."""
+        from flowbridge.localbackend import LocalBackend  # noqa: PLC0415  the same
+
         try:
             return isinstance(self.get(name), LocalBackend)
         except InvalidInput:
@@ -81,7 +85,7 @@ class Instances:
         return _made(load_backend(name), name, implicit)
 
     def _implicit(self, type: str) -> Mapping[str, object] | None:
-        if type not in {point.name for point in found(BACKENDS)}:
+        if backend_point(type) is None:
             return None
         try:
             return load_backend(type).implicit(self._environ)
@@ -92,6 +96,8 @@ class Instances:
         if self._bridge is None:
             return
         backend.resolve, backend.owner = self._bridge.resolve, self._bridge.owner
+        from flowbridge.localbackend import LocalBackend  # noqa: PLC0415  who only lists an engine has no host
+
         if isinstance(backend, LocalBackend):
             backend.attach(self._bridge.host)
 

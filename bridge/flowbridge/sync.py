@@ -19,6 +19,7 @@ from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.ledger.codec import dumps
+from flowbridge.ledger.executions import is_due
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.links import Bound, Links, is_refused
 from flowbridge.model import (
@@ -28,22 +29,15 @@ from flowbridge.model import (
     Record,
     Ref,
     Snapshot,
-    Status,
     TaskLook,
     TaskStatus,
     WaitingChild,
 )
 
-#: A watch looks every second; what it saw last is written down as seen at most this many seconds too early.
-_LOOKED_STEP = 5.0
-
 #: The kind of an entry of the history that observers are told as `flowbridge_task_ended`.
 TASK_ENDED = "task_ended"
 
 TASK_OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.CANCELED, TaskStatus.SKIPPED})
-
-#: What stays as it is while the engine's word does: for anything else tasks and children count (S3).
-_STEADY = frozenset({Status.RUNNING, Status.PAUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +108,6 @@ class Sync:
         before = {record.id: record for record in records}
         return Pass(settle(snapshot, self.facts(snapshot)), silent, at, before, requests)
 
-    def unchanged(self, roots: Sequence[Record]) -> set[str]:
-        """The trees, by roots that run or are paused, whose engines say at a glance that this is still so.
-
-        Only the status of the root is vouched for. The time of the look is written down.
-        """
-        asked: dict[str, list[Record]] = {}
-        for record in roots:
-            if record.status in _STEADY:
-                asked.setdefault(record.ref.backend, []).append(record)
-        same = [record for name, records in asked.items() for record in self._same(name, records)]
-        at = time.time()
-        self._touch((record, replace(record, looked=at)) for record in same)
-        return {record.tree for record in same}
-
-    def _same(self, name: str, records: Sequence[Record]) -> list[Record]:
-        try:
-            words = self._instances.get(name).glance([record.ref.id for record in records])
-        except (EngineError, InvalidInput):
-            return []  # the closer look tells why
-        return [record for record in records if words.get(record.ref.id) == record.raw]
-
     def is_quiet(self, found: Pass) -> bool:
         """Whether a pass found nothing new: at most that time has gone by."""
         nodes = found.snapshot.nodes
@@ -144,13 +117,10 @@ class Sync:
 
     def write_quiet(self, passes: Iterable[Pass]) -> None:
         """Write down when passes that found nothing new were made. Needs no lease: what changed since is left."""
-        self._touch((found.before[node.record.id], node.record) for found in passes for node in found.snapshot.nodes)
-
-    def _touch(self, pairs: Iterable[tuple[Record, Record]]) -> None:
-        due = [(before, after) for before, after in pairs if _is_due(before, after)]
-        if due:
-            with self._ledger.if_possible(), self._ledger.transaction():
-                self._ledger.executions.touch(due)
+        with self._ledger.if_possible():
+            self._ledger.executions.touch(
+                (found.before[node.record.id], node.record) for found in passes for node in found.snapshot.nodes
+            )
 
     def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False, operation: str = "") -> None:
         """Write a pass down: records, the tasks last seen, and what happened, in one transaction.
@@ -346,16 +316,12 @@ def _shown(nodes: Iterable[Node]) -> list[Node]:
 
 def _is_news(before: Record | None, after: Record) -> bool:
     """Whether a record is to be written."""
-    return before is None or _differs(before, after) or _is_due(before, after)
+    return before is None or _differs(before, after) or is_due(before, after)
 
 
 def _differs(before: Record | None, after: Record) -> bool:
     """Whether more than the time of the look has changed."""
     return before is None or replace(before, looked=after.looked) != after
-
-
-def _is_due(before: Record, after: Record) -> bool:
-    return after.looked > before.looked + _LOOKED_STEP
 
 
 def _tree(snapshot: Snapshot) -> str:

@@ -44,8 +44,8 @@ class Located:
         return InvalidInput(message, source=self.source, line=line, column=column)
 
 
-def load(text: str, source: str) -> Located:
-    """One YAML document as plain data. An empty text gives None.
+def load(text: str, source: str, *, nodes: int = MAX_NODES) -> Located:
+    """One YAML document as plain data, of at most so many values. An empty text gives None.
 
     Raises `InvalidInput` with file, line and column.
     """
@@ -56,7 +56,7 @@ def load(text: str, source: str) -> Located:
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
-            reader = _Reader(loader, source)
+            reader = _Reader(loader, source, nodes)
             data = None if root is None else reader.read(root, (), 0)
         finally:
             loader.dispose()
@@ -100,10 +100,10 @@ def _wrong_at(mark: Any, source: str, message: str) -> InvalidInput:
 class _Reader:
     """Turns composed nodes into plain data, counting every node again each time an alias repeats it."""
 
-    def __init__(self, loader: Any, source: str) -> None:
+    def __init__(self, loader: Any, source: str, nodes: int) -> None:
         self._loader = loader
         self._source = source
-        self._left = MAX_NODES
+        self._allowed = self._left = nodes
         self.positions: dict[Path, Position] = {}
 
     def read(self, node: yaml.Node, path: Path, depth: int) -> Any:
@@ -111,7 +111,7 @@ class _Reader:
         self.positions.setdefault(path, (mark.line + 1, mark.column + 1))
         self._left -= 1
         if self._left < 0:
-            raise _wrong(node, self._source, f"more than {MAX_NODES} values, aliases counted each time")
+            raise _wrong(node, self._source, f"more than {self._allowed} values, aliases counted each time")
         if depth > MAX_DEPTH:
             raise _wrong(node, self._source, f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(node, yaml.MappingNode):

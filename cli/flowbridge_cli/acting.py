@@ -311,7 +311,7 @@ def _await(bridge: Bridge, verb: Verb, row: dict[str, Any], how: How, timeout: f
     if verb in (Verb.RERUN, Verb.SKIP) and how.output != "table":
         row["document"] = full_document(bridge, look)
     elif verb in (Verb.RERUN, Verb.SKIP):
-        click.echo("\n".join(ending_lines(full_document(bridge, look))))
+        click.echo("\n".join(ending_lines(full_document(bridge, look, results=False))))
     elif how.output == "table":
         click.echo(f"{short_id(look.record.id)}  {styled(row['status'])}")
 

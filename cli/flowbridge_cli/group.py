@@ -10,7 +10,10 @@ from typing import Any
 import click
 
 from flowbridge._version import __version__
-from flowbridge_cli import thirdparty
+from flowbridge.installed import offers
+
+#: The entry points that are commands of other distributions.
+_COMMANDS = "flowbridge.commands"
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ class Table(click.Group):
         return [*self._table, *sorted(self.commands), *others]
 
     def _others(self) -> Mapping[str, str]:
-        return thirdparty.commands() if self._foreign else {}
+        return {name: offer.distribution for name, offer in offers(_COMMANDS).items()} if self._foreign else {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """No command at all asks for help."""

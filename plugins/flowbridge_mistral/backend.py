@@ -157,7 +157,7 @@ class MistralBackend(Backend):
         return words
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
-        """One or two requests for each task: results are not in the engine's lists."""
+        """Two requests, and one or two for each task that may have a result: those are not in the engine's lists."""
         with self._client.reading():
             return reading.read(self._client, id, tasks)
 

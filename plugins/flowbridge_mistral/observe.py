@@ -6,12 +6,11 @@ of an item and no count of items), then, as far as the tree needs them, the inde
 
 from __future__ import annotations
 
-import calendar
 import json
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -330,4 +329,4 @@ def seconds(moment: str | None) -> float | None:
     """Seconds since the epoch of one of Mistral's times, which are in UTC and whole seconds."""
     if not moment:
         return None
-    return float(calendar.timegm(time.strptime(moment[:19].replace("T", " "), "%Y-%m-%d %H:%M:%S")))
+    return datetime.fromisoformat(moment[:19]).replace(tzinfo=UTC).timestamp()

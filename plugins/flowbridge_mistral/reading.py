@@ -18,18 +18,38 @@ from flowbridge_mistral.client import Json, MistralClient
 #: In the engine's words where it cannot show a task.
 _UNSHOWN = "is not bound to a Session"
 
+_LISTED = "id,name,type,state,runtime_context,published,created_at"
+
 
 def read(client: MistralClient, id: str, tasks: Sequence[str] | None) -> ExecutionRead:
-    """One execution's input and output, and what these tasks (engine task ids; None: all) were given and gave."""
+    """One execution's input and output, and what these tasks (engine task ids; None: all) were given and gave.
+
+    The engine shows the result of one task at a time: only those that may have one are asked for one by one.
+    """
     execution = client.get("executions", id)
-    listed = client.pages("tasks", "executions", id, "tasks", fields="id") if tasks is None else ()
-    ids = [member["id"] for member in listed] if tasks is None else list(dict.fromkeys(tasks))
-    entries = sorted((_entry(client, id, task) for task in ids), key=lambda entry: (entry["created_at"], entry["name"]))
+    if tasks is None:
+        listed = client.pages("tasks", "executions", id, "tasks", fields=_LISTED)
+        found = [_entry(client, id, task["id"]) if _gave(task) else task for task in listed]
+    else:
+        found = [_entry(client, id, task) for task in dict.fromkeys(tasks)]
+    entries = sorted(found, key=lambda entry: (entry["created_at"], entry["name"]))
     return ExecutionRead(
         input=_value(execution.get("input")) or {},
         output=_value(execution.get("output")),
         tasks=tuple(_task(client, entry) for entry in entries),
     )
+
+
+def _gave(task: Json) -> bool:
+    """Whether a task may have a result: it has ended, or some of its items may have."""
+    return task["state"] in words.ENDED or _count(task) is not None
+
+
+def _count(task: Json) -> int | None:
+    """The number of items, None for a task that has none."""
+    context = _value(task.get("runtime_context")) or {}
+    count: int | None = (context.get("with_items") or {}).get("count")
+    return count
 
 
 def _entry(client: MistralClient, execution: str, task: str) -> Json:
@@ -59,8 +79,7 @@ def _result(client: MistralClient, entry: Json) -> Any:
 
 
 def _task(client: MistralClient, entry: Json) -> TaskRead:
-    context = _value(entry.get("runtime_context")) or {}
-    count = (context.get("with_items") or {}).get("count")
+    count = _count(entry)
     result = links.told(_value(entry.get("result")))
     if count is None and entry["state"] not in words.ENDED:
         result = None  # the engine shows an empty list where there is no result yet
@@ -78,6 +97,8 @@ def _items(client: MistralClient, entry: Json, results: Any, count: int) -> tupl
     if entry.get("type") == "WORKFLOW":
         query = {"task_execution_id": entry["id"], "fields": "id,params,state,output,created_at"}
         return by_index(list(client.pages("executions", "executions", **query)))
+    if entry["state"] == "SUCCESS" and isinstance(results, list) and len(results) == count:
+        return tuple(ItemRead(index, TaskStatus.SUCCEEDED, result) for index, result in enumerate(results))
     query = {"task_execution_id": entry["id"], "include_output": "true"}
     actions = list(client.pages("action_executions", "action_executions", **query))
     return by_input(actions) or by_output(actions, results, count)

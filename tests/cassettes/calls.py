@@ -175,6 +175,27 @@ def read_items(stage: Stage) -> None:
     ]
 
 
+def read_items_that_succeeded(stage: Stage) -> None:
+    id = stage.started("items", "a", "b", "c")
+    (task,) = stage.backend.read(id).tasks
+    assert [(item.index, item.status, item.result) for item in task.items or ()] == [
+        (index, TaskStatus.SUCCEEDED, {"of": name}) for index, name in enumerate("abc")
+    ]
+
+
+def read_what_runs(stage: Stage) -> None:
+    id = stage.started("main", who="all")
+    found = stage.backend.read(id)
+    assert (found.input, found.output) == ({"who": "all"}, {})
+    assert [(task.name, task.status, task.result) for task in found.tasks] == [("task1", TaskStatus.RUNNING, None)]
+
+
+def read_no_task(stage: Stage) -> None:
+    id = stage.started("main", "subtask1", who="all")
+    found = stage.backend.read(id, ())
+    assert (found.input, found.output, found.tasks) == ({"who": "all"}, {"said": "all"}, ())
+
+
 def read_children_of_items(stage: Stage) -> None:
     id = stage.started("children")
     (task,) = stage.backend.read(id, [stage.task(id, "each").id]).tasks

@@ -33,9 +33,9 @@ def test_help_imports_nothing_but_click(words: tuple[str, ...]) -> None:
     assert _imported(*words) == set()
 
 
-def test_a_list_needs_no_engine_and_no_table_library(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_a_list_of_what_has_ended_needs_the_ledger_only(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("FLOWBRIDGE_LEDGER", f"{tmp_path}/ledger.db")
-    assert _imported("list") <= {"sqlite3", "flowbridge.bridge", "pluggy", "importlib.metadata"}
+    assert _imported("list") == {"sqlite3"}
 
 
 FLOW = """

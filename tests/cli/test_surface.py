@@ -16,7 +16,7 @@ import click
 import pytest
 
 from cli.clikit import BOUND, Said
-from flowbridge_cli import thirdparty
+from flowbridge.installed import Offer, scan
 
 Flowbridge = Callable[..., Said]
 Process = Callable[..., subprocess.CompletedProcess[str]]
@@ -144,8 +144,10 @@ def test_a_command_of_the_table_wins_over_one_of_the_same_name(process: Process,
 def test_metadata_that_cannot_be_read_is_passed_over(home: Path) -> None:
     (home / "broken-1.0.dist-info").mkdir()
     (home / "broken-1.0.dist-info" / "entry_points.txt").write_bytes(b"[flowbridge.commands]\n\xff = x:y\n")
-    _offer(home, "open = shop:command [extra]", "")
-    assert thirdparty.scan([str(home), str(home / "nowhere")]) == {"open": "shop"}
+    _offer(home, "open = os:path.join [extra]", "")
+    found = scan("flowbridge.commands", [str(home), str(home / "nowhere")])
+    assert found == {"open": Offer("open", "os:path.join [extra]", "shop")}
+    assert found["open"].load() is os.path.join
 
 
 def test_a_broken_hook_is_named_and_takes_no_verb_down_and_a_veto_is_a_rejection(process: Process, home: Path) -> None:

@@ -147,6 +147,15 @@ class Side:
         else:
             self._beside.end(key, status, result)
 
+    def come_to_rest(self, ids: Sequence[str]) -> None:
+        """Wait for many roots at once, at a glance: a closer look at each is work for the engine too."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            words = self._answered(partial(self.backend.glance, ids))
+            if "RUNNING" not in words.values():
+                return
+            time.sleep(0.5)
+
     def document(self, id: str | None) -> Document:
         """What a run came to, once nothing of it moves any more. One that does not come to rest is `unsettled`."""
         if id is None:

@@ -195,6 +195,7 @@ VERBS: dict[str, tuple[Act, Act]] = {
     "cancel": (ran("main"), lambda world: world.bridge.cancel(world.target)),
     "re-run whole": (ran("main", "subtask1=ERROR"), lambda world: world.bridge.rerun(world.target)),
     "re-run a task of a child": (ran("main", "subtask1=ERROR"), rerun("task1.subtask1")),
+    "re-run a task with a child": (ran("main", "subtask1=ERROR"), rerun("task1")),
     "re-run two tasks": (ran("pair.both", "a=ERROR", "b=ERROR"), rerun("a", "b")),
     "re-run several tasks": (ran("children", "subtask1=ERROR", "subtask1=ERROR"), rerun("each.subtask1")),
     "re-run failed items": (ran("items", "a", "b=ERROR", "c=ERROR"), rerun("each", no_reset=("each",))),

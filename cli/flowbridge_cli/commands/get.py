@@ -37,7 +37,7 @@ def get(id: str, result: bool, path: str, deep: bool, output: str) -> int:
         if document is None:
             look = bridge.get(id)
             look = replace(look, place=below(look.snapshot, look.place, path)) if path else look
-            document = full_document(bridge, look, deep=deep)
+            document = full_document(bridge, look, deep=deep, results=result or output != "table")
             silent = tell_silence(look)
             tell_unwritten(bridge)
     emit(document if output != "table" else _summary(document, result=result), output)

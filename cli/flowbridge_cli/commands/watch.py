@@ -33,7 +33,7 @@ def watched(bridge: Bridge, id: str, output: str, timeout: float | None, *, tail
     if code == INTERRUPTED:
         return code
     tell_unwritten(bridge)
-    document = full_document(bridge, look)
+    document = full_document(bridge, look, results=output != "table")
     if output == "table":
         click.echo("\n".join(ending_lines(document)))
     else:
