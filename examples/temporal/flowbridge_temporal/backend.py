@@ -39,7 +39,7 @@ class TemporalBackend(Backend):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(_VERBS, delayed_starts_under_pause=True)  # a failed activity is tried again then
+        return Capabilities(_VERBS)  # it takes no verb to children by itself
 
     def validate(self, definition: Definition) -> Deployed:
         raise InvalidInput(_NO_FILES, source=definition.source)

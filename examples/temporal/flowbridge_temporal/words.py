@@ -29,7 +29,7 @@ STATES = {
 ENDS = {word: TaskStatus(STATES[word]) for word in ("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED", "TERMINATED")}
 #: Its words for an activity that has not ended: the status, whether it is active, whether its attempt has begun.
 PENDING = {
-    "SCHEDULED": (TaskStatus.WAITING, True, False),  # for a worker, or for its next attempt
+    "SCHEDULED": (TaskStatus.RUNNING, True, False),
     "STARTED": (TaskStatus.RUNNING, True, True),
     "CANCEL_REQUESTED": (TaskStatus.CANCELING, True, True),
     "PAUSED": (TaskStatus.PAUSED, False, False),
@@ -49,7 +49,7 @@ class History:
         self.activities: dict[int, str] = {}
         self.children: dict[str, int] = {}
         self.results: dict[str, Payloads] = {}
-        self.word, self.turned, self.canceling = "RUNNING", 0, False
+        self.word, self.turned, self.at, self.canceling = "RUNNING", 0, 0.0, False
         self.input, self.output, self.failure = Payloads(), Payloads(), Failure()
 
     def read(self, events: Iterable[HistoryEvent]) -> None:
@@ -59,13 +59,13 @@ class History:
             if match := _EVENT.fullmatch(kind):
                 what, at = getattr(event, event.WhichOneof("attributes") or ""), event.event_time.ToNanoseconds() / 1e9
                 if match[1] == "WORKFLOW_EXECUTION":
-                    self._turn(match[2], event.event_id, what)
+                    self._turn(match[2], event.event_id, at, what)
                 elif match[2] in ("SCHEDULED", "INITIATED"):
                     self._begin(event.event_id, at, what)
                 else:
                     self._go_on(match[2], at, what)
 
-    def _turn(self, word: str, number: int, what: Any) -> None:
+    def _turn(self, word: str, number: int, at: float, what: Any) -> None:
         if word == "STARTED":
             self.input, self.root = what.input, what.root_workflow_execution.workflow_id
         elif word in STATES or word == "UNPAUSED":
@@ -74,7 +74,7 @@ class History:
             self.canceling = True
         else:  # a signal, an update: the state is the same
             return
-        self.turned = number
+        self.turned, self.at = number, at
         self.output = what.result if word == "COMPLETED" else self.output
         self.failure = what.failure if word == "FAILED" else self.failure
 
@@ -127,6 +127,9 @@ def _now(history: History, number: int, pending: Mapping[str, Any]) -> TaskLook:
         return task
     word = PendingActivityState.Name(one.state).removeprefix("PENDING_ACTIVITY_STATE_")
     status, active, begun = PENDING[word]
+    if word == "SCHEDULED":  # a pause holds what waits, but not what has failed under it: that is tried again
+        held = history.word == "PAUSED" and one.last_attempt_complete_time.ToNanoseconds() / 1e9 < history.at
+        status, active = TaskStatus.WAITING if held or one.attempt > 1 else status, not held
     task = replace(task, status=status, raw=word, active=active, running=task.running if begun else ())
     return replace(task, starts=one.attempt - (not begun), error=said(one.last_failure))
 
