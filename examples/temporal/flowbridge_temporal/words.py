@@ -81,7 +81,7 @@ class History:
     def _begin(self, number: int, at: float, what: Any) -> None:
         if hasattr(what, "activity_id"):
             self.activities[number] = what.activity_id
-            kind, name = what.activity_type.name, _NO_NAME.sub("", what.activity_id)
+            kind, name = what.activity_type.name, "" if _NO_NAME.fullmatch(what.activity_id) else what.activity_id
         else:
             kind, name = what.workflow_type.name, what.workflow_id.partition(f"{self.id}/")[2]
         task = TaskLook(f"{self.run}.{number}", name or kind, TaskStatus.RUNNING, "SCHEDULED", active=True, started=at)
@@ -121,6 +121,7 @@ def _now(history: History, number: int, pending: Mapping[str, Any]) -> TaskLook:
     task, one = history.tasks[number], pending.get(history.activities.get(number, ""))
     if task.finished is not None:
         return task
+    task = replace(task, starts=max(task.starts, one.attempt if one else 0))
     if STATES[history.word] not in (EngineState.RUNNING, EngineState.PAUSED):  # ended without it
         return replace(task, status=TaskStatus.CANCELED, raw="LEFT BEHIND", active=False, running=())
     if one is None:

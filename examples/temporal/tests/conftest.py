@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from flowbridge.errors import Unsupported
-from lab import Hand, serving
+from lab import PAUSES, Hand, serving
 
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Temporal in which workflows can be paused."""
     folder = tmp_path_factory.mktemp("temporal")
-    with serving(folder, "--dynamic-config-value", "frontend.WorkflowPauseEnabled=true") as address:
+    with serving(folder, *PAUSES) as address:
         yield address
 
 

@@ -16,14 +16,14 @@ from temporalio import activity, workflow
 from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import is_cancelled_exception
+from temporalio.exceptions import WorkflowAlreadyStartedError, is_cancelled_exception
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from flowbridge.conformance.shapes import ALL, Flow, Step
 
 _T = TypeVar("_T")
 QUEUE = "kit"
-SECONDS = 60.0
+SECONDS = 30.0
 FLOWS = {f"{shape.name}.{flow.name}": flow for shape in ALL for flow in shape.flows}
 _LONG = timedelta(hours=1)
 _ONCE = RetryPolicy(maximum_attempts=1)
@@ -89,6 +89,51 @@ class Shaped:
         return {"steps": list(self.ended)}
 
 
+@workflow.defn
+class Careless:
+    """Waits for a gate as most workflows do: a cancel makes it drop what runs."""
+
+    @workflow.run
+    async def run(self, what: str, times: int) -> list[object]:
+        return [what, times, await workflow.execute_activity("gate", start_to_close_timeout=_LONG, retry_policy=_ONCE)]
+
+
+@workflow.defn
+class Again:
+    """Continues as new once."""
+
+    @workflow.run
+    async def run(self, input: dict[str, int]) -> None:
+        await workflow.execute_activity("nothing", start_to_close_timeout=_LONG, activity_id=f"n{input['n']}")
+        if input["n"]:
+            workflow.continue_as_new({"n": input["n"] - 1})
+
+
+@workflow.defn
+class Clash:
+    """Starts a child under an id that is taken, its own, and one that nobody named."""
+
+    @workflow.run
+    async def run(self) -> None:
+        try:
+            await workflow.execute_child_workflow("only.leaf", id=workflow.info().workflow_id)
+        except WorkflowAlreadyStartedError:
+            await workflow.execute_child_workflow("only.leaf")
+
+
+@workflow.defn
+class Wide:
+    """Many activities, whose events fill more than one page."""
+
+    @workflow.run
+    async def run(self, input: dict[str, int]) -> int:
+        ends = [
+            workflow.start_activity("nothing", start_to_close_timeout=_LONG, activity_id=f"n{n}")
+            for n in range(input["n"])
+        ]
+        return len(await asyncio.gather(*ends))
+
+
 @activity.defn
 async def gate() -> None:
     """Runs until somebody completes it from outside."""
@@ -114,6 +159,10 @@ async def hold() -> None:
     client, info = activity.client(), activity.info()
     asked = PauseWorkflowExecutionRequest(namespace=client.namespace, workflow_id=info.workflow_id or "")
     await client.workflow_service.pause_workflow_execution(asked)
+
+
+#: What the server must be told to take pauses.
+PAUSES = ("--dynamic-config-value", "frontend.WorkflowPauseEnabled=true")
 
 
 @contextlib.contextmanager
@@ -160,7 +209,7 @@ class Hand:
         self._worker = Worker(
             self._client,
             task_queue=QUEUE,
-            workflows=[Shaped],
+            workflows=[Shaped, Careless, Again, Clash, Wide],
             activities=[gate, late_gate, nothing, hold],
             workflow_runner=UnsandboxedWorkflowRunner(),
         )
