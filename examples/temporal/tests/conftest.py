@@ -30,4 +30,4 @@ def pytest_runtest_call() -> Iterator[None]:
     try:
         yield
     except Unsupported as error:
-        pytest.skip(error.message)
+        pytest.skip(error.message.rpartition(": ")[2].rstrip("."))

@@ -13,6 +13,8 @@ from lab import QUEUE, SECONDS, Hand
 HERE = Path(__file__).parents[1]
 FLOWBRIDGE = HERE.parents[1]
 
+pytestmark = pytest.mark.timeout(600)  # pip builds and installs
+
 
 @pytest.fixture(scope="module")
 def flowbridge(tmp_path_factory: pytest.TempPathFactory, address: str) -> "Terminal":
@@ -51,7 +53,7 @@ class Terminal:
 def test_it_shows_up_among_the_plugins_and_the_instances(flowbridge: Terminal, address: str) -> None:
     entry = "temporal flowbridge_temporal.backend:TemporalBackend flowbridge-temporal 0.1.0 -"
     assert f"flowbridge.backends {entry}" in flowbridge("plugins")
-    assert "prod temporal cancel, pause, resume, start - -" in flowbridge("backend", "list")
+    assert "prod temporal cancel, pause, resume, start -" in flowbridge("backend", "list")
     (_, checked) = flowbridge("backend", "check", "prod")
     assert checked.startswith("prod yes 1.")
     assert checked.endswith(f"{address}, namespace default")
