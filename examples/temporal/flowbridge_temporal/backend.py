@@ -27,7 +27,7 @@ class TemporalBackend(Backend):
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)
-        if unknown := sorted(set(options) - _OPTIONS - {"type"}):
+        if unknown := sorted(set(options) - _OPTIONS):
             raise InvalidInput(f"{name}: no option {', '.join(unknown)}; there are {', '.join(sorted(_OPTIONS))}")
         self._server = Server(name, options)
         self._pool = ThreadPoolExecutor(_REQUESTS, f"temporal {name}")
