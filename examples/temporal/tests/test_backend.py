@@ -1,6 +1,6 @@
 """The backend against a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.model import EngineState
 from flowbridge_temporal.backend import TemporalBackend
 from lab import QUEUE, Hand, serving
-from record import Stage
+from record import STORIES, Stage
+from test_words import WHAT_THEY_ARE, told
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,15 @@ def stage(address: str, hand: Hand) -> Iterator[Stage]:
     stage = Stage(address, hand)
     yield stage
     stage.backend.close()
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_the_server_still_says_what_was_recorded(stage: Stage, story: Callable[[Stage, str], None]) -> None:
+    story(stage, id := f"{story.__name__}-again")
+    seen, *_ = tree = stage.backend.observe([id])[id]
+    assert told(seen) == WHAT_THEY_ARE[story.__name__]
+    for look in tree:
+        stage.backend.cancel(look.ref.id)
 
 
 def test_O3_a_start_is_done_once_also_when_it_has_ended(stage: Stage) -> None:

@@ -66,11 +66,14 @@ WHAT_THEY_ARE = {
 }
 
 
+def told(seen: ExecutionLook) -> list[str]:
+    tasks = [f"{one.name} {one.raw} {'active' if one.active else 'no'} {one.starts}" for one in seen.tasks]
+    return [f"{seen.state} {seen.raw}", *tasks]
+
+
 @pytest.mark.parametrize("story", WHAT_THEY_ARE)
 def test_each_recorded_execution_becomes_what_it_is(story: str) -> None:
-    seen = look(story)
-    tasks = [f"{one.name} {one.raw} {'active' if one.active else 'no'} {one.starts}" for one in seen.tasks]
-    assert [f"{seen.state} {seen.raw}", *tasks] == WHAT_THEY_ARE[story]
+    assert told(look(story)) == WHAT_THEY_ARE[story]
 
 
 def test_every_story_is_recorded_and_told() -> None:
