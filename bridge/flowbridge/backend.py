@@ -10,7 +10,7 @@ Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `Eng
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -44,16 +44,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deployment made available: the names of the workflows, the one to start by default first."""
+    """What a deployment made available: the names of the workflows, the one to start by default first.
+
+    `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere.
+    """
 
     workflows: tuple[str, ...]
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """A start. `id` is chosen by the bridge: starting the same id twice starts once.
 
-    `task_name` is the target of a workflow that runs backwards from one, empty for any other.
+    `task_name` is the target of a workflow that runs backwards from one, empty for any other. `owner` is the ledger
+    that starts it: an engine that hosts children gives it back with each that waits (`WaitingChild.owner`).
     """
 
     id: str
@@ -62,6 +67,7 @@ class StartRequest:
     env: Mapping[str, Any] = field(default_factory=dict)
     definition: Definition | None = None
     task_name: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +130,16 @@ class Backend(ABC):
     #: Whether it is given sealed inputs as they are, and opens them itself when they are used (`flowbridge.vault`).
     opens_sealed: ClassVar[bool] = False
 
+    #: Whether several threads may call it at once. Otherwise its calls are made one after the other.
+    concurrent: ClassVar[bool] = False
+
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name
         self.options = dict(options)
+        #: What a name stands for in a catalog, None where it is in none. Set by the bridge once the backend is built.
+        self.resolve: Callable[[str], Target | None] = lambda _: None
+        #: The ledger that this backend works for, "" for none. Set by the bridge once the backend is built.
+        self.owner = ""
 
     @classmethod
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:
@@ -158,6 +171,10 @@ class Backend(ABC):
 
         Raises `InvalidInput` with line and column where the text is wrong.
         """
+
+    def deployed_text(self, definition: Definition) -> str:
+        """What `deploy` would send: the text itself, unless the backend has to rewrite it for its engine."""
+        return definition.text
 
     @abstractmethod
     def deploy(self, definition: Definition) -> Deployed:

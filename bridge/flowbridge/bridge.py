@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,8 +16,10 @@ from flowbridge.backend import Backend, Definition, Listed, Said
 from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.defaults import default_of
+from flowbridge.detached import Detached
+from flowbridge.drivers import Drivers
 from flowbridge.enginelist import engine_list
-from flowbridge.errors import FlowbridgeError, NotFound, Timeout
+from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
 from flowbridge.law.fold import birth_want
@@ -25,9 +27,11 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
+from flowbridge.links import Links, Start
 from flowbridge.listing import listed
 from flowbridge.looks import Look, place_of, shape
-from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
+from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb, WaitingChild
+from flowbridge.observers import Observers
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
@@ -35,7 +39,7 @@ from flowbridge.recovery import Recovery
 from flowbridge.runfiles import remove_files
 from flowbridge.runners import Host, Launcher, ProcessLauncher
 from flowbridge.starting import Starter
-from flowbridge.sync import TASK_ENDED, Pass, Sync
+from flowbridge.sync import Pass, Sync
 from flowbridge.targets import Targets, Wish
 
 _SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
@@ -46,7 +50,8 @@ class Bridge:
     """All executions of one ledger, on all configured engines.
 
     Use it in one thread, as a context manager or with `close`. `backends` adds instances that are not in the
-    configuration; `launch` replaces the detached process that drives local runs.
+    configuration; `launch` replaces the detached process that drives local runs, `drive` the one that drives a tree
+    which links engines.
 
     Raises `InvalidInput` and `LedgerError` when it is built.
     """
@@ -57,21 +62,24 @@ class Bridge:
         *,
         backends: Iterable[Backend] = (),
         launch: Launcher | None = None,
+        drive: Callable[[str], object] | None = None,
         durable: bool = True,
     ) -> None:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        self.instances.attach(
-            Host(self.ledger.database, launch or self._launcher(), self.ledger.vault, self.config.catalog)
-        )
-        self._hooks: Hooks | None = None
-        self._sync = Sync(self.ledger, self.instances)
+        detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
+        launcher = launch or ProcessLauncher(self.ledger.leases, detached)
+        self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
+        host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog)
+        self.instances.attach(host, self.targets.catalog, self.ledger.id)
+        self.drivers = Drivers(self.ledger, drive or _driving(detached if launch is None else None))
+        self._observers = Observers(self.ledger, self.config.required_plugins)
+        self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self._linked))
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
-        self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
 
     def __enter__(self) -> Bridge:
         return self
@@ -89,15 +97,17 @@ class Bridge:
     @property
     def hooks(self) -> Hooks:
         """The hook plugins, loaded when they are first needed."""
-        if self._hooks is None:
-            self._hooks = self._loaded()
-        return self._hooks
+        return self._observers.hooks
 
     # Starting
 
     def validate(self, definition: Definition, backend: str | None = None) -> tuple[str, ...]:
         """The workflows of a definition, the one to start by default first. Raises `InvalidInput` where it is wrong."""
         return self.instances.get(backend or self.default_backend(definition)).validate(definition).workflows
+
+    def deployed_text(self, definition: Definition, backend: str | None = None) -> str:
+        """What an instance would send to its engine: the definition itself, or with links for what runs elsewhere."""
+        return self.instances.get(backend or self.default_backend()).deployed_text(definition)
 
     def run(
         self,
@@ -121,7 +131,17 @@ class Bridge:
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
         name, request = self.targets.request(target, wish)
         with self._telling():
-            return self._starter.start(name, request, reason)
+            record = self._starter.start(name, request, reason)
+            self._drive(record)
+            return record
+
+    def _linked(self, host: str, waiting: WaitingChild) -> Start:
+        """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
+        instance, colon, name = waiting.target.partition(":")
+        if not colon and self.targets.catalog(waiting.target) is None:
+            raise InvalidInput(f"{host} waits for {waiting.target!r}, which is no INSTANCE:NAME and in no catalog")
+        wish = Wish(dict(waiting.input), instance if colon else "", env=dict(waiting.env))
+        return Start(*self.targets.request(name if colon else waiting.target, wish))
 
     def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:
         """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""
@@ -191,7 +211,20 @@ class Bridge:
         with self._telling():
             if verb is Verb.RERUN and asked.tasks is None:
                 return self._starter.again(record, asked, ask, check)
-            return self._operator.operate(record.id, ask, check)
+            outcome = self._operator.operate(record.id, ask, check)
+            self._drive(record)
+            return outcome
+
+    def _drive(self, record: Record) -> None:
+        """Have a tree driven that needs it, as the ledger knows it now."""
+        links = bool((self.ledger.executions.request(record.tree) or {}).get("links"))
+        self.drivers.ensure(self._sync.known(record.tree), links=links)
+
+    def tend(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> Mapping[str, Pass]:
+        """One pass over trees, by their ids: look, write down, do what follows. `sent` is kept from pass to pass."""
+        passes = self._operator.tend_all(trees, sent)
+        self._observers.tell()
+        return passes
 
     def plan(self, verb: Verb, id: str, *, request: RerunRequest | None = None, accept: Iterable[str] = ()) -> Plan:
         """What a verb would do (O1). Nothing is sent, nor written but the record of an execution that `id` adopts.
@@ -213,6 +246,8 @@ class Bridge:
     def get(self, id: str) -> Look:
         """One execution with its tree, freshly seen. An engine that does not answer is named, not an error.
 
+        Nor is it one where the look cannot be written down: `Ledger.unwritten` then says why.
+
         One that was superseded is not looked at: `Look.frozen` is its tree as it stood (X2).
         """
         record = self.find(id)
@@ -229,18 +264,28 @@ class Bridge:
         """
         if not look:
             return self.ledger.executions.list(filter)
-        return listed(self.ledger, self._sync, self._operator, filter)
+        return listed(self.ledger.executions, self.instances, filter, self.look_at)
+
+    def look_at(self, trees: Sequence[str]) -> Mapping[str, Record]:
+        """Look closely at several trees; gives the records that their engines showed, by their ids."""
+        passes = self._operator.tend_all(trees, set())
+        nodes = (node for found in passes.values() for node in found.snapshot.nodes)
+        return {node.record.id: node.record for node in nodes if node.reachable}
 
     def list_engine(
         self, backend: str, *, limit: int = 50, state: str | None = None
     ) -> Sequence[tuple[Listed, Record | None]]:
         """The root executions that an engine has, newest first, each with its record: see `engine_list`."""
-        return engine_list(self.instances, self.ledger, backend, limit=limit, state=state)
+        return engine_list(self.instances, self.ledger.executions, backend, limit=limit, state=state)
 
-    def read(self, id: str) -> ExecutionRead:
-        """Input, output and results of an execution, from its engine. What is secret is still sealed."""
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
+        """Input and output of an execution, from its engine, and the results of these tasks (by their ids; None: all).
+
+        An engine may have to be asked for one task after the other: name none where input and output will do. What is
+        secret is still sealed.
+        """
         record = self.find(id)
-        return self.instances.get(record.ref.backend).read(record.ref.id)
+        return self.instances.get(record.ref.backend).read(record.ref.id, tasks)
 
     def said(self, id: str, task: str, mark: str = "") -> Said:
         """What the action of a task (by the engine's id of it) has written since a mark; see `Backend.said`."""
@@ -283,13 +328,20 @@ class Bridge:
 
     def _looks(self, record: Record, longest: float = _LONGEST_POLL) -> Iterator[tuple[Look, bool]]:
         """Look after look at a tree, for ever, each with whether it differs from the one before."""
+        with self.drivers.driving(record.tree, "a watch") as keep:
+            for look, changed in self._looks_alone(record, longest):
+                keep()
+                yield look, changed
+
+    def _looks_alone(self, record: Record, longest: float) -> Iterator[tuple[Look, bool]]:
         sent: set[tuple[str, str]] = set()
         last: object = None
         wait = _FIRST_POLL
         while True:
             look = self._looked(self._operator.tend(record.tree, sent), record.id)
             record = look.record
-            self._tell()
+            with self.ledger.if_possible():
+                self._observers.tell()
             shown = shape(look)
             wait = min(wait * 1.5, longest) if shown == last else _FIRST_POLL
             yield look, shown != last
@@ -385,7 +437,7 @@ class Bridge:
                     failed(tree, error)
                 continue
             looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
-        self._tell()
+        self._observers.tell()
         return looks
 
     def prune(self, before: float) -> int:
@@ -423,6 +475,7 @@ class Bridge:
             place_of(found.snapshot, self._successors(id)),
             found.silent,
             tuple(self.ledger.operations.open(tree)),
+            waits_for_driver=self.drivers.waits(found.snapshot),
         )
 
     def _successors(self, id: str) -> Sequence[str]:
@@ -437,50 +490,22 @@ class Bridge:
         try:
             yield
         finally:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell observers what happened since they were last told; after a crash the last thing is told again."""
-        for plugin in self.hooks.observers:
-            for entry in self.ledger.operations.history(after=self.ledger.operations.cursor(_cursor(plugin))):
-                self._tell_of(plugin, entry)
-                self.ledger.operations.move_cursor(_cursor(plugin), entry.seq)
-
-    def _loaded(self) -> Hooks:
-        """The hook plugins. One that was never seen before is told nothing of the past."""
-        hooks = Hooks(self.config.required_plugins)
-        for plugin in hooks.observers:
-            self.ledger.operations.begin_cursor(_cursor(plugin))
-        return hooks
-
-    def _tell_of(self, plugin: str, entry: Entry) -> None:
-        if entry.kind == "outcome":
-            operation = self.ledger.operations.get(entry.operation)
-            self.hooks.tell(plugin, "flowbridge_after_operation", operation=operation)
-        elif entry.kind == TASK_ENDED:
-            with suppress(NotFound):  # the record was pruned since
-                execution = self.ledger.executions.get(entry.execution)
-                self.hooks.tell(plugin, "flowbridge_task_ended", execution=execution, number=entry.seq, **entry.doc)
-        elif "new" in entry.doc and entry.doc["old"] != entry.doc["new"]:
-            with suppress(NotFound):  # the record was pruned since
-                execution = self.ledger.executions.get(entry.execution)
-                old, new = entry.doc["old"], entry.doc["new"]
-                self.hooks.tell(
-                    plugin, "flowbridge_status_changed", execution=execution, old=old, new=new, number=entry.seq
-                )
-
-    def _launcher(self) -> Launcher:
-        log = Path(self.config.ledger).with_name("runners.log")
-        environment = {"FLOWBRIDGE_LEDGER": str(self.config.ledger)}
-        if self.config.source:
-            environment["FLOWBRIDGE_CONFIG"] = str(self.config.source)
-        if self.config.catalog.packs:
-            environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, self.config.catalog.packs))
-        return ProcessLauncher(self.ledger.leases, environment, log)
+            self._observers.tell()
 
 
-def _cursor(plugin: str) -> str:
-    return f"hooks:{plugin}"
+def _driving(detached: Detached | None) -> Callable[[str], object]:
+    """How a driver is begun: as a process of its own, or, where local runs are driven in another way, not at all."""
+    return lambda tree: detached and detached.start("flowbridge.driver", [tree])
+
+
+def _environment(config: configuration.Config) -> dict[str, str]:
+    """What leads another process to the same ledger and configuration."""
+    environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
+    if config.source:
+        environment["FLOWBRIDGE_CONFIG"] = str(config.source)
+    if config.catalog.packs:
+        environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
+    return environment
 
 
 def _over(record: Record) -> bool:

@@ -46,7 +46,8 @@ class Capabilities:
     """Facts about an engine. They save requests and refuse harm; what happened is only believed when seen (O4).
 
     `verbs`: verbs the engine itself has. `delayed_starts_under_pause`: a delayed task (wait-before, retry, items
-    behind a concurrency limit) starts its action although its workflow is paused or canceled.
+    behind a concurrency limit) starts its action although its workflow is paused or canceled. `remedy` is a sentence
+    for the end of a refusal: how this instance could be set up so that R4 and X6 hold, "" where there is no way.
     """
 
     verbs: frozenset[Verb]
@@ -56,3 +57,4 @@ class Capabilities:
     join_under_pause: JoinUnderPause = JoinUnderPause.HELD
     delayed_starts_under_pause: bool = False
     hosts_children: bool = False
+    remedy: str = ""

@@ -7,19 +7,19 @@ that the engine never took it.
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Mapping, Set
-from contextlib import suppress
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan, Step, decide
+from flowbridge.law.driving import follows, linked
+from flowbridge.law.edges import not_shown, overtaken
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
-from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Verb, Want
+from flowbridge.model import EngineState, Node, Record, Snapshot, Verb, Want
+from flowbridge.sending import Sender
 from flowbridge.sync import Pass, Sync
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
@@ -61,8 +61,8 @@ class Carrier:
 
     def __init__(self, ledger: Ledger, instances: Instances, sync: Sync) -> None:
         self._ledger = ledger
-        self._instances = instances
         self._sync = sync
+        self._sender = Sender(ledger, instances)
 
     def carry(
         self,
@@ -83,9 +83,11 @@ class Carrier:
         wait = _FIRST_WAIT
         while steps := self._open_steps(operation, progress):
             fresh = [step for step in steps if (step.record, step.action) not in progress.sent]
-            for step in fresh:
+            self._keep(operation, lease)
+            progress.sent.update((step.record, step.action) for step in fresh)
+            for step, error in self._sender.send(fresh, progress.found.snapshot):
+                self._note(step, error, progress)
                 self._keep(operation, lease)
-                self._send(step, progress)
             if time.monotonic() >= deadline and progress.looked:
                 break
             if not fresh:
@@ -93,45 +95,63 @@ class Carrier:
                 wait = min(wait * 2, _LONGEST_WAIT)
             self._keep(operation, lease)
             progress.found, progress.looked = self._sync.look(operation.tree), True
-            self._sync.write(progress.found, operation.actor, reopening=bool(operation.steps))
+            reopening = bool(operation.steps)
+            self._sync.write(progress.found, operation.actor, reopening=reopening, operation=operation.id)
         self._conclude(operation, progress)
         return progress
 
     def steps(self, found: Pass, sent: set[tuple[str, str]]) -> list[Step]:
-        """The pauses and cancels that a look calls for: children born under a hold (P6). Without those in `sent`.
+        """What a look calls for without anybody asking, but for what is in `sent`: what follows from holds and cancels
+        (P6), and the start and the report of children that another engine's task waits for.
 
         What the look does not call for any more leaves `sent`: if it ever does again, that is another matter.
         """
-        plan = decide(found.snapshot, self._sync.facts(found.snapshot))
-        due = [step for step in plan.steps if step.action in (Action.PAUSE, Action.CANCEL)]
+        snapshot = found.snapshot
+        links = linked(snapshot)
+        due = [step for step in self._decided(snapshot) if follows(step, links)]
+        if any(step.action is Action.REPORT for step in due):
+            due = self._without_reopening(snapshot, due)
         sent.intersection_update([(step.record, str(step.action)) for step in due])
         return [step for step in due if (step.record, str(step.action)) not in sent]
 
     def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
         """Send those steps. An engine that does not answer or refuses is left for the next pass."""
-        for step in self.steps(found, sent):
-            with suppress(EngineError):
-                self._act(self._instances.get(step.ref.backend), step)
+        for step, error in self._sender.send(self.steps(found, sent), found.snapshot):
+            if error is None:
                 sent.add((step.record, str(step.action)))
+            elif not isinstance(error, EngineError | InvalidInput):
+                raise error
+
+    def _decided(self, snapshot: Snapshot) -> Sequence[Step]:
+        return decide(snapshot, self._sync.facts(snapshot)).steps
+
+    def _without_reopening(self, snapshot: Snapshot, due: list[Step]) -> list[Step]:
+        """A child that is being run again shows its old end until its engine has taken that: it is not reported."""
+        open_ = self._ledger.operations.open(snapshot.nodes[0].record.tree)
+        again = {step["record"] for operation in open_ for step in operation.steps}
+        return [step for step in due if step.action is not Action.REPORT or step.record not in again]
 
     def _open_steps(self, operation: Operation, progress: Progress) -> list[Step]:
         snapshot = progress.found.snapshot
-        plan = decide(snapshot, self._sync.facts(snapshot))
-        steps = [*_once(operation, snapshot), *plan.steps]
+        steps = [*not_shown(operation.steps, snapshot), *self._asked(operation, snapshot)]
         stopped = {*progress.refused, *progress.silent}
         stopped |= {node.record.id for node in snapshot.nodes if not node.reachable}
         return [step for step in steps if step.record not in stopped]
 
-    def _send(self, step: Step, progress: Progress) -> None:
-        progress.sent.add((step.record, step.action))
-        try:
-            backend = self._instances.get(step.ref.backend)
-            self._act(backend, step)
-        except NotFound as error:
+    def _asked(self, operation: Operation, snapshot: Snapshot) -> list[Step]:
+        """What an operation itself is about. What other engines' tasks wait for follows when it is over."""
+        held = operation.options.get("before", ())
+        later = linked(snapshot).difference(held)
+        steps = [step for step in self._decided(snapshot) if step.action is not Action.REPORT]
+        return [step for step in steps if step.action is not Action.START or step.record not in later]
+
+    def _note(self, step: Step, error: FlowbridgeError | None, progress: Progress) -> None:
+        """What a call that was made says of how far the operation came."""
+        if isinstance(error, NotFound):
             # What is gone is told by the next look; a start that finds no workflow is told here.
             if step.action is Action.START:
                 progress.refused[step.record] = error
-        except Unavailable as error:
+        elif isinstance(error, Unavailable):
             if step.action is Action.START and error.unsent and progress.is_new:
                 # It surely never arrived: it is not to be started behind the caller's back one day.
                 progress.refused[step.record] = error
@@ -139,33 +159,10 @@ class Carrier:
             # A resume, a re-run or a skip may have been taken: only a look can tell (O4).
             may_be_taken = step.action in (Action.RESUME, Action.RERUN, Action.SKIP) and not error.unsent
             (progress.unsure if may_be_taken else progress.silent)[step.record] = error.message
-        except (EngineRefused, InvalidInput) as error:
+        elif isinstance(error, EngineRefused | InvalidInput):
             progress.refused[step.record] = error
-
-    def _act(self, backend: Backend, step: Step) -> None:
-        id = step.ref.id
-        if step.action is Action.PAUSE:
-            backend.pause(id)
-        elif step.action is Action.CANCEL:
-            backend.cancel(id)
-        elif step.action is Action.RESUME:
-            backend.resume(id, step.revision)
-        elif step.action is Action.RERUN:
-            backend.rerun(id, step.tasks)
-        elif step.action is Action.SKIP:
-            backend.skip(id, [task.task for task in step.tasks])
-        elif step.action is Action.START:
-            self._start(backend, step)
-
-    def _start(self, backend: Backend, step: Step) -> None:
-        request = self._ledger.executions.request(step.record)
-        if request is None:
-            raise EngineRefused(f"{step.ref}: what it was to be started with is not in the ledger")
-        if not backend.opens_sealed:
-            request["input"] = self._ledger.vault.open(request.get("input", {}))
-        backend.start(start_request(step.ref.id, request))
-        record = self._ledger.executions.get(step.record)
-        self._ledger.executions.put([replace(record, seen=EngineState.REQUESTED)])
+        elif error is not None:
+            raise error
 
     def _conclude(self, operation: Operation, progress: Progress) -> None:
         self._drop_what_came_true(operation, progress)
@@ -174,7 +171,7 @@ class Carrier:
             progress.exit_code = max(progress.exit_code, error.exit_code)
         if progress.refused:
             self._give_up(operation, progress)
-        once = {step.record for step in _once(operation, progress.found.snapshot)} - progress.refused.keys()
+        once = {step.record for step in not_shown(operation.steps, progress.found.snapshot)} - progress.refused.keys()
         for node in progress.found.snapshot.nodes:
             if not node.reachable and (node.record.id in once or _wanted_differs(node)):
                 progress.silent[node.record.id] = progress.found.silent[node.record.ref.backend]
@@ -182,6 +179,9 @@ class Carrier:
             if node.state is EngineState.GONE and node.record.id in _touched(operation):
                 progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"
                 progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
+        for record, why in overtaken(operation.steps, progress.found.snapshot).items():
+            progress.not_done[record] = why
+            progress.exit_code = max(progress.exit_code, EngineRefused.exit_code)
         for step in self._open_steps(operation, progress):
             progress.not_done[step.record], code = _not_seen(step, progress.unsure.get(step.record))
             progress.exit_code, progress.open = max(progress.exit_code, code), True
@@ -192,9 +192,7 @@ class Carrier:
     def _drop_what_came_true(self, operation: Operation, progress: Progress) -> None:
         """What the last look shows is done, whatever its call was answered; what had ended first was not refused."""
         snapshot = progress.found.snapshot
-        wanted = {
-            step.record for step in (*_once(operation, snapshot), *decide(snapshot, self._sync.facts(snapshot)).steps)
-        }
+        wanted = {step.record for step in (*not_shown(operation.steps, snapshot), *self._asked(operation, snapshot))}
         for node in snapshot.nodes:
             id = node.record.id
             if node.reachable and id not in wanted:
@@ -222,6 +220,7 @@ class Carrier:
         ]
         with self._ledger.transaction():
             self._ledger.executions.put(undone)
+            self._ledger.executions.put(_awaited_no_more(operation, snapshot, progress.refused))
             told = {record: error.message for record, error in progress.refused.items()}
             self._ledger.operations.refuse(operation, told)
             if all(step["record"] in progress.refused for step in operation.steps):
@@ -239,56 +238,22 @@ def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
     return f"{instead.rstrip('.')}; the {step.action} is not seen, and may still arrive", Unavailable.exit_code
 
 
-def start_request(id: str, request: Mapping[str, Any]) -> StartRequest:
-    """A start as it was written down."""
-    definition = request.get("definition")
-    return StartRequest(
-        id=id,
-        workflow=request["workflow"],
-        input=request.get("input", {}),
-        env=request.get("env", {}),
-        definition=Definition(definition, request.get("source", "definition")) if definition is not None else None,
-        task_name=request.get("task_name", ""),
-    )
-
-
 def _touched(operation: Operation) -> Set[str]:
     return {*operation.options.get("before", ()), *(step["record"] for step in operation.steps)}
 
 
-def _once(operation: Operation, snapshot: Snapshot) -> list[Step]:
-    """The steps of an operation that happen once and that the look does not show yet."""
-    nodes = {node.record.id: node for node in snapshot.nodes}
-    steps = []
-    for step in operation.steps:
-        node = nodes.get(step["record"])
-        if node is not None and node.state is not EngineState.GONE and not _shown(step, node):
-            known = {task.id: task for task in node.tasks}
-            tasks = tuple(TaskRerun(*task) for task in step["tasks"] if not _known(step, known.get(task[0])))
-            steps.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
-    return steps
-
-
-def _shown(step: Mapping[str, Any], node: Node) -> bool:
-    mark = step["mark"]
-    tasks = [task for task in node.tasks if task.id in mark]
-    return all(_task_shown(step["action"], task, mark[task.id]) for task in tasks)
-
-
-def _known(step: Mapping[str, Any], task: TaskLook | None) -> bool:
-    """Whether the engine has taken one task of a step already: that one is not sent a second time."""
-    return task is not None and _task_shown(step["action"], task, step["mark"][task.id])
-
-
-def _task_shown(action: str, task: TaskLook, mark: int) -> bool:
-    """A re-run shows once the task has left `errored`, or has begun something that the mark did not know."""
-    if action == Action.SKIP:
-        return task.status is TaskStatus.SKIPPED
-    return task.starts > mark or task.status is not TaskStatus.ERRORED
-
-
 def _wanted_differs(node: Node) -> bool:
     return not node.record.gone and node.state in _NOT_YET[node.record.want]
+
+
+def _awaited_no_more(operation: Operation, snapshot: Snapshot, refused: Container[str]) -> list[Record]:
+    """The children whose parent's task is not run again after all: what it waits for later is not them."""
+    ids = operation.options.get("awaited", ())
+    return [
+        replace(node.record, awaited=False)
+        for node in snapshot.nodes
+        if node.record.id in ids and node.record.awaited and snapshot.nodes[node.parent].record.id in refused
+    ]
 
 
 def _with_what_follows(snapshot: Snapshot, plan: Plan, refused: Container[str]) -> list[Node]:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from flowbridge.backend import Definition
 from flowbridge.errors import InvalidInput
 from flowbridge.instances import Instances
-from flowbridge.localbackend import LocalBackend
 
 
 def default_of(configured: str, instances: Instances, definition: Definition | None) -> str:
@@ -22,7 +21,7 @@ def default_of(configured: str, instances: Instances, definition: Definition | N
     for candidates in ([name for name in told if told[name]], [name for name in told if told[name] is not False]):
         if configured in candidates:
             return configured
-        local = [name for name in candidates if _is_local(instances, name)]
+        local = [name for name in candidates if instances.is_local(name)]
         if len(local) == 1:
             return local[0]
     raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}")
@@ -32,9 +31,3 @@ def _told(instances: Instances, name: str, definition: Definition | None) -> boo
     with suppress(InvalidInput):
         return instances.get(name).recognizes(definition) if definition is not None else None
     return False  # it does not load: whoever names it is told why
-
-
-def _is_local(instances: Instances, name: str) -> bool:
-    with suppress(InvalidInput):
-        return isinstance(instances.get(name), LocalBackend)
-    return False

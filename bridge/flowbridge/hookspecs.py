@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -19,6 +20,23 @@ hookspec = pluggy.HookspecMarker("flowbridge")
 hookimpl = pluggy.HookimplMarker("flowbridge")
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is known of one change of status besides the execution.
+
+    `at` is when it was seen, in seconds since the epoch. `actor` is who made it, `engine` where nobody asked for it.
+    `operation` is the verb that it came with, None where it came later or by itself; its `id`, `verb` and `reason` say
+    which and why. `engine_state` is the engine's own word, as it was then. `parent` is the id of the parent's current
+    record, empty for a root.
+    """
+
+    at: float
+    actor: str
+    operation: Operation | None
+    engine_state: str
+    parent: str
+
+
 @hookspec
 def flowbridge_before_operation(operation: Operation, plan: Plan) -> str | None:
     """Before anything is written or sent: give a reason to veto the operation, or None to let it pass.
@@ -33,8 +51,11 @@ def flowbridge_after_operation(operation: Operation) -> None:
 
 
 @hookspec
-def flowbridge_status_changed(execution: Record, old: str, new: str, number: int) -> None:
-    """After a status changed. Told at least once; `number` is the same when it is told again."""
+def flowbridge_status_changed(execution: Record, old: str, new: str, number: int, change: Change) -> None:
+    """After a status changed. Told at least once; `number` is the same when it is told again.
+
+    `execution` is the record as it stands when the hook is called, which may be later than the change.
+    """
 
 
 @hookspec

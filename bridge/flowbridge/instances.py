@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from flowbridge.backend import Backend, Capabilities
+from flowbridge.backend import Backend, Capabilities, Target
 from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError, InvalidInput
-from flowbridge.localbackend import LocalBackend, LocalHost
-from flowbridge.plugins import BACKENDS, found, load_backend, one_line
+from flowbridge.plugins import BACKENDS, backend_point, found, load_backend, one_line
+
+if TYPE_CHECKING:
+    from flowbridge.localbackend import LocalHost
 
 _NOTHING = Capabilities(verbs=frozenset())
 
@@ -19,12 +22,12 @@ class Instances:
     def __init__(self, config: Config, environ: Mapping[str, str], *, extra: Iterable[Backend] = ()) -> None:
         self._config = config
         self._environ = environ
-        self._host: LocalHost | None = None
+        self._bridge: _Side | None = None
         self._built = {backend.name: backend for backend in extra}
 
-    def attach(self, host: LocalHost) -> None:
-        """Give local backends the bridge's side."""
-        self._host = host
+    def attach(self, host: LocalHost, resolve: Callable[[str], Target | None], owner: str) -> None:
+        """Give backends the bridge's side: local ones their host, all the catalog and the ledger they work for."""
+        self._bridge = _Side(host, resolve, owner)
         for backend in self._built.values():
             self._prepare(backend)
 
@@ -47,6 +50,15 @@ class Instances:
         """Every instance there is. Imports the types that may stand without configuration."""
         implicit = [point.name for point in found(BACKENDS) if self._implicit(point.name) is not None]
         return sorted({*self._config.backends, *self._built, *implicit})
+
+    def is_local(self, name: str) -> bool:
+        """Whether an instance's engine runs where the bridge runs. One that does not load is not."""
+        from flowbridge.localbackend import LocalBackend  # noqa: PLC0415  the same
+
+        try:
+            return isinstance(self.get(name), LocalBackend)
+        except InvalidInput:
+            return False
 
     def facts(self, names: Iterable[str]) -> dict[str, Capabilities]:
         """Each instance's capabilities. One that does not load has none: nothing can be done on it."""
@@ -73,7 +85,7 @@ class Instances:
         return _made(load_backend(name), name, implicit)
 
     def _implicit(self, type: str) -> Mapping[str, object] | None:
-        if type not in {point.name for point in found(BACKENDS)}:
+        if backend_point(type) is None:
             return None
         try:
             return load_backend(type).implicit(self._environ)
@@ -81,8 +93,21 @@ class Instances:
             return None
 
     def _prepare(self, backend: Backend) -> None:
-        if isinstance(backend, LocalBackend) and self._host is not None:
-            backend.attach(self._host)
+        if self._bridge is None:
+            return
+        backend.resolve, backend.owner = self._bridge.resolve, self._bridge.owner
+        from flowbridge.localbackend import LocalBackend  # noqa: PLC0415  who only lists an engine has no host
+
+        if isinstance(backend, LocalBackend):
+            backend.attach(self._bridge.host)
+
+
+class _Side(NamedTuple):
+    """What a bridge gives to its backends."""
+
+    host: LocalHost
+    resolve: Callable[[str], Target | None]
+    owner: str
 
 
 def _made(kind: type[Backend], name: str, options: Mapping[str, object]) -> Backend:

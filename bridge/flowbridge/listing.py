@@ -1,34 +1,72 @@
-"""A list of executions, as fresh as few requests can make it."""
+"""A list of executions, as fresh as few requests can make it. Apart from the facade, so that it costs little."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 
+from flowbridge.errors import EngineError, InvalidInput, LedgerError
+from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
-from flowbridge.ledger.executions import Filter
-from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.executions import Executions, Filter
 from flowbridge.model import Record, Status
-from flowbridge.operate import Operator
-from flowbridge.sync import Sync
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
 
+#: What stays as it is while the engine's word does: for anything else tasks and children count (S3).
+_STEADY = frozenset({Status.RUNNING, Status.PAUSED})
 
-def listed(ledger: Ledger, sync: Sync, operator: Operator, filter: Filter) -> Sequence[Record]:
+
+def listed(
+    executions: Executions,
+    instances: Instances,
+    filter: Filter,
+    closely: Callable[[Sequence[str]], Mapping[str, Record]],
+) -> Sequence[Record]:
     """Records by a filter, newest first, after a look at those that have not ended.
 
     Where no children are listed, a root that its engine still calls what it did is not looked at more closely.
+    `closely` looks at whole trees, and gives the records that their engines showed. What a look found is shown also
+    where it cannot be written down.
     """
     began = time.time()
     reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
-    unended = ledger.executions.list(replace(filter, status=_UNENDED, offset=0, limit=reach))
+    unended = executions.list(replace(filter, status=_UNENDED, offset=0, limit=reach))
     unended = [record for record in unended if not record.gone]
-    steady = sync.unchanged(unended) if filter.roots else set()
-    passes = operator.tend_all(list(dict.fromkeys(one.tree for one in unended if one.tree not in steady)), set())
-    seen = {node.record.id for found in passes.values() for node in found.snapshot.nodes if node.reachable}
-    return [
-        replace(record, looked=max(record.looked, began)) if record.id in seen or record.tree in steady else record
-        for record in ledger.executions.list(filter)
-    ]
+    steady = _unchanged(executions, instances, unended) if filter.roots else set()
+    rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady))
+    seen = closely(rest) if rest else {}
+    return [_fresh(record, seen.get(record.id), steady, began) for record in executions.list(filter)]
+
+
+def _fresh(record: Record, seen: Record | None, steady: Set[str], began: float) -> Record:
+    if seen is None and record.tree not in steady:
+        return record
+    newest = seen if seen is not None and seen.looked > record.looked else record
+    return replace(newest, looked=max(newest.looked, began))
+
+
+def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Record]) -> set[str]:
+    """The trees, by roots that run or are paused, whose engines say at a glance that this is still so.
+
+    Only the status of the root is vouched for. The time of the look is written down.
+    """
+    asked: dict[str, list[Record]] = {}
+    for record in roots:
+        if record.status in _STEADY:
+            asked.setdefault(record.ref.backend, []).append(record)
+    same = [record for name, records in asked.items() for record in _same(instances, name, records)]
+    at = time.time()
+    with suppress(LedgerError):  # what cannot be written down was seen all the same
+        executions.touch((record, replace(record, looked=at)) for record in same)
+    return {record.tree for record in same}
+
+
+def _same(instances: Instances, name: str, records: Sequence[Record]) -> list[Record]:
+    try:
+        words = instances.get(name).glance([record.ref.id for record in records])
+    except (EngineError, InvalidInput):
+        return []  # the closer look tells why
+    return [record for record in records if words.get(record.ref.id) == record.raw]

@@ -18,7 +18,8 @@ class Look:
     `place` is the execution's place in `snapshot`. `silent` maps instances that did not answer to what they said;
     their executions are shown as last seen, at `Record.looked`. `open` lists operations that are not finished.
     `frozen` is set for a superseded execution only: its tree as it stood (X2), in the shape of `views.tree_view`;
-    `snapshot` then holds its record alone.
+    `snapshot` then holds its record alone. `waits_for_driver` tells that something of the tree moves only while a
+    bridge process drives it, and that none does (O13).
     """
 
     snapshot: Snapshot
@@ -26,6 +27,7 @@ class Look:
     silent: Mapping[str, str] = field(default_factory=dict)
     open: tuple[Operation, ...] = ()
     frozen: Mapping[str, Any] | None = None
+    waits_for_driver: bool = False
 
     @property
     def record(self) -> Record:

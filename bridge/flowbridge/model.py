@@ -127,13 +127,19 @@ class ParentLink:
 
 @dataclass(frozen=True, slots=True)
 class WaitingChild:
-    """A task of a host that waits for an execution elsewhere. `key` names the waiting action at the engine."""
+    """A task of a host that waits for an execution elsewhere. `key` names the waiting action at the engine.
+
+    `target` is what to run there, `input` what to start it with, in the environment `env`. `owner` is the ledger that
+    is to start it, "" where the host's executions can only be this ledger's.
+    """
 
     key: str
     task: str
     item: int | None
     target: str
     input: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    env: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +214,8 @@ class Record:
     `tree` is the same for every record of a tree, re-runs included. `parent` joins engine executions, so that a
     parent's newest record is always the current one (Words in the law).
     `native` tells that the engine itself links it to its parent; otherwise the bridge does, and `key` names the
-    parent's waiting action.
+    parent's waiting action. `awaited` tells that the parent's task is run again, and that its next waiting action is
+    for this one: nothing new is started for it (X7).
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
     """
 
@@ -221,6 +228,7 @@ class Record:
     item: int | None = None
     native: bool = True
     key: str = ""
+    awaited: bool = False
     want: Want = Want.RUN
     status: Status = Status.REQUESTED
     seen: EngineState = EngineState.REQUESTED

@@ -15,17 +15,18 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flowbridge.carry import Carrier, Progress
-from flowbridge.errors import CallerError, FlowbridgeError, NotFound, Rejected, Unsupported
+from flowbridge.errors import CallerError, FlowbridgeError, NotFound, Rejected, Timeout, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan
+from flowbridge.law.edges import once_steps, reopened
 from flowbridge.law.fold import settle
 from flowbridge.law.verbs import Effect, apply, require
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
-from flowbridge.model import Node, Record, Snapshot, Verb, Want
+from flowbridge.model import Node, Record, Snapshot, Verb
 from flowbridge.outcome import Ask, Outcome, ended_first, running_tasks
-from flowbridge.planning import fingerprint, once_steps, planned, start_plan
+from flowbridge.planning import fingerprint, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.views import tree_view
@@ -42,7 +43,7 @@ _TAKEN_OVER = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
 _REFRESH_SECONDS = 30.0
 
-_INTERNAL = frozenset({"before", "reopened", "refused"})
+_INTERNAL = frozenset({"before", "reopened", "refused", "awaited"})
 
 
 class Alone(NamedTuple):
@@ -61,6 +62,7 @@ class Operator:
         self._sync = sync
         self._hooks = hooks
         self._carrier = Carrier(ledger, instances, sync)
+        self._left: set[Lease] = set()
 
     def plan(self, execution: str, verb: Verb, check: Check) -> Plan:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
@@ -82,6 +84,8 @@ class Operator:
             with self._kept(operation):
                 held = lease.enter_context(self._tree(record.tree, ask))
             self._finish_open(record.tree, ask, held)
+            with self._kept(operation):
+                self._require_nothing_under_way(record.tree, ask)
             found, place = self._look(execution)
             self._sync.write(found)
             with self._kept(operation):
@@ -188,7 +192,8 @@ class Operator:
             if self._sync.is_quiet(found) and not self._carrier.steps(found, sent):
                 quiet.append(found)
             else:
-                self._tended(tree, marks[tree], found, sent)
+                with self._ledger.if_possible():
+                    self._tended(tree, marks[tree], found, sent)
         self._sync.write_quiet(quiet)
         return passes
 
@@ -202,7 +207,13 @@ class Operator:
                 self._sync.write(found)
                 self._carrier.tend(found, sent)
         finally:
-            self._ledger.leases.give(lease)
+            self._give(lease)
+
+    def _give(self, lease: Lease) -> None:
+        """Give a lease back. One that cannot be given back (a full disk) is not to keep us waiting for ourselves."""
+        self._left.add(lease)
+        self._ledger.leases.give(lease)
+        self._left.discard(lease)
 
     @contextmanager
     def recovering(self, tree: str, actor: str, timeout: float) -> Iterator[Alone]:
@@ -223,6 +234,8 @@ class Operator:
 
     def _tree(self, tree: str, ask: Ask) -> AbstractContextManager[Lease]:
         """One operation at a time for each tree (O5)."""
+        for left in tuple(self._left):
+            self._give(left)
         holder = f"{ask.verb} by {ask.actor}"
         return self._ledger.leases.held(f"tree:{tree}", holder, what=f"the tree {tree}", timeout=ask.timeout)
 
@@ -280,13 +293,14 @@ class Operator:
         old = {node.record.id: node.record for node in found.snapshot.nodes}
         before = {id: old[id].want for id in (found.snapshot.nodes[place].record.id for place in effect.wants)}
         wanted = apply(found.snapshot, effect, ask.actor)
-        snapshot = self._reopened(wanted, effect)
+        snapshot = reopened(wanted, effect, lambda: str(uuid.uuid4()), time.time())
         facts = self._sync.facts(snapshot)
         settled = settle(snapshot, facts)
         snapshot = settled.snapshot
         steps = once_steps(snapshot, effect)
-        reopened = [snapshot.nodes[place].record.id for place in effect.reopened]
-        options = {**operation.options, "before": before, "reopened": reopened}
+        new = [snapshot.nodes[place].record.id for place in effect.reopened]
+        awaited = [snapshot.nodes[place].record.id for place in sorted(effect.awaited)]
+        options = {**operation.options, "before": before, "reopened": new, "awaited": awaited}
         operation = replace(operation, steps=steps, options=options)
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:
@@ -299,22 +313,6 @@ class Operator:
             self._sync.note(replace(found, settled=settled, at=operation.at), ask.actor, operation=operation.id)
             also()
         return snapshot, operation
-
-    def _reopened(self, snapshot: Snapshot, effect: Effect) -> Snapshot:
-        nodes = list(snapshot.nodes)
-        for place in effect.reopened:
-            node = nodes[place]
-            record = replace(
-                node.record,
-                id=str(uuid.uuid4()),
-                rerun_of=node.record.id,
-                want=Want.RUN,
-                held_by="",
-                resumed_at=None,
-                created=time.time(),
-            )
-            nodes[place] = replace(node, record=record)
-        return Snapshot(tuple(nodes))
 
     def _supersede(self, found: Pass, snapshot: Snapshot, effect: Effect) -> None:
         old = [found.snapshot.nodes[place] for place in effect.reopened]
@@ -349,6 +347,18 @@ class Operator:
             ended.append(self._end(operation, progress))
         return ended
 
+    def _require_nothing_under_way(self, tree: str, ask: Ask) -> None:
+        """Of two re-runs of tasks the second waits for the first: both calls under way might run a task twice (O5)."""
+        if not ask.options.get("tasks"):
+            return
+        for operation in self._ledger.operations.open(tree):
+            if operation.steps:
+                raise Timeout(
+                    f"the {operation.verb} of {operation.target} by {operation.actor} is not seen at its engine yet, "
+                    f"and may still arrive; nothing was done. `flowbridge recover {operation.target}` goes on with "
+                    f"it (O5)."
+                )
+
     def _reject(self, operation: Operation, error: FlowbridgeError) -> None:
         state = State.REJECTED if isinstance(error, CallerError) else State.FAILED
         with self._ledger.transaction():
@@ -376,6 +386,8 @@ class Operator:
 
     def _finished(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
         self._end(operation, progress)
+        if progress.looked:
+            self._carrier.tend(progress.found, {(record, str(action)) for record, action in progress.sent})
         snapshot = progress.found.snapshot
         node = snapshot.nodes[_target(snapshot, operation.target)]
         return Outcome(

@@ -1,8 +1,6 @@
-"""From a verb's effect to what is shown beforehand, and to the calls that happen once (O1, O9)."""
+"""From a verb's effect to what is shown beforehand (O1, O9)."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from flowbridge.law.decide import Action, Line, Plan, decide
 from flowbridge.law.fold import Facts, settle
@@ -19,6 +17,8 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
         action = Action.RERUN if place in effect.rerun else Action.SKIP if place in effect.skip else Action.REOPEN
         by = "engine" if action is Action.REOPEN else "bridge"
         lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
+    for place in effect.awaited.difference(effect.reopened):
+        lines[place] = lines[place]._replace(reason="it is over: its end is told once more, nothing runs again (X6)")
     statuses = [node.record.status for node in snapshot.nodes]
     lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
     return plan._replace(lines=tuple(lines))
@@ -34,21 +34,16 @@ def fingerprint(plan: Plan) -> frozenset[tuple[str, str]]:
     return frozenset((line.record, str(line.action)) for line in plan.lines if line.by)
 
 
-def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]:
-    """The calls that happen once, deepest execution first, each with the mark of what was seen before."""
-    steps = []
-    for place in sorted({*effect.rerun, *effect.skip}, reverse=True):
-        node = snapshot.nodes[place]
-        rerun = effect.rerun.get(place)
-        tasks = [list(task) for task in rerun] if rerun else [[id, True] for id in effect.skip[place]]
-        ids = {task[0] for task in tasks}
-        mark = {task.id: task.starts for task in node.tasks if task.id in ids}
-        action = Action.RERUN if rerun else Action.SKIP
-        steps.append({"action": str(action), "record": node.record.id, "tasks": tasks, "mark": mark})
-    return tuple(steps)
-
-
 def _names(snapshot: Snapshot, effect: Effect, place: int) -> str:
-    ids = {task.task for task in effect.rerun.get(place, ())} | set(effect.skip.get(place, ()))
-    names = ", ".join(task.name for task in snapshot.nodes[place].tasks if task.id in ids)
-    return f"tasks {names}" if names else "its engine re-opens it with the task below (X2)"
+    children = snapshot.children()[place]
+    anew = {snapshot.nodes[child].record.parent_task for child in children if child in effect.awaited}
+    again = {task.task for task in effect.rerun.get(place, ())}
+    skipped = set(effect.skip.get(place, ()))
+    names = {task.id: task.name for task in snapshot.nodes[place].tasks}
+    reopened = {snapshot.nodes[child].record.parent_task for child in children if child in effect.reopened}
+    parts = []
+    if direct := [names[id] for id in names if id in again | skipped and id not in anew & reopened]:
+        parts.append(f"tasks {', '.join(direct)}")
+    if waits := [names[id] for id in names if id in again & anew & reopened]:
+        parts.append(f"task {', '.join(waits)} waits again for what is re-opened below it (X7)")
+    return "; ".join(parts) or "its engine re-opens it with the task below (X2)"

@@ -6,16 +6,17 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pluggy
-
-from flowbridge import hookspecs
 from flowbridge.backend import Backend, Definition, Target
-from flowbridge.catalog import CatalogEntry
-from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError, InvalidInput
+from flowbridge.installed import Offer, offers
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from flowbridge.catalog import CatalogEntry
+    from flowbridge.config import Config
 
 BACKENDS = "flowbridge.backends"
 HOOKS = "flowbridge.hooks"
@@ -35,7 +36,9 @@ class Plugin:
 
 
 def found(group: str) -> list[EntryPoint]:
-    """The entry points of a group, by name; nothing is imported."""
+    """The entry points of a group, by name; nothing of them is imported."""
+    from importlib.metadata import entry_points  # noqa: PLC0415  it costs as much as a short command
+
     return sorted(entry_points(group=group), key=lambda point: point.name)
 
 
@@ -48,17 +51,22 @@ def describe(point: EntryPoint, problem: str = "") -> Plugin:
 
 def load_backend(type: str) -> type[Backend]:
     """The class of a backend type. Raises `InvalidInput` where there is none, or where it does not load."""
-    points = {point.name: point for point in found(BACKENDS)}
-    if type not in points:
-        known = ", ".join(points) or "none"
+    point = backend_point(type)
+    if point is None:
+        known = ", ".join(point.name for point in found(BACKENDS)) or "none"
         raise InvalidInput(f"there is no backend type {type!r}; installed are: {known}")
-    loaded, problem = _load(points[type])
+    loaded, problem = _load(point)
     if problem or not (isinstance(loaded, _Type) and issubclass(loaded, Backend)):
-        raise InvalidInput(f"backend type {type!r} ({points[type].value}) does not load: {problem or 'not a Backend'}")
+        raise InvalidInput(f"backend type {type!r} ({point.value}) does not load: {problem or 'not a Backend'}")
     return loaded
 
 
 _Type = type
+
+
+def backend_point(type: str) -> Offer | EntryPoint | None:
+    """The entry point of a backend type, or None."""
+    return offers(BACKENDS).get(type) or next((point for point in found(BACKENDS) if point.name == type), None)
 
 
 def load_command(name: str) -> tuple[Any, str]:
@@ -85,6 +93,10 @@ class Hooks:
     """The hook plugins of this process. `broken` lists those that did not load, with the reason."""
 
     def __init__(self, required: Iterable[str] = (), points: Iterable[EntryPoint] | None = None) -> None:
+        import pluggy  # noqa: PLC0415  only what changes something asks hooks
+
+        from flowbridge import hookspecs  # noqa: PLC0415
+
         self._manager = pluggy.PluginManager("flowbridge")
         self._manager.add_hookspecs(hookspecs)
         self.broken: list[Plugin] = []
@@ -199,7 +211,7 @@ def _bound(implementation: Any) -> Callable[..., Any]:
     return call
 
 
-def _load(point: EntryPoint) -> tuple[Any, str]:
+def _load(point: Offer | EntryPoint) -> tuple[Any, str]:
     try:
         return point.load(), ""
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a foreign module raises while it is imported

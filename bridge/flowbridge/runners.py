@@ -7,8 +7,6 @@ so no command is lost in between.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowbridge.config import CatalogConfig
+from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
@@ -234,41 +233,23 @@ def _give_if_idle(database: Database, rows: Rows, leases: Leases, lease: Lease, 
 
 
 class ProcessLauncher:
-    """Starts a detached runner process. `environment` leads it to the same ledger and configuration."""
+    """Starts a detached runner process."""
 
-    def __init__(self, leases: Leases, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, leases: Leases, detached: Detached) -> None:
         self._leases = leases
-        self._environment = environment
-        self._log = log
+        self._detached = detached
 
     def __call__(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Start the process and make it the lease's holder; its output goes to the runner log."""
         try:
-            process = self._started(backend, root, lease)
+            pid = self._detached.start("flowbridge.runner", [backend.name, root.id, lease.token])
         except OSError as error:
             where = error.filename or sys.executable
             raise Unavailable(
                 f"the runner of {root} cannot be started: {where}: {error.strerror}; "
                 f"`flowbridge recover {root.id}` goes on once that is mended"
             ) from error
-        self._leases.hand_over(lease, process.pid, f"the runner of {root} (process {process.pid})")
-        # The runner outlives this process on purpose, so nobody here waits for it.
-        process.returncode = 0
-
-    def _started(self, backend: LocalBackend, root: Ref, lease: Lease) -> subprocess.Popen[bytes]:
-        with open(self._log, "ab", opener=_private) as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "flowbridge.runner", backend.name, root.id, lease.token],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self._environment},
-                start_new_session=True,
-            )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        self._leases.hand_over(lease, pid, f"the runner of {root} (process {pid})")
 
 
 def _lease_name(root: Ref) -> str:

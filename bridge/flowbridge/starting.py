@@ -37,12 +37,23 @@ class Starter:
         try:
             outcome = self._operator.start(record, request, ask)
         except LedgerError as error:
+            if not self._may_be_there(record):
+                raise
             raise LedgerError(
                 f"{error.message}; the start may have been written all the same: once the ledger is well, "
                 f"`flowbridge recover {record.id}` finishes it or says that there is none"
             ) from error
         self._raise_unless_done(record, outcome)
         return self._ledger.executions.get(record.id)
+
+    def _may_be_there(self, record: Record) -> bool:
+        try:
+            self._ledger.executions.get(record.id)
+        except NotFound:
+            return False
+        except LedgerError:
+            return True
+        return True
 
     def again(self, record: Record, asked: RerunRequest, ask: Ask, check: Check) -> Outcome:
         """Start a run again from the beginning, with the same workflow and input but for what is overridden (X1).

@@ -10,13 +10,18 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from flowbridge.backend import Capabilities
+from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.ledger.codec import dumps
+from flowbridge.ledger.executions import is_due
 from flowbridge.ledger.ledger import Ledger
+from flowbridge.links import Bound, Links, is_refused
 from flowbridge.model import (
     EngineState,
     ExecutionLook,
@@ -24,33 +29,27 @@ from flowbridge.model import (
     Record,
     Ref,
     Snapshot,
-    Status,
     TaskLook,
     TaskStatus,
     WaitingChild,
 )
-
-#: A watch looks every second; what it saw last is written down as seen at most this many seconds too early.
-_LOOKED_STEP = 5.0
 
 #: The kind of an entry of the history that observers are told as `flowbridge_task_ended`.
 TASK_ENDED = "task_ended"
 
 TASK_OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.CANCELED, TaskStatus.SKIPPED})
 
-#: What stays as it is while the engine's word does: for anything else tasks and children count (S3).
-_STEADY = frozenset({Status.RUNNING, Status.PAUSED})
-
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What one pass found. `silent` maps each instance that did not answer to what it said; `before` are the records
-    that it began with, by id."""
+    that it began with, by id; `requests` is what children that were found now are to be started with, by record."""
 
     settled: Settled
     silent: Mapping[str, str]
     at: float
     before: Mapping[str, Record] = field(default_factory=dict, repr=False)
+    requests: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -61,9 +60,10 @@ class Pass:
 class Sync:
     """Passes over the trees of one ledger."""
 
-    def __init__(self, ledger: Ledger, instances: Instances) -> None:
+    def __init__(self, ledger: Ledger, instances: Instances, links: Links) -> None:
         self._ledger = ledger
         self._instances = instances
+        self._links = links
 
     def facts(self, snapshot: Snapshot) -> dict[str, Capabilities]:
         """The capabilities of every instance in a tree."""
@@ -79,6 +79,12 @@ class Sync:
     def unseen(self, record: Record) -> Pass:
         """What a look at an execution that was never started would find, without asking."""
         return self._pass([record], {}, {}, time.time())
+
+    def known(self, tree: str) -> Snapshot:
+        """A tree as it was last seen, without asking."""
+        records = self._ledger.executions.tree(tree)
+        snapshot, _ = self._join(records, {}, {record.ref.backend: "" for record in records}, 0.0)
+        return snapshot
 
     def look_at(self, trees: Sequence[str]) -> dict[str, Pass]:
         """Look at several trees, asking each engine once for all of them."""
@@ -98,30 +104,9 @@ class Sync:
         at: float,
     ) -> Pass:
         seen = {look.ref: look for record in records for look in looks.get(record.ref, ())}
-        snapshot = self._join(records, seen, silent, at)
+        snapshot, requests = self._join(records, seen, silent, at)
         before = {record.id: record for record in records}
-        return Pass(settle(snapshot, self.facts(snapshot)), silent, at, before)
-
-    def unchanged(self, roots: Sequence[Record]) -> set[str]:
-        """The trees, by roots that run or are paused, whose engines say at a glance that this is still so.
-
-        Only the status of the root is vouched for. The time of the look is written down.
-        """
-        asked: dict[str, list[Record]] = {}
-        for record in roots:
-            if record.status in _STEADY:
-                asked.setdefault(record.ref.backend, []).append(record)
-        same = [record for name, records in asked.items() for record in self._same(name, records)]
-        at = time.time()
-        self._touch((record, replace(record, looked=at)) for record in same)
-        return {record.tree for record in same}
-
-    def _same(self, name: str, records: Sequence[Record]) -> list[Record]:
-        try:
-            words = self._instances.get(name).glance([record.ref.id for record in records])
-        except (EngineError, InvalidInput):
-            return []  # the closer look tells why
-        return [record for record in records if words.get(record.ref.id) == record.raw]
+        return Pass(settle(snapshot, self.facts(snapshot)), silent, at, before, requests)
 
     def is_quiet(self, found: Pass) -> bool:
         """Whether a pass found nothing new: at most that time has gone by."""
@@ -132,27 +117,29 @@ class Sync:
 
     def write_quiet(self, passes: Iterable[Pass]) -> None:
         """Write down when passes that found nothing new were made. Needs no lease: what changed since is left."""
-        self._touch((found.before[node.record.id], node.record) for found in passes for node in found.snapshot.nodes)
+        with self._ledger.if_possible():
+            self._ledger.executions.touch(
+                (found.before[node.record.id], node.record) for found in passes for node in found.snapshot.nodes
+            )
 
-    def _touch(self, pairs: Iterable[tuple[Record, Record]]) -> None:
-        due = [(before, after) for before, after in pairs if _is_due(before, after)]
-        if due:
-            with self._ledger.transaction():
-                self._ledger.executions.touch(due)
-
-    def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False) -> None:
+    def write(self, found: Pass, actor: str = ENGINE, *, reopening: bool = False, operation: str = "") -> None:
         """Write a pass down: records, the tasks last seen, and what happened, in one transaction.
 
-        `reopening` tells that it is `actor` who re-opens executions that had ended, not somebody outside.
+        `reopening` tells that it is `actor` who re-opens executions that had ended, not somebody outside; `operation`
+        is the one that `actor` carries out meanwhile.
         """
         known = {record.id: record for record in self._ledger.executions.tree(_tree(found.snapshot))}
         nodes = found.snapshot.nodes
         changed = [node.record for node in nodes if _is_news(known.get(node.record.id), node.record)]
         with self._ledger.transaction():
             self._ledger.executions.put(changed)
+            for record in changed:
+                if record.id in found.requests and record.id not in known:
+                    self._ledger.executions.put_request(record.id, found.requests[record.id])
             self._note_tasks(found)
             self._ledger.executions.put_looks(_shown(nodes))
-            self.note(found, actor, ours={Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS})
+            ours = {Kind.STATUS, Kind.REOPENED_OUTSIDE} if reopening else {Kind.STATUS}
+            self.note(found, actor, ours=ours, operation=operation)
 
     def _note_tasks(self, found: Pass) -> None:
         """Put into the history the tasks that have ended since the last look and whose definition says whom to tell."""
@@ -168,29 +155,45 @@ class Sync:
     def note(self, found: Pass, actor: str, *, ours: Set[Kind] = frozenset({Kind.STATUS}), operation: str = "") -> None:
         """Put what happened into the history: by `actor` where its kind is one of `ours`, else by the engine."""
         tree = _tree(found.snapshot)
+        raw = {node.record.id: node.raw for node in found.snapshot.nodes} if found.settled.events else {}
         self._ledger.operations.note_many(
-            (found.at, tree, event.record, operation, *_author(event, actor, ours), _event_doc(event))
+            (
+                found.at,
+                tree,
+                event.record,
+                operation if event.kind in ours else "",
+                *_author(event, actor, ours),
+                _event_doc(event, raw[event.record]),
+            )
             for event in found.settled.events
         )
 
     def _observe(self, records: Iterable[Record]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
         wanted: dict[str, list[str]] = {}
         for record in records:
-            if record.parent is None or not record.native:
+            if (record.parent is None or not record.native) and not is_refused(record):
                 wanted.setdefault(record.ref.backend, []).append(record.ref.id)
         looks: dict[Ref, tuple[ExecutionLook, ...]] = {}
         silent: dict[str, str] = {}
-        for name, ids in wanted.items():
-            try:
-                seen = self._instances.get(name).observe(ids)
-                looks.update((Ref(name, id), tree) for id, tree in seen.items())
-            except (EngineError, InvalidInput) as error:
-                silent[name] = error.message
+        elsewhere = [name for name in wanted if not self._instances.is_local(name)]
+        asked = at_once([partial(self._ask, name, wanted[name]) for name in elsewhere])
+        here = [self._ask(name, ids) for name, ids in wanted.items() if name not in elsewhere]
+        for found, problems in (*asked, *here):
+            looks |= found
+            silent |= problems
         return looks, silent
+
+    def _ask(self, name: str, ids: Sequence[str]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
+        """What one instance shows, or why it does not."""
+        try:
+            seen = self._instances.get(name).observe(ids)
+        except (EngineError, InvalidInput) as error:
+            return {}, {name: error.message}
+        return {Ref(name, id): tree for id, tree in seen.items()}, {}
 
     def _join(
         self, records: Sequence[Record], looks: Mapping[Ref, ExecutionLook], silent: Mapping[str, str], at: float
-    ) -> Snapshot:
+    ) -> tuple[Snapshot, Mapping[str, Any]]:
         known = {record.ref: record for record in records}
         kept = self._ledger.executions.looks(
             [record.id for record in records if record.ref.backend in silent or record.ref not in looks]
@@ -198,7 +201,9 @@ class Sync:
         for ref, look in looks.items():
             if ref not in known:
                 known[ref] = _born(look, known, at)
-        return Snapshot(tuple(_in_order(known, looks, silent, kept, at)))
+        bound = self._links.bind(known, looks, at)
+        mine = {ref: _with_what_is_ours(look, self._links, bound) for ref, look in looks.items()}
+        return Snapshot(tuple(_in_order(known, mine, silent, kept, at))), bound.requests
 
 
 _Kept = Mapping[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]
@@ -241,8 +246,27 @@ def _seen(record: Record, parent: int, look: ExecutionLook, at: float) -> Node:
     )
 
 
+def _with_what_is_ours(look: ExecutionLook, links: Links, bound: Bound) -> ExecutionLook:
+    """A look with the links of this ledger.
+
+    What a task waits for on behalf of another ledger is an action like any other: it runs until that one ends it. So
+    does a link whose child is not there yet (S2).
+    """
+    if not look.waiting:
+        return look
+    busy = {
+        waiting.task
+        for waiting in look.waiting
+        if not links.is_ours(waiting) or (look.ref, waiting.key) not in bound.links
+    }
+    tasks = tuple(replace(task, active=True) if task.id in busy else task for task in look.tasks)
+    return replace(look, tasks=tasks, waiting=tuple(filter(links.is_ours, look.waiting)))
+
+
 def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
     tasks, waiting = kept.get(record.id, ((), ()))
+    if is_refused(record):
+        return Node(record, parent, record.seen, error=record.error)
     # What was started but never seen at its engine is not there yet, or its start never arrived (O3).
     missing = EngineState.GONE if record.looked else EngineState.ABSENT
     state = record.seen if silent else missing
@@ -292,16 +316,12 @@ def _shown(nodes: Iterable[Node]) -> list[Node]:
 
 def _is_news(before: Record | None, after: Record) -> bool:
     """Whether a record is to be written."""
-    return before is None or _differs(before, after) or _is_due(before, after)
+    return before is None or _differs(before, after) or is_due(before, after)
 
 
 def _differs(before: Record | None, after: Record) -> bool:
     """Whether more than the time of the look has changed."""
     return before is None or replace(before, looked=after.looked) != after
-
-
-def _is_due(before: Record, after: Record) -> bool:
-    return after.looked > before.looked + _LOOKED_STEP
 
 
 def _tree(snapshot: Snapshot) -> str:
@@ -313,5 +333,5 @@ def _author(event: Event, actor: str, ours: Set[Kind]) -> tuple[str, str]:
     return (actor, str(Kind.STATUS)) if event.kind in ours else (ENGINE, str(event.kind))
 
 
-def _event_doc(event: Event) -> str:
-    return dumps({"old": event.old, "new": event.new})
+def _event_doc(event: Event, raw: str) -> str:
+    return dumps({"old": event.old, "new": event.new, "engine_state": raw})

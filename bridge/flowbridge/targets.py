@@ -54,7 +54,7 @@ class Targets:
         name = wish.backend or self._instance_for(found)
         engine = self._instances.get(name)
         named = wish.workflow or found.workflow
-        chosen = _chosen(engine, found.definition, named) if found.definition else named
+        chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, False)
         secret = sorted(found.secret & wish.input.keys())
         if secret and isinstance(engine, LocalBackend) and not engine.opens_sealed:
             raise EngineRefused(
@@ -67,6 +67,8 @@ class Targets:
         }
         if found.secret:
             request["secret"] = sorted(found.secret)
+        if links:
+            request["links"] = True
         if found.text:
             request["text"] = sorted(found.text)
         if wish.task_name:
@@ -87,15 +89,20 @@ class Targets:
 
     def find(self, ref: str) -> Target:
         """What a name stands for; where no catalog knows it, a workflow that the engine may know."""
-        found = self._hooks().resolve(ref, self._config)
-        return found or Target(workflow=ref)
+        return self.catalog(ref) or Target(workflow=ref)
+
+    def catalog(self, ref: str) -> Target | None:
+        """What a name stands for in a catalog, None where none knows it."""
+        return self._hooks().resolve(ref, self._config)
 
 
-def _chosen(engine: Backend, definition: Definition, named: str) -> str:
-    known = engine.validate(definition).workflows
+def _chosen(engine: Backend, definition: Definition, named: str) -> tuple[str, bool]:
+    """The workflow to start, and whether its file may come to wait for other engines."""
+    deployed = engine.validate(definition)
+    known = deployed.workflows
     if named and named not in known:
         raise InvalidInput(f"{definition.source} has no workflow {named!r}; it has: {', '.join(known)}")
-    return named or _default(definition, known)
+    return named or _default(definition, known), deployed.links
 
 
 def _default(definition: Definition, known: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from flowbridge.law.driving import waits_for
 from flowbridge.law.tables import possible
 from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
 
@@ -67,6 +68,8 @@ def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, 
     view["stale"] = not node.reachable
     view["unknown"] = list(node.unknown)
     view["hung"] = node.hung or None
+    view["linked"] = bool(node.record.key)
+    view["waits_for"] = waits_for(snapshot, node) or None
     by_task: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for child, child_view in below:
         by_task.setdefault(snapshot.nodes[child].record.parent_task, []).append((child, child_view))

@@ -82,12 +82,18 @@ def _reject_deep(text: str, source: str) -> None:
                     raise _wrong(event, source, f"nested more than {MAX_DEPTH} levels deep")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-    except yaml.YAMLError:
-        return  # told, with its place, when the text is composed
+    except yaml.YAMLError as error:
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark and "nesting depth" in str(error.problem):
+            # libyaml reads ahead, and newer ones stop by themselves where it is very deep.
+            raise _wrong_at(error.problem_mark, source, f"nested more than {MAX_DEPTH} levels deep") from error
+        # Anything else is told, with its place, when the text is composed.
 
 
 def _wrong(marked: Any, source: str, message: str) -> InvalidInput:
-    mark = marked.start_mark
+    return _wrong_at(marked.start_mark, source, message)
+
+
+def _wrong_at(mark: Any, source: str, message: str) -> InvalidInput:
     return InvalidInput(message, source=source, line=mark.line + 1, column=mark.column + 1)
 
 

@@ -22,6 +22,8 @@ from flowbridge.planning import fingerprint
 from flowbridge_cli.documents import full_document
 from flowbridge_cli.drawing import ending_lines
 from flowbridge_cli.output import emit, error_view, note, short_id, styled
+from flowbridge_cli.pluginwarnings import tell_of_plugins
+from flowbridge_cli.several import each
 from flowbridge_cli.watching import INTERRUPTED, follow
 
 #: How long the engines get to show an outcome where --timeout says nothing, in seconds.
@@ -91,14 +93,16 @@ def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = 
             return _shown(bridge, verb, ids, how, request)
         plans: dict[str, Plan | FlowbridgeError] = {}
         if chosen.filtered and ids:
-            plans = {id: _planned(bridge, verb, id, how, request) for id in ids}
+            plans = dict(each(bridge, ids, lambda own, one: (one, _planned(own, verb, one, how, request))))
             if not _confirmed(verb, plans, chosen):
                 return 0
         results = Results()
         try:
             _carry_out(bridge, verb, ids, plans, how, request, results)
         except KeyboardInterrupt:
-            note("interrupted; what is listed was asked for, the rest was not touched")
+            note(
+                "interrupted; what is listed was asked for, what was under way may have been, the rest was not touched"
+            )
             return INTERRUPTED
         finally:
             if how.output != "table":
@@ -116,13 +120,13 @@ def _carry_out(
     request: RerunRequest | None,
     results: Results,
 ) -> None:
-    """The verb on one after the other; then, where that is wanted, the wait for all of them."""
+    """The verb on all, a few at once; then, where that is wanted, the wait for all of them."""
     began = time.monotonic()
-    for id in ids:
-        results.rows.append(_one(bridge, verb, id, how, request, plans.get(id)))
+    for row in each(bridge, ids, lambda own, one: _one(own, verb, one, how, request, plans.get(one))):
+        results.rows.append(row)
         # A reader who has gone (`| head`) is no reason to leave the rest undone.
         with suppress(BrokenPipeError):
-            _say(results.rows[-1], how)
+            _say(row, how)
     for row in results.rows if how.wait else ():
         if row["result"] in ("done", "already"):
             left = None if how.timeout is None else max(0.0, how.timeout - (time.monotonic() - began))
@@ -131,14 +135,6 @@ def _carry_out(
             except FlowbridgeError as error:
                 row.update(error_view(error))
                 note(f"flowbridge: error: {error.message}")
-
-
-def tell_of_plugins(bridge: Bridge) -> None:
-    """Name the plugins that did not load or failed; they take no command down."""
-    for plugin in bridge.hooks.broken:
-        note(f"warning: plugin {plugin.name} ({plugin.value}) does not load: {plugin.problem}")
-    for problem in bridge.hooks.problems:
-        note(f"warning: {problem}")
 
 
 def _chosen(bridge: Bridge, chosen: Selection) -> Sequence[str]:
@@ -315,7 +311,7 @@ def _await(bridge: Bridge, verb: Verb, row: dict[str, Any], how: How, timeout: f
     if verb in (Verb.RERUN, Verb.SKIP) and how.output != "table":
         row["document"] = full_document(bridge, look)
     elif verb in (Verb.RERUN, Verb.SKIP):
-        click.echo("\n".join(ending_lines(full_document(bridge, look))))
+        click.echo("\n".join(ending_lines(full_document(bridge, look, results=False))))
     elif how.output == "table":
         click.echo(f"{short_id(look.record.id)}  {styled(row['status'])}")
 

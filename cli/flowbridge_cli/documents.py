@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowbridge.bridge import Bridge
@@ -19,18 +19,19 @@ def tree_document(bridge: Bridge, look: Look) -> Document:
     """An execution with its tasks and everything below it; nothing is read of inputs and results."""
     document = tree_view(look.snapshot, look.place)
     _date(bridge, document)
+    document["waits_for_driver"] = look.waits_for_driver
     document["unfinished"] = [f"{operation.verb} by {operation.actor}" for operation in look.open]
     return document
 
 
-def full_document(bridge: Bridge, look: Look, *, deep: bool = False) -> Document:
+def full_document(bridge: Bridge, look: Look, *, deep: bool = False, results: bool = True) -> Document:
     """The same, with input, output and results of the execution; `deep` also of everything below it.
 
-    Where the engine does not answer, these are None.
+    Where the engine does not answer, these are None; so are results without `results`, which can cost a request each.
     """
     document = tree_document(bridge, look)
     for execution in executions(document) if deep else (document,):
-        _fill(execution, _read(bridge, execution))
+        _fill(execution, _read(bridge, execution, None if results else ()))
     return document
 
 
@@ -62,11 +63,11 @@ def _date(bridge: Bridge, document: Document) -> None:
         execution["updated_at"] = moment(seen) if seen else execution["created_at"]
 
 
-def _read(bridge: Bridge, execution: Document) -> ExecutionRead | None:
+def _read(bridge: Bridge, execution: Document, tasks: Sequence[str] | None) -> ExecutionRead | None:
     if execution["stale"] or execution["gone"] or not execution["engine_state"]:
         return None
     try:
-        return bridge.read(execution["id"])
+        return bridge.read(execution["id"], tasks)
     except Unavailable:
         return None
 

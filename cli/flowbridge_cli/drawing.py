@@ -43,6 +43,9 @@ def tree_lines(view: Mapping[str, Any]) -> list[str]:
             continue
         lines.append("  " * depth + _execution(execution, text))
         stack += reversed(_below(execution, depth + 1))
+    if view.get("waits_for_driver"):
+        how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
+        lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
     return lines
 
 
@@ -92,6 +95,8 @@ def _execution(view: Mapping[str, Any], label: str) -> str:
         parts.append("as last seen")
     if view["hung"]:
         parts.append(f"hung: {_short(view['hung'])}")
+    if view.get("waits_for"):
+        parts.append(f"waits for {view['waits_for']}")
     if view["error"]:
         parts.append(_short(view["error"]))
     return "  ".join(parts)

@@ -10,7 +10,10 @@ from typing import Any
 import click
 
 from flowbridge._version import __version__
-from flowbridge_cli import thirdparty
+from flowbridge.installed import offers
+
+#: The entry points that are commands of other distributions.
+_COMMANDS = "flowbridge.commands"
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ _TOP = {
     "run": ("run", "run", "Start a workflow and watch it."),
     "validate": ("validate", "validate", "Check a definition without running it."),
     **{name: _VERBS[name] for name in _VERBS if name != "adopt"},
+    "agent": ("agent", "agent", "Drive every tree that links engines."),
     "backend": ("backend", "backend", "List and check engines."),
     "catalog": ("catalog", "catalog", "List and show what can be started by name."),
     "plugins": ("plugins", "plugins", "List what is installed, and what is broken."),
@@ -62,7 +66,7 @@ class Table(click.Group):
         return [*self._table, *sorted(self.commands), *others]
 
     def _others(self) -> Mapping[str, str]:
-        return thirdparty.commands() if self._foreign else {}
+        return {name: offer.distribution for name, offer in offers(_COMMANDS).items()} if self._foreign else {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """No command at all asks for help."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -18,11 +19,15 @@ from flowbridge_cli.output import emit, error_view
 _USAGE = 2
 _UNREAD = 141  # as a shell reports a process that nobody read any more
 _INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
+_GARBAGE_AFTER = 50_000  # objects; what a command imports is none, and to look for it there costs a tenth of a list
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    gc.set_threshold(_GARBAGE_AFTER)
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    gc.freeze()  # the process ends: what it has need not be searched once more
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

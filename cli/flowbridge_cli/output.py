@@ -6,11 +6,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowbridge.errors import FlowbridgeError, InvalidInput, Rejected
+
+if TYPE_CHECKING:
+    from flowbridge.bridge import Bridge
 
 _COLOURS = {
     "running": "blue",
@@ -137,6 +140,12 @@ def error_view(error: FlowbridgeError) -> dict[str, Any]:
     if isinstance(error, InvalidInput):
         view |= {"source": error.source, "line": error.line, "column": error.column}
     return view
+
+
+def tell_unwritten(bridge: Bridge) -> None:
+    """Say on stderr that what is shown could not be written down, and why."""
+    if bridge.ledger.unwritten:
+        note(f"this look could not be written down: {bridge.ledger.unwritten}")
 
 
 def note(text: str) -> None:

@@ -16,6 +16,7 @@ from flowbridge.model import Status
 from flowbridge_cli.documents import Document, executions, tree_document
 from flowbridge_cli.drawing import tree_lines
 from flowbridge_cli.output import clean, note
+from flowbridge_cli.pluginwarnings import tell_of_failures
 
 #: As a shell reports a process that Ctrl-C ended.
 INTERRUPTED = 130
@@ -58,6 +59,8 @@ def follow(
     except KeyboardInterrupt:
         note(farewell(last.record.id))
         return last, INTERRUPTED
+    finally:
+        tell_of_failures(bridge)
     return last, _exit_code(last, also)
 
 

@@ -17,6 +17,7 @@ from flowbridge.local import Flush
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Verb
 from flowbridge_actionchain import language
+from flowbridge_actionchain.elsewhere import may_link
 from flowbridge_actionchain.jobs.jobs import Jobs, written
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.saying import said
@@ -65,8 +66,8 @@ class ActionChainBackend(LocalBackend):
 
     def validate(self, definition: Definition) -> Deployed:
         """Check a chain; its name is its file's."""
-        language.parse(definition)
-        return Deployed((Path(definition.source).stem,))
+        chain = language.parse(definition)
+        return Deployed((Path(definition.source).stem,), links=may_link(chain, self._catalog))
 
     def deploy(self, definition: Definition) -> Deployed:
         """The same as `validate`: a definition travels with each execution."""

@@ -71,12 +71,15 @@ def values_of(world: World, task: Task, action: PackAction) -> dict[str, Any]:
     Raises `ChainError` where they cannot be told or cast, `InvalidInput` where the action does not accept them.
     """
     services = world.services
-    given = dict(world.opened(task.run)) if task.run.single else rendered(world, task)
+    if task.run.single:
+        values = dict(world.opened(task.run))  # bound when it was started
+        services.learn(value for name, value in values.items() if name in action.secrets)
+        return values
+    given = rendered(world, task)
     # A message about a value must not hold what is secret in it, nor a part of that.
     secrets = action.secrets
     hidden = secrets | {name for name, value in given.items() if services.is_tainted(value)}
-    if not task.run.single:
-        given = _cast(action, given, hidden)
+    given = _cast(action, given, hidden)
     try:
         values = bind(action, given, renderer(world, task.run, action))
     except InvalidInput as error:

@@ -112,7 +112,7 @@ def _launch(world: World, task: Task) -> None:
         return
     if node.ref == LINK:
         given = births.rendered(world, task)
-        _link(world, task, str(given.get("target") or ""), given.get("input"))
+        _link(world, task, str(given.get("target") or ""), given.get("input"), str(given.get("owner") or ""))
         return
     action = births.action_of(world, task)
     values = births.values_of(world, task, action)
@@ -154,10 +154,11 @@ def _ready(world: World, task: Task) -> Job | None:
     return ahead.job if ahead.secrets == len(world.services.secrets) else None
 
 
-def _link(world: World, task: Task, target: str, given: Any) -> None:
+def _link(world: World, task: Task, target: str, given: Any, owner: str = "") -> None:
     if not target or not isinstance(given or {}, Mapping):
         raise ChainError(f"task {task.node.name!r}: {LINK} takes target, a text, and input, a mapping")
     task.kind, task.state, task.target, task.given = Kind.LINK, State.RUNNING, target, given or {}
+    task.owner = owner
     world.touch(task)
 
 

@@ -74,7 +74,8 @@ def _look_run(instance: str, run: Run) -> ExecutionLook:
 
 
 def _look_task(task: Task) -> TaskLook:
-    active = task.state is State.RUNNING and task.kind in (Kind.JOB, Kind.LINK)
+    # A link is no action: the child that it waits for is looked at itself.
+    active = task.state is State.RUNNING and task.kind is Kind.JOB
     return TaskLook(
         id=task.id,
         name=task.node.name,
@@ -82,7 +83,7 @@ def _look_task(task: Task) -> TaskLook:
         raw=task.state.value,
         active=active,
         starts=task.starts,
-        running=(f"{task.node.name}: {task.target or task.node.ref}",) if active else (),
+        running=(f"{task.node.name}: {task.node.ref}",) if active else (),
         error=task.error,
         started=task.created,
         finished=task.ended,
@@ -109,7 +110,7 @@ def _is_link(task: Task) -> bool:
 
 
 def _waiting(task: Task) -> WaitingChild:
-    return WaitingChild(task.key, task.id, None, task.target, task.given or {})
+    return WaitingChild(task.key, task.id, None, task.target, task.given or {}, task.owner)
 
 
 def _read_task(task: Task) -> TaskRead:

@@ -78,4 +78,4 @@ def _task_fields(task: Task) -> dict[str, Any]:
     return fields
 
 
-TASK_PLAIN = ("starts", "kind", "job", "target", "given", "error", "timed_out", "published", "ended")
+TASK_PLAIN = ("starts", "kind", "job", "target", "owner", "given", "error", "timed_out", "published", "ended")

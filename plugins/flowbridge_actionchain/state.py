@@ -43,7 +43,8 @@ class Task:
     """One task. `number` is unique in its execution for good: a task that a re-run took back leaves its number unused.
 
     `job` is the handle of a leaf action; `lost` tells that nobody knows how it ended. `child` is the latest child
-    execution. `target` and `given` say what a linked task waits for. `timed_out` tells why a task failed.
+    execution. `target` and `given` say what a linked task waits for, `owner` which ledger starts it. `timed_out` tells
+    why a task failed.
     """
 
     run: Run
@@ -56,6 +57,7 @@ class Task:
     lost: bool = False
     child: Run | None = None
     target: str = ""
+    owner: str = ""
     given: Mapping[str, Any] | None = None
     result: Any = None
     error: str = ""

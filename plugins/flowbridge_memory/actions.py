@@ -51,10 +51,14 @@ class Action:
 
 
 class ActionRegistry:
-    """Actions by name. A new registry has the language's own; `register` adds Python callables."""
+    """Actions by name. A new registry has the language's own; `register` adds Python callables.
 
-    def __init__(self) -> None:
+    `is_elsewhere` tells of any other name whether it stands for something that another engine runs.
+    """
+
+    def __init__(self, is_elsewhere: Callable[[str], bool] = lambda _: False) -> None:
         self._actions = {action.name: action for action in BUILTIN}
+        self._is_elsewhere = is_elsewhere
 
     def register(self, name: str, call: Callable[..., Any], *, pure: bool = False) -> None:
         """Make `call(**input)` available as action `name`. It runs in a thread; its result must be JSON data.
@@ -65,6 +69,8 @@ class ActionRegistry:
 
     def get(self, name: str) -> Action | None:
         """The action of that name, or None."""
+        if name not in self._actions and self._is_elsewhere(name):
+            self._actions[name] = Action(name, _elsewhere, Kind.LINK, pure=True)
         return self._actions.get(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -101,9 +107,16 @@ def _test_dict(size: int = 0, key_prefix: str = "", val: Any = "") -> dict[str, 
     return {f"{key_prefix}{number}": val for number in range(size)}
 
 
-def _link(target: str, input: Mapping[str, Any] | None = None) -> None:  # noqa: ARG001  (ended by a report)
+def _link(target: str, input: Mapping[str, Any] | None = None, owner: str = "") -> None:  # noqa: ARG001  (a report ends it)
     return None
 
+
+def _elsewhere(**_input: Any) -> None:
+    return None
+
+
+#: The action that names what it waits for; any other link is named after that itself.
+LINK = "flowbridge.run"
 
 BUILTIN = (
     Action("std.noop", _noop, Kind.INLINE, pure=True),
@@ -113,5 +126,5 @@ BUILTIN = (
     Action("std.test_dict", _test_dict, Kind.INLINE, pure=True),
     Action("std.async_noop", _noop, Kind.WAIT, pure=True),
     Action("std.http", request),
-    Action("flowbridge.run", _link, Kind.LINK, pure=True),
+    Action(LINK, _link, Kind.LINK, pure=True),
 )

@@ -18,18 +18,19 @@ from flowbridge_memory.actions import ActionRegistry
 from flowbridge_memory.books import Library
 from flowbridge_memory.clock import Clock
 from flowbridge_memory.session import MemorySession, open_session
+from flowbridge_memory.shelf import Shelf
 
 _VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
 
-_OPTIONS = ("actions", "cascades", "workers")
+_OPTIONS = ("actions", "cascades", "workers", "workflows")
 
 
 class MemoryBackend(LocalBackend):
     """The reference engine.
 
     Options, all of them optional: `actions` maps action names to Python callables as `module:function`; `workers` is
-    how many actions with effects run at once (8); `cascades` lists what the engine does by itself (all of it). `clock`
-    is for tests.
+    how many actions with effects run at once (8); `cascades` lists what the engine does by itself (all of it);
+    `workflows` lists definition files whose workflows can be started, and called, by name. `clock` is for tests.
 
     Raises `InvalidInput` for an option that is unknown or wrong.
     """
@@ -42,12 +43,13 @@ class MemoryBackend(LocalBackend):
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
             raise InvalidInput(f"backend {name}: unknown option {unknown[0]!r}; allowed are: {', '.join(_OPTIONS)}")
-        self.actions = ActionRegistry()
+        self.actions = ActionRegistry(lambda action: self.resolve(action) is not None)
         for action, place in (options.get("actions") or {}).items():
             self.actions.register(action, _callable(name, action, place))
         self._cascades = _cascades(name, options.get("cascades")) | {Cascade.RERUN_UP}
         self._workers = _workers(name, options.get("workers", 8))
         self._clock = clock
+        self._shelf = Shelf(name, options.get("workflows"))
 
     @classmethod
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -71,12 +73,12 @@ class MemoryBackend(LocalBackend):
 
     def validate(self, definition: Definition) -> Deployed:
         """Check a definition and every action and sub-workflow that it names."""
-        library = Library(self.actions, _nothing)
+        library = Library(self.actions, self._shelf.find)
         book = library.add(definition)
         names = library.names(book)
         for name in names:
             library.check(book, name)
-        return Deployed(names)
+        return Deployed(names, links=library.links(book))
 
     def deploy(self, definition: Definition) -> Deployed:
         """The same as `validate`: a definition travels with each execution."""
@@ -89,6 +91,7 @@ class MemoryBackend(LocalBackend):
             flush,
             actions=self.actions,
             clock=self._clock,
+            catalog=self._shelf.find,
             cascades=self._cascades,
             workers=self._workers,
         )
@@ -100,11 +103,6 @@ class MemoryBackend(LocalBackend):
 
     def check(self) -> Health:
         return Health(__version__, "runs in this process")
-
-
-def _nothing(name: str) -> None:
-    """No workflow is known but those of the definition itself."""
-    del name
 
 
 def _callable(backend: str, action: str, place: object) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused
-from flowbridge_memory.actions import Action, ActionRegistry
+from flowbridge_memory.actions import Action, ActionRegistry, Kind
 from flowbridge_memory.definition import REQUIRED, ActionSpec
 from flowbridge_memory.expressions import Compiled
 from flowbridge_memory.expressions import compile as compiled
@@ -38,8 +38,8 @@ class Opened:
 
     __slots__ = ("book", "plans")
 
-    def __init__(self, definition: Definition) -> None:
-        self.book = parse(definition)
+    def __init__(self, definition: Definition, *, accepted: bool) -> None:
+        self.book = parse(definition, accepted=accepted)
         self.plans: dict[str, WorkflowPlan] = {}
 
     def plan(self, name: str) -> WorkflowPlan | None:
@@ -66,12 +66,15 @@ class Library:
         self._books: list[Opened] = []
         self._found: dict[tuple[int, str], Found | None] = {}
 
-    def add(self, definition: Definition) -> int:
-        """Take in a definition and give its number. Raises `InvalidInput` where it cannot be read."""
+    def add(self, definition: Definition, *, accepted: bool = False) -> int:
+        """Take in a definition and give its number. Raises `InvalidInput` where it cannot be read.
+
+        `accepted` tells that it comes from a run that was started, and was read then.
+        """
         for number, known in enumerate(self.definitions):
             if known.text == definition.text:
                 return number
-        self._books.append(_opened(definition))
+        self._books.append(_opened(definition, accepted=accepted))
         self.definitions.append(definition)
         return len(self._books) - 1
 
@@ -91,6 +94,10 @@ class Library:
         number = self.add(definition)
         plan = self.plan(number, name) or self._only(number)
         return None if plan is None else (number, plan)
+
+    def known(self, name: str) -> Definition | None:
+        """The definition that the catalog has of a workflow, or None."""
+        return self._catalog(name)
 
     def action(self, book: int, name: str) -> Found | None:
         """An action as `book` calls it: an ad-hoc one of the same workbook, else a registered one."""
@@ -118,6 +125,13 @@ class Library:
     def names(self, book: int) -> tuple[str, ...]:
         """The workflows of one definition, by full name."""
         return tuple(self._books[book].book.workflows)
+
+    def links(self, book: int) -> bool:
+        """Whether a task of a definition waits for an execution elsewhere, or may: its action is an expression."""
+        plans = [self.plan(book, name) for name in self.names(book)]
+        tasks = [task for plan in plans if plan is not None for task in plan.tasks.values() if task.spec.action]
+        found = [task.action_name and self.action(book, task.action_name) for task in tasks]
+        return any(not one or one.action.kind is Kind.LINK for one in found)
 
     def _only(self, book: int) -> WorkflowPlan | None:
         names = self.names(book)

@@ -3,7 +3,7 @@
 `compile` prepares a value once; a value without expressions costs nothing to evaluate. A text that is one expression
 keeps that expression's type; a text around expressions becomes text. Names in data are never evaluated. Both languages
 run with bounds and see nothing but the scope. YAQL and Jinja are imported when the first expression of their kind is
-met.
+read: by `check`, or when it is evaluated. So a look at a run, which evaluates nothing, does not pay for them.
 """
 
 from __future__ import annotations
@@ -41,13 +41,20 @@ class Compiled:
 
 
 def compile(value: Any) -> Compiled:
-    """Prepare a value. Raises `ExpressionError` where an expression in it cannot be read."""
+    """Prepare a value. An expression in it that cannot be read raises when it is evaluated: see `check`."""
     return Compiled(value)
 
 
 def check(value: Any) -> None:
     """Raise `ExpressionError` where an expression anywhere in a value cannot be read."""
-    _prepared(value)
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            check(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check(item)
 
 
 def has_expression(text: str) -> bool:
@@ -95,17 +102,25 @@ def _list(value: list[Any] | tuple[Any, ...]) -> _Evaluate | None:
 @lru_cache(maxsize=4096)
 def _text(text: str) -> _Evaluate | None:
     if "<%" in text and _YAQL.search(text):
-        return _mixed(text, _YAQL, _yaql)
+        return _mixed(text)
     if "{" in text and _JINJA.search(text):
-        return _jinja_text(text)
+        return _later(_jinja_read, text)
     return None
 
 
-def _mixed(text: str, pattern: re.Pattern[str], prepare: Callable[[str], _Evaluate]) -> _Evaluate:
+def _check_text(text: str) -> None:
+    if "<%" in text and (found := _YAQL.findall(text)):
+        for inner in found:
+            _yaql_read(inner)
+    elif "{" in text and _JINJA.search(text):
+        _jinja_read(text)
+
+
+def _mixed(text: str) -> _Evaluate:
     pieces: list[tuple[str, _Evaluate | None]] = []
     end = 0
-    for match in pattern.finditer(text):
-        pieces += [(text[end : match.start()], None), ("", prepare(match.group()))]
+    for match in _YAQL.finditer(text):
+        pieces += [(text[end : match.start()], None), ("", _later(_yaql_read, match.group()))]
         end = match.end()
     pieces = [piece for piece in (*pieces, (text[end:], None)) if piece != ("", None)]
     if len(pieces) == 1 and (only := pieces[0][1]) is not None:
@@ -117,13 +132,24 @@ def _mixed(text: str, pattern: re.Pattern[str], prepare: Callable[[str], _Evalua
     return evaluate
 
 
-def _yaql(text: str) -> _Evaluate:
+def _later(read: Callable[[str], _Evaluate], text: str) -> _Evaluate:
+    """An expression that is read when it is first evaluated."""
+
+    def evaluate(scope: Scope) -> Any:
+        return read(text)(scope)
+
+    return evaluate
+
+
+@lru_cache(maxsize=4096)
+def _yaql_read(text: str) -> _Evaluate:
     from flowbridge_memory import yaqlang  # noqa: PLC0415  YAQL is only imported where it is used
 
     return yaqlang.prepare(text[2:-2].strip())
 
 
-def _jinja_text(text: str) -> _Evaluate:
+@lru_cache(maxsize=4096)
+def _jinja_read(text: str) -> _Evaluate:
     from flowbridge_memory import jinjalang  # noqa: PLC0415  Jinja is only imported where it is used
 
     whole = _JINJA_VALUE.fullmatch(text.strip())

@@ -61,9 +61,14 @@ REFUSED: Mapping[str, str] = {
 }
 
 
-def parse(definition: Definition) -> Book:
-    """The workflows and actions of a definition. Raises `InvalidInput`."""
+def parse(definition: Definition, *, accepted: bool = False) -> Book:
+    """The workflows and actions of a definition. Raises `InvalidInput`.
+
+    `accepted` tells that it was read before, so that its expressions need not be.
+    """
     located = load(definition.text, definition.source)
+    if accepted:
+        located = clauses.Accepted(located.data, located.source, located.positions)
     data = located.data
     if not isinstance(data, dict):
         raise located.wrong((), "a definition is a mapping that begins with version: '2.0'")

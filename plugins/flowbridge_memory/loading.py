@@ -30,7 +30,7 @@ def load(world: World, rows: Rows) -> None:
         else:
             by_kind.setdefault(kind, []).append((_place(place), text))
     for _, text in sorted(by_kind.get("book", ())):
-        world.library.add(Definition(**json.loads(text)))
+        world.library.add(Definition(**json.loads(text)), accepted=True)
     world.books_written = len(world.library.definitions)
     # Parents come before their children, causes may come after what they caused: links are made at the end.
     parents = [_load_run(world, text) for _, text in _sorted(by_kind, "run")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from flowbridge.errors import NotFound
+from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.model import (
     EngineState,
     ExecutionLook,
@@ -18,6 +18,7 @@ from flowbridge.model import (
     TaskStatus,
     WaitingChild,
 )
+from flowbridge_memory.actions import LINK, Action, Kind
 from flowbridge_memory.scopes import result_of
 from flowbridge_memory.state import ENDED, RUN_ENDED, Call, Run, State, Task
 from flowbridge_memory.world import World
@@ -32,7 +33,6 @@ STATUS = {
     State.CANCELED: TaskStatus.CANCELED,
     State.SKIPPED: TaskStatus.SKIPPED,
 }
-LINK = "flowbridge.run"
 
 
 def look(world: World, instance: str) -> tuple[ExecutionLook, ...]:
@@ -42,9 +42,11 @@ def look(world: World, instance: str) -> tuple[ExecutionLook, ...]:
         lost.setdefault(call.task.run.number, []).append(call)
     waiting: dict[int, list[Call]] = {}
     for call in world.waiting.values():
-        if call.action == LINK:
+        if _is_link(world, call):
             waiting.setdefault(call.task.run.number, []).append(call)
-    return tuple(_look_run(instance, run, waiting.get(run.number, ()), lost.get(run.number, ())) for run in world.runs)
+    return tuple(
+        _look_run(world, instance, run, waiting.get(run.number, ()), lost.get(run.number, ())) for run in world.runs
+    )
 
 
 def read(run: Run, tasks: Sequence[str] | None) -> ExecutionRead:
@@ -54,7 +56,7 @@ def read(run: Run, tasks: Sequence[str] | None) -> ExecutionRead:
     return ExecutionRead(dict(run.input), output, tuple(_read_task(task) for task in chosen))
 
 
-def _look_run(instance: str, run: Run, waiting: Iterable[Call], lost: Iterable[Call]) -> ExecutionLook:
+def _look_run(world: World, instance: str, run: Run, waiting: Iterable[Call], lost: Iterable[Call]) -> ExecutionLook:
     unknown = tuple(call.task.plan.name + _place(call) for call in lost)
     if run.look is None or run.look.unknown != unknown:
         run.look = ExecutionLook(
@@ -64,8 +66,8 @@ def _look_run(instance: str, run: Run, waiting: Iterable[Call], lost: Iterable[C
             revision=str(run.revision),
             workflow=run.plan.name,
             parent=_link(run),
-            tasks=tuple([task.look or _look_task(task) for task in run.tasks]),
-            waiting=tuple(_waiting(call) for call in waiting),
+            tasks=tuple([task.look or _look_task(world, task) for task in run.tasks]),
+            waiting=tuple(_waiting(world, call) for call in waiting),
             error=run.error,
             created=run.created,
             ended=run.ended,
@@ -74,10 +76,11 @@ def _look_run(instance: str, run: Run, waiting: Iterable[Call], lost: Iterable[C
     return run.look
 
 
-def _look_task(task: Task) -> TaskLook:
+def _look_task(world: World, task: Task) -> TaskLook:
     state = task.state
     calls = [call for call in task.calls or () if call is not None] if state not in ENDED else []
-    running = [call for call in calls if call.state is State.RUNNING and call.child is None]
+    # A link is no action: the child that it waits for is looked at itself.
+    running = [call for call in calls if call.state is State.RUNNING and not call.child and not _is_link(world, call)]
     active = state is State.DELAYED or bool(running)
     found = TaskLook(
         id=task.id,
@@ -123,9 +126,23 @@ def _link(run: Run) -> ParentLink | None:
     return ParentLink(task.run.id, task.id, run.parent.index)
 
 
-def _waiting(call: Call) -> WaitingChild:
-    input = call.input or {}
-    return WaitingChild(call.key, call.task.id, call.index, str(input.get("target", "")), _dict(input.get("input")))
+def _is_link(world: World, call: Call) -> bool:
+    return call.key in world.waiting and _action(world, call).kind is Kind.LINK
+
+
+def _action(world: World, call: Call) -> Action:
+    found = world.library.action(call.task.run.book, call.action)
+    if found is None:
+        raise EngineRefused(f"There is no action '{call.action}' any more; task '{call.task.plan.name}' waits in it.")
+    return found.action
+
+
+def _waiting(world: World, call: Call) -> WaitingChild:
+    name, input = _action(world, call).name, call.input or {}
+    if name != LINK:
+        return WaitingChild(call.key, call.task.id, call.index, name, input)
+    target, owner = str(input.get("target") or ""), str(input.get("owner") or "")
+    return WaitingChild(call.key, call.task.id, call.index, target, _dict(input.get("input")), owner)
 
 
 def _dict(value: Any) -> Mapping[str, Any]:

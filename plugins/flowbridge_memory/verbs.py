@@ -46,9 +46,7 @@ def _start(world: World, id: str, args: Mapping[str, Any]) -> None:
         if world.root.id == id:
             return
         raise EngineRefused(f"Execution {world.root.id} runs here; {id} needs a session of its own.")
-    if "definition" not in args:
-        raise NotFound(f"There is no workflow {args.get('workflow')!r} here: this engine runs files, so name one.")
-    book = world.library.add(Definition(args["definition"], args.get("source") or "definition"))
+    book = world.library.add(_definition(world, args))
     plan = _toward(_chosen(world, book, args.get("workflow") or ""), args.get("task_name") or "")
     given = dict(args.get("input") or {})
     _check_input(plan, given)
@@ -58,6 +56,16 @@ def _start(world: World, id: str, args: Mapping[str, Any]) -> None:
     adopt(world, run)
     world.touch_run(run)
     world.jobs.append((Job.BIRTH, run))
+
+
+def _definition(world: World, args: Mapping[str, Any]) -> Definition:
+    if "definition" in args:
+        return Definition(args["definition"], args.get("source") or "definition")
+    name = args.get("workflow") or ""
+    definition = world.library.known(name)
+    if definition is None:
+        raise NotFound(f"There is no workflow {name!r} here: name a file, or list its file in the option `workflows`.")
+    return definition
 
 
 def _chosen(world: World, book: int, name: str) -> WorkflowPlan:
@@ -194,8 +202,15 @@ def _report(world: World, run: Run, args: Mapping[str, Any]) -> None:
     if status not in (State.SUCCEEDED, State.ERRORED, State.CANCELED):
         raise EngineRefused(f"An action can end succeeded, errored or canceled, not {status.value}.")
     del world.waiting[key]
-    error = "" if status is State.SUCCEEDED else str(result or f"The action was reported {status.value}.")
+    error = "" if status is State.SUCCEEDED else _words(result) or f"The action was reported {status.value}."
     call_over(world, call, status, result, error)
+
+
+def _words(result: Any) -> str:
+    """What a result that is no success says in words: its `error`, where it is data with one."""
+    if isinstance(result, dict) and result.get("error"):
+        return str(result["error"])
+    return str(result or "")
 
 
 def _recover(world: World, run: Run, args: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ PLACE = {
     "ca_file": ("OS_CACERT",),
     "service_type": ("OS_SERVICE_TYPE",),
 }
-OPTIONS = (*PLACE, "timeout", "cloud", "auth_url", *IDENTITY)
+OPTIONS = (*PLACE, "timeout", "cloud", "auth_url", *IDENTITY, "subworkflows")
 #: An instance that has one of these says itself who asks and whom.
 OWN = frozenset({"url", "cloud", "auth_url", "auth_type", "token"})
 #: The cloud that stands for the `OS_*` variables, as in OpenStack's own tools.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowbridge.backend import (
@@ -22,12 +23,12 @@ from flowbridge.backend import (
     StartRequest,
     TaskRerun,
 )
-from flowbridge.errors import EngineRefused, NotFound, Unavailable
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
-from flowbridge_mistral import reading, words
+from flowbridge_mistral import links, reading, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
 from flowbridge_mistral.client import Json, MistralClient
-from flowbridge_mistral.failures import Conflict, Ended, NotErrored
+from flowbridge_mistral.failures import Conflict, Ended, NotErrored, TooLarge
 from flowbridge_mistral.observe import Observer, seconds
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 #: How many open roots a glance goes through at most, a thousand with each request.
 GLANCE = 5000
+
+#: How calls of sub-workflows are deployed.
+NATIVE, LINKED = "native", "linked"
 
 #: What was measured on a Mistral 23: it cascades natively, and breaks R4, X6 and P5 where these words say so.
 CAPABILITIES = Capabilities(
@@ -45,6 +49,8 @@ CAPABILITIES = Capabilities(
     join_under_pause=JoinUnderPause.MAY_SLIP,
     delayed_starts_under_pause=True,
     hosts_children=True,
+    remedy="Sub-workflows that are deployed as links are resumed and run again each on its own: set the option "
+    "subworkflows of this instance to linked, and run the workflow anew.",
 )
 
 _VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
@@ -56,8 +62,9 @@ class MistralBackend(Backend):
     Options: `url` of the API (`/v2` is added where it is missing), `timeout` in seconds for an answer (30), `ca_file`
     with the certificate authorities to trust instead of the system's. Who asks: nobody, a `token` to send as
     `X-Auth-Token`, or an account at a Keystone (`cloud`, or `auth_url` and what belongs to it), whose catalog then has
-    the address too. What of all this is not said is taken from the `OS_*` variables, as `access` tells. Raises
-    `InvalidInput` for an option that cannot be.
+    the address too. What of all this is not said is taken from the `OS_*` variables, as `access` tells.
+    `subworkflows: linked` deploys calls of sub-workflows as links, so that each is a root of its own at the engine
+    (R3, X6); they are `native` otherwise. Raises `InvalidInput` for an option that cannot be.
     """
 
     type: ClassVar[str] = "mistral"
@@ -67,6 +74,7 @@ class MistralBackend(Backend):
         super().__init__(name, options)
         self._client = MistralClient(name, access(name, options, os.environ))
         self._observer = Observer(self._client, name)
+        self._linked = _are_linked(name, options.get("subworkflows", NATIVE))
 
     @classmethod
     def implicit(cls, environ: Mapping[str, str]) -> Mapping[str, Any] | None:
@@ -80,14 +88,18 @@ class MistralBackend(Backend):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The same for every Mistral."""
-        return CAPABILITIES
+        """The same for every Mistral; where sub-workflows are linked, nothing is left to advise."""
+        return replace(CAPABILITIES, remedy="") if self._linked else CAPABILITIES
 
     def validate(self, definition: Definition) -> Deployed:
         """Checked here as YAML, then by the engine itself. Raises `InvalidInput` with the engine's words."""
-        text = _parsed(definition)
+        text = self._prepared(definition)
         self._validate(text)
         return text.deployed
+
+    def deployed_text(self, definition: Definition) -> str:
+        """With its links: a task that waits for work elsewhere does so by an action that a stock Mistral has."""
+        return self._prepared(definition).text
 
     def deploy(self, definition: Definition) -> Deployed:
         """Created, or updated where a workflow of that name is there.
@@ -95,7 +107,9 @@ class MistralBackend(Backend):
         The engine validates before it stores, and takes seconds for that with a long definition: it is not asked to
         do so twice. Raises `InvalidInput` with the engine's words where it refuses the text.
         """
-        text = _parsed(definition)
+        text = self._prepared(definition)
+        if text.linked:
+            links.put_action(self._client)
         parts = text.parts(self._known(text))
         try:
             for part, known in parts:
@@ -143,7 +157,7 @@ class MistralBackend(Backend):
         return words
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
-        """One or two requests for each task: results are not in the engine's lists."""
+        """Two requests, and one or two for each task that may have a result: those are not in the engine's lists."""
         with self._client.reading():
             return reading.read(self._client, id, tasks)
 
@@ -185,14 +199,19 @@ class MistralBackend(Backend):
         self._client.get("executions", limit=1, fields="id")
         return Health("API v2", f"{self._client.where} answers and accepts the credentials.")
 
-    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:  # noqa: ARG002 - the key is enough
-        """The engine takes an object only: any other result arrives as `{"result": ...}`."""
-        output = result if isinstance(result, dict) else {"result": result}
-        body = {"state": words.REPORT[status], "output": json.dumps(output)}
+    def report(self, id: str, key: str, status: TaskStatus, result: Any) -> None:
+        """The task's result is what is given here; an error that is no object arrives as `{"result": ...}`.
+
+        A result that never gets through makes the link an errored one, which the workflow can handle.
+        """
+        body = links.outcome(status, result)
         try:
             self._client.put("action_executions", key, body=body, repeatable=True)
         except Ended:
             return
+        except TooLarge as error:
+            words = f"the result, {len(body['output'])} characters of JSON, cannot be taken: {error.message}"
+            self.report(id, key, TaskStatus.ERRORED, words)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -216,7 +235,7 @@ class MistralBackend(Backend):
         return self._client.pages("executions", "executions", limit=limit, **query)
 
     def _validate(self, text: Text) -> None:
-        verdict = self._client.text("POST", text.kind, "validate", text=text.definition.text)
+        verdict = self._client.text("POST", text.kind, "validate", text=text.text)
         with self._client.reading():
             valid = verdict["valid"]
             if not isinstance(valid, bool):
@@ -224,10 +243,24 @@ class MistralBackend(Backend):
         if not valid:
             raise text.invalid(str(verdict.get("error", "the engine refuses it and does not say why")))
 
+    def _prepared(self, definition: Definition) -> Text:
+        """A definition as the engine is to get it. An action that the engine has itself is never taken for another."""
+        from flowbridge_mistral import definitions, linking  # noqa: PLC0415 - YAML costs a list as much as its request
+
+        text = definitions.parse(definition)
+        meant = {name for name in text.actions if self.resolve(name) is not None}
+        own = self._named("actions", meant) if meant else frozenset()
+        rules = linking.Rules(meant - own, lambda name: self.resolve(name) is not None, self.owner, self._linked)
+        return text.with_links(rules)
+
     def _known(self, text: Text) -> frozenset[str]:
         """Which of a definition's names the engine has: those of its workflows, or that of the workbook."""
-        names = ",".join(text.stored)
-        found = self._client.pages(text.kind, text.kind, name=f"in:{names}", fields="id,name") if names else ()
+        return self._named(text.kind, text.stored)
+
+    def _named(self, kind: str, names: Collection[str]) -> frozenset[str]:
+        """Which of these names the engine has in a collection."""
+        wanted = ",".join(sorted(names))
+        found = self._client.pages(kind, kind, name=f"in:{wanted}", fields="id,name") if names else ()
         with self._client.reading():
             return frozenset(member["name"].strip() for member in found)
 
@@ -250,12 +283,12 @@ class MistralBackend(Backend):
             return
 
 
-def _parsed(definition: Definition) -> Text:
-    from flowbridge_mistral import definitions  # noqa: PLC0415 - YAML costs a list as much as its request
-
-    return definitions.parse(definition)
+def _are_linked(name: str, said: Any) -> bool:
+    if said not in (NATIVE, LINKED):
+        raise InvalidInput(f"{name}: subworkflows are {NATIVE} or {LINKED}, not {said!r}")
+    return bool(said == LINKED)
 
 
 def _params(request: StartRequest) -> Json:
-    params: Json = {"env": dict(request.env)} if request.env else {}
-    return {**params, "task_name": request.task_name} if request.task_name else params
+    wanted = {"env": dict(request.env), "task_name": request.task_name, links.OWNER: request.owner}
+    return {name: value for name, value in wanted.items() if value}

@@ -25,6 +25,10 @@ class NotErrored(EngineRefused):
     """The task that was to run again, or to be skipped, is not in ERROR."""
 
 
+class TooLarge(EngineRefused):
+    """What was sent is more than the server, or something before it, lets through."""
+
+
 class Kind(Enum):
     """What an error of the HTTP library means for the request that met it."""
 
@@ -83,7 +87,7 @@ def of_transport(error: Exception, where: str) -> EngineError:
         return EngineRefused(f"{where} cannot be called as it is configured ({words}). Check the option url.")
     unsent = kind is Kind.UNSENT or _refused(error)
     if type(error).__name__ == "SSLError":
-        return Unavailable(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=unsent)
+        return _untrusted(where, words)
     return Unavailable(f"{where} does not answer ({words}). Check that it runs and can be reached.", unsent=unsent)
 
 
@@ -95,6 +99,8 @@ def of_answer(response: requests.Response, where: str, advice: Callable[[int], s
         next_step = advice(status) if advice else "Check the option token."
         said = f": {words}" if words else "."
         return EngineRefused(f"{where} does not accept these credentials ({status}){said} {next_step}")
+    if status == 413:
+        return TooLarge(f"{where} takes no request of that size ({status}){f': {words}' if words else '.'}")
     if words is None:
         return _of_stranger(response, where)
     for mark, error in MARKS:
@@ -130,8 +136,15 @@ def of_keystone(error: Exception, where: str, account: str) -> EngineError:
         return EngineRefused(f"{where} is no Keystone v3 API ({status}). Check auth_url or OS_AUTH_URL.")
     words = f"{type(error).__name__}: {_deepest(error)}"
     if type(error).__name__ == "SSLError":
-        return Unavailable(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=True)
+        return _untrusted(where, words)
     return Unavailable(f"{where} does not answer ({words}). Check auth_url, and that it can be reached.", unsent=True)
+
+
+def _untrusted(where: str, words: str) -> Unavailable:
+    """Our error for a connection that was not made safe; nothing was sent over it."""
+    if "WRONG_VERSION_NUMBER" in words:
+        return Unavailable(f"{where} speaks no TLS ({words}). Its address may have to begin with http.", unsent=True)
+    return Unavailable(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=True)
 
 
 def _of_stranger(response: requests.Response, where: str) -> EngineError:

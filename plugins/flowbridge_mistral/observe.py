@@ -6,23 +6,20 @@ of an item and no count of items), then, as far as the tree needs them, the inde
 
 from __future__ import annotations
 
-import calendar
 import json
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from flowbridge.errors import NotFound
 from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
-from flowbridge_mistral import words
+from flowbridge_mistral import links, words
 from flowbridge_mistral.client import Json, MistralClient
 from flowbridge_mistral.failures import brief
 from flowbridge_mistral.report import report as read_report
-
-#: The name of the ad-hoc action, in a workbook or alone, whose executions wait for an execution elsewhere.
-LINK = "flowbridge_link"
 
 ROOTS_REMEMBERED = 4096
 
@@ -50,6 +47,7 @@ class Observer:
         self._client = client
         self._instance = instance
         self._roots: OrderedDict[str, str] = OrderedDict()
+        self._starters: OrderedDict[str, str] = OrderedDict()
 
     def trees(self, ids: Sequence[str]) -> dict[str, tuple[ExecutionLook, ...]]:
         """The trees of these executions, by the ids that were given. One that is gone is left out."""
@@ -69,9 +67,7 @@ class Observer:
         """The root of an execution's tree. It never changes, so it is asked for once."""
         if id not in self._roots:
             answer = self._client.get("executions", id, fields="id,root_execution_id")
-            self._roots[id] = _id(answer["root_execution_id"] or id)
-            if len(self._roots) > ROOTS_REMEMBERED:
-                self._roots.popitem(last=False)
+            _keep(self._roots, id, _id(answer["root_execution_id"] or id))
         return self._roots[id]
 
     def _tree(self, root: str) -> tuple[ExecutionLook, ...]:
@@ -81,7 +77,7 @@ class Observer:
         extras = Extras(
             indexes=self._indexes(root) if len(executions) > 1 else {},
             contexts=self._contexts(executions, {task["id"] for task in tasks}),
-            links=self._links(tasks),
+            links=self._links(executions, tasks),
             now=self._client.now(),
         )
         return looks(report, extras, self._instance)
@@ -93,16 +89,12 @@ class Observer:
     def _contexts(self, executions: Sequence[Json], wanted: set[str]) -> dict[str, Json]:
         """The runtime contexts of these tasks, by task id.
 
-        No filter names the tree, so a tree of several executions is asked for by the names of its workflows from the
-        moment it was created, oldest first, and only until all of its tasks have been seen.
+        A tree of several executions is asked for only until all of its tasks have been seen.
         """
-        root = executions[0]
         query: Json = {"fields": "id,runtime_context"}
-        path: tuple[str, ...] = ("executions", root["id"], "tasks")
+        path: tuple[str, ...] = ("executions", executions[0]["id"], "tasks")
         if len(executions) > 1:
-            names = sorted({execution["name"] for execution in executions})
-            query |= {"workflow_name": f"in:{','.join(names)}", "created_at": f"gte:{root['created_at']}"}
-            query |= {"sort_keys": "created_at,id", "sort_dirs": "asc,asc"}
+            query |= _of_tree(executions)
             path = ("tasks",)
         found: dict[str, Json] = {}
         for member in self._client.pages("tasks", *path, **query) if wanted else ():
@@ -112,20 +104,45 @@ class Observer:
                 break
         return found
 
-    def _links(self, tasks: Sequence[Json]) -> dict[str, tuple[WaitingChild, ...]]:
-        names = {action["name"] for task in tasks for action in _actions(task) if _is_link(action)}
-        if not names:
+    def _links(self, executions: Sequence[Json], tasks: Sequence[Json]) -> dict[str, tuple[WaitingChild, ...]]:
+        """The links of a tree that wait, by task. What they wait for is in no report."""
+        wanted = {action["id"] for task in tasks for action in _actions(task) if links.waits(action, task)}
+        if not wanted:
             return {}
-        query: Json = {
-            "state": "RUNNING",
-            "name": f"in:{','.join(sorted(names))}",
-            "fields": "id,task_execution_id,input",
-        }
+        query: Json = {"state": "RUNNING", "name": links.LINK, "fields": "id,task_execution_id,input"}
+        query |= _of_tree(executions)
+        starter = partial(self._starter, executions[0]["id"])
         found: dict[str, list[WaitingChild]] = {}
         for member in self._client.pages("action_executions", "action_executions", **query):
-            task = member["task_execution_id"]
-            found.setdefault(task, []).append(_link(member, task))
-        return {task: tuple(links) for task, links in found.items()}
+            if _id(member["id"]) in wanted:
+                wanted.remove(member["id"])
+                found.setdefault(member["task_execution_id"], []).append(links.waiting(member, self._instance, starter))
+            if not wanted:
+                break
+        return {task: tuple(sorted(waiting, key=lambda each: each.item or 0)) for task, waiting in found.items()}
+
+    def _starter(self, root: str) -> str:
+        """The ledger that started a root. It never changes, so it is asked for once."""
+        if root not in self._starters:
+            answer = self._client.get("executions", root, fields="id,params")
+            _keep(self._starters, root, str(_json(answer["params"]).get(links.OWNER) or ""))
+        return self._starters[root]
+
+
+def _of_tree(executions: Sequence[Json]) -> Json:
+    """A query for what belongs to a tree, as far as the engine can tell: no filter names the tree.
+
+    So it is asked for by the names of its workflows from the moment that the root was created, oldest first.
+    """
+    names = sorted({execution["name"] for execution in executions})
+    query: Json = {"workflow_name": f"in:{','.join(names)}", "created_at": f"gte:{executions[0]['created_at']}"}
+    return {**query, "sort_keys": "created_at,id", "sort_dirs": "asc,asc"}
+
+
+def _keep(cache: OrderedDict[str, str], key: str, value: str) -> None:
+    cache[key] = value
+    if len(cache) > ROOTS_REMEMBERED:
+        cache.popitem(last=False)
 
 
 def looks(report: Json, extras: Extras, instance: str) -> tuple[ExecutionLook, ...]:
@@ -189,7 +206,10 @@ def _task(task: Json, extras: Extras) -> TaskLook:
 
 
 def _active(task: Json, extras: Extras) -> bool:
-    """S2, by actions and by what the engine is about to start; children that are there are looked at themselves."""
+    """S2, by actions and by what the engine is about to start.
+
+    Children that are there are looked at themselves, and so are those elsewhere that a link waits for.
+    """
     if task["state"] == "DELAYED" or _start_arriving(task) or any(_at_work(action) for action in _actions(task)):
         return True
     return _more_to_come(task, extras) or _pause_arriving(task, extras)
@@ -265,29 +285,13 @@ def _running(task: Json) -> tuple[str, ...]:
 
 
 def _at_work(action: Json) -> bool:
-    return action["state"] in words.AT_WORK
+    return action["state"] in words.AT_WORK and not links.is_link(action)
 
 
 def _count(context: Json) -> int | None:
     """The number of items, None for a task that has none."""
     items = context.get("with_items")
     return int(items["count"]) if isinstance(items, dict) and "count" in items else None
-
-
-def _is_link(action: Json) -> bool:
-    return _at_work(action) and str(action["name"]).rpartition(".")[2] == LINK
-
-
-def _link(member: Json, task: str) -> WaitingChild:
-    given = _json(member["input"])
-    item = given.get("item")
-    return WaitingChild(
-        key=member["id"],
-        task=task,
-        item=item if isinstance(item, int) else None,
-        target=str(given.get("target", "")),
-        input=given.get("input") or {},
-    )
 
 
 def _tasks(entry: Json) -> list[Json]:
@@ -325,4 +329,4 @@ def seconds(moment: str | None) -> float | None:
     """Seconds since the epoch of one of Mistral's times, which are in UTC and whole seconds."""
     if not moment:
         return None
-    return float(calendar.timegm(time.strptime(moment[:19].replace("T", " "), "%Y-%m-%d %H:%M:%S")))
+    return datetime.fromisoformat(moment[:19]).replace(tzinfo=UTC).timestamp()

@@ -12,24 +12,44 @@ from typing import Any
 
 from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.model import ExecutionRead, ItemRead, TaskRead, TaskStatus
-from flowbridge_mistral import words
+from flowbridge_mistral import links, words
 from flowbridge_mistral.client import Json, MistralClient
 
 #: In the engine's words where it cannot show a task.
 _UNSHOWN = "is not bound to a Session"
 
+_LISTED = "id,name,type,state,runtime_context,published,created_at"
+
 
 def read(client: MistralClient, id: str, tasks: Sequence[str] | None) -> ExecutionRead:
-    """One execution's input and output, and what these tasks (engine task ids; None: all) were given and gave."""
+    """One execution's input and output, and what these tasks (engine task ids; None: all) were given and gave.
+
+    The engine shows the result of one task at a time: only those that may have one are asked for one by one.
+    """
     execution = client.get("executions", id)
-    listed = client.pages("tasks", "executions", id, "tasks", fields="id") if tasks is None else ()
-    ids = [member["id"] for member in listed] if tasks is None else list(dict.fromkeys(tasks))
-    entries = sorted((_entry(client, id, task) for task in ids), key=lambda entry: (entry["created_at"], entry["name"]))
+    if tasks is None:
+        listed = client.pages("tasks", "executions", id, "tasks", fields=_LISTED)
+        found = [_entry(client, id, task["id"]) if _gave(task) else task for task in listed]
+    else:
+        found = [_entry(client, id, task) for task in dict.fromkeys(tasks)]
+    entries = sorted(found, key=lambda entry: (entry["created_at"], entry["name"]))
     return ExecutionRead(
         input=_value(execution.get("input")) or {},
         output=_value(execution.get("output")),
         tasks=tuple(_task(client, entry) for entry in entries),
     )
+
+
+def _gave(task: Json) -> bool:
+    """Whether a task may have a result: it has ended, or some of its items may have."""
+    return task["state"] in words.ENDED or _count(task) is not None
+
+
+def _count(task: Json) -> int | None:
+    """The number of items, None for a task that has none."""
+    context = _value(task.get("runtime_context")) or {}
+    count: int | None = (context.get("with_items") or {}).get("count")
+    return count
 
 
 def _entry(client: MistralClient, execution: str, task: str) -> Json:
@@ -59,9 +79,8 @@ def _result(client: MistralClient, entry: Json) -> Any:
 
 
 def _task(client: MistralClient, entry: Json) -> TaskRead:
-    context = _value(entry.get("runtime_context")) or {}
-    count = (context.get("with_items") or {}).get("count")
-    result = _value(entry.get("result"))
+    count = _count(entry)
+    result = links.told(_value(entry.get("result")))
     if count is None and entry["state"] not in words.ENDED:
         result = None  # the engine shows an empty list where there is no result yet
     return TaskRead(
@@ -78,8 +97,11 @@ def _items(client: MistralClient, entry: Json, results: Any, count: int) -> tupl
     if entry.get("type") == "WORKFLOW":
         query = {"task_execution_id": entry["id"], "fields": "id,params,state,output,created_at"}
         return by_index(list(client.pages("executions", "executions", **query)))
+    if entry["state"] == "SUCCESS" and isinstance(results, list) and len(results) == count:
+        return tuple(ItemRead(index, TaskStatus.SUCCEEDED, result) for index, result in enumerate(results))
     query = {"task_execution_id": entry["id"], "include_output": "true"}
-    return by_output(list(client.pages("action_executions", "action_executions", **query)), results, count)
+    actions = list(client.pages("action_executions", "action_executions", **query))
+    return by_input(actions) or by_output(actions, results, count)
 
 
 def by_index(children: Sequence[Json]) -> tuple[ItemRead, ...]:
@@ -95,6 +117,26 @@ def _child_item(index: int, tries: Sequence[Json]) -> ItemRead:
     output = _value(latest["output"]) if latest["state"] in words.ENDED else None
     told = output.get("result") if isinstance(output, dict) else output
     return ItemRead(index, _status(latest), output, _failure(_status(latest), told), len(tries))
+
+
+def by_input(actions: Sequence[Json]) -> tuple[ItemRead, ...] | None:
+    """Items that ran elsewhere: each link was given its index. None where these are no links."""
+    found: dict[int, list[Json]] = {}
+    for action in sorted(actions, key=lambda action: bool(action["accepted"] or action["state"] not in words.ENDED)):
+        index = links.item(action) if links.is_link(action) else None
+        if index is None:
+            return None
+        found.setdefault(index, []).append(action)
+    return tuple(_linked_item(index, tries) for index, tries in sorted(found.items()))
+
+
+def _linked_item(index: int, tries: Sequence[Json]) -> ItemRead:
+    """The last one is the one that counts: it was not replaced."""
+    latest = tries[-1]
+    status = _status(latest)
+    output = (_value(latest["output"]) or {}) if status in (TaskStatus.SUCCEEDED, TaskStatus.ERRORED) else {}
+    result = output.get("result")
+    return ItemRead(index, status, result, _failure(status, result), len(tries))
 
 
 def _failure(status: TaskStatus, told: Any) -> str:

@@ -6,8 +6,8 @@ from unittest import mock
 
 import pytest
 
-from cassettes.stage import BOOK, Hands, Stage
-from flowbridge.backend import Definition, StartRequest, TaskRerun
+from cassettes.stage import BOOK, LINKS, Hands, Stage
+from flowbridge.backend import Definition, StartRequest, Target, TaskRerun
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.model import EngineState, TaskStatus
 from flowbridge_mistral.failures import Conflict, Ended, NotErrored
@@ -58,6 +58,23 @@ def deploy_workbook(stage: Stage) -> None:
     text = "version: '2.0'\nname: book_of_one\nworkflows:\n  w:\n    tasks: {t: {action: std.noop}}\n"
     assert stage.backend.deploy(Definition(text)).workflows == ("book_of_one.w",)
     assert stage.backend.deploy(Definition(text)).workflows == ("book_of_one.w",)
+
+
+def deploy_links(stage: Stage) -> None:
+    stage.behind(Hands.forget_links)
+    assert stage.backend.deploy(Definition(LINKS.replace("away", "first"))).workflows == ("first.one", "first.items")
+
+
+def deploy_links_again(stage: Stage) -> None:
+    stage.behind(Hands.deploy)
+    assert stage.backend.deploy(Definition(LINKS)).workflows == ("away.one", "away.items")
+
+
+def validate_names_of_a_catalog(stage: Stage) -> None:
+    text = "version: '2.0'\nw:\n  tasks:\n    a: {action: core.local cmd=date}\n    b: {action: std.noop}\n"
+    stage.backend.resolve = lambda name: Target() if name in ("core.local", "std.noop") else None
+    assert stage.backend.validate(Definition(text)).workflows == ("w",)
+    assert "b: {action: std.noop}" in stage.backend.deployed_text(Definition(text))
 
 
 def deploy_invalid(stage: Stage) -> None:
@@ -124,9 +141,17 @@ def observe_children_of_items(stage: Stage) -> None:
 
 
 def observe_a_waiting_link(stage: Stage) -> None:
-    id = stage.started("linked")
+    id = stage.started("away.one")
     (link,) = stage.backend.observe([id])[id][0].waiting
     assert (link.target, link.input) == ("elsewhere", {"x": 1})
+
+
+def observe_links_of_items(stage: Stage) -> None:
+    stage.behind(Hands.deploy)
+    id = stage.backend.start(StartRequest(stage.id(), "away.items", owner="ours")).id
+    (look,) = stage.backend.observe([id])[id]
+    assert sorted((link.target, link.item, link.owner) for link in look.waiting) == [("a", 0, "ours"), ("a", 1, "ours")]
+    assert (look.tasks[0].active, look.tasks[0].running) == (False, ())
 
 
 def observe_gone(stage: Stage) -> None:
@@ -148,6 +173,27 @@ def read_items(stage: Stage) -> None:
         (1, TaskStatus.ERRORED, {"of": "b"}),
         (2, TaskStatus.SUCCEEDED, {"of": "c"}),
     ]
+
+
+def read_items_that_succeeded(stage: Stage) -> None:
+    id = stage.started("items", "a", "b", "c")
+    (task,) = stage.backend.read(id).tasks
+    assert [(item.index, item.status, item.result) for item in task.items or ()] == [
+        (index, TaskStatus.SUCCEEDED, {"of": name}) for index, name in enumerate("abc")
+    ]
+
+
+def read_what_runs(stage: Stage) -> None:
+    id = stage.started("main", who="all")
+    found = stage.backend.read(id)
+    assert (found.input, found.output) == ({"who": "all"}, {})
+    assert [(task.name, task.status, task.result) for task in found.tasks] == [("task1", TaskStatus.RUNNING, None)]
+
+
+def read_no_task(stage: Stage) -> None:
+    id = stage.started("main", "subtask1", who="all")
+    found = stage.backend.read(id, ())
+    assert (found.input, found.output, found.tasks) == ({"who": "all"}, {"said": "all"}, ())
 
 
 def read_children_of_items(stage: Stage) -> None:
@@ -259,14 +305,14 @@ def skip_of_a_task_not_errored(stage: Stage) -> None:
 
 
 def report(stage: Stage) -> None:
-    id = stage.started("linked")
+    id = stage.started("away.one")
     (link,) = stage.backend.observe([id])[id][0].waiting
     stage.backend.report(id, link.key, TaskStatus.SUCCEEDED, "done")
     assert stage.backend.observe([id])[id][0].state is EngineState.SUCCEEDED
 
 
 def report_to_an_ended_action(stage: Stage) -> None:
-    id = stage.started("linked")
+    id = stage.started("away.one")
     (link,) = stage.backend.observe([id])[id][0].waiting
     stage.end(id, "elsewhere")
     with pytest.raises(Ended, match="already completed"):
@@ -278,6 +324,23 @@ def report_to_an_ended_action(stage: Stage) -> None:
 def report_to_an_unknown_action(stage: Stage) -> None:
     with pytest.raises(NotFound, match=NOBODY):
         stage.backend.report(NOBODY, NOBODY, TaskStatus.SUCCEEDED, None)
+
+
+def report_what_is_no_object(stage: Stage) -> None:
+    id = stage.started("away.one")
+    (link,) = stage.backend.observe([id])[id][0].waiting
+    stage.backend.report(id, link.key, TaskStatus.SUCCEEDED, [1, {"two": 3}])
+    assert stage.backend.read(id).tasks[0].result == [1, {"two": 3}]
+
+
+def read_links_of_items(stage: Stage) -> None:
+    id = stage.started("away.items")
+    for link in stage.backend.observe([id])[id][0].waiting:
+        status = TaskStatus.ERRORED if link.item else TaskStatus.SUCCEEDED
+        stage.backend.report(id, link.key, status, {"same": "for both"})
+    (task,) = stage.backend.read(id).tasks
+    statuses = [(item.index, item.status) for item in task.items or ()]
+    assert statuses == [(0, TaskStatus.SUCCEEDED), (1, TaskStatus.ERRORED)]
 
 
 def list_roots(stage: Stage) -> None:

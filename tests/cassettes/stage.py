@@ -36,9 +36,6 @@ actions:
   gate:
     input: [name]
     base: std.async_noop
-  flowbridge_link:
-    input: [target, input: {}, item: null]
-    base: std.async_noop
 workflows:
   main:
     input: [who: you]
@@ -78,11 +75,24 @@ workflows:
         on-skip: [after]
       after:
         action: std.noop
-  linked:
+"""
+
+#: Workflows that wait for work elsewhere: of a ledger that is named, and of whoever starts them.
+LINKS = """\
+version: '2.0'
+name: away
+workflows:
+  one:
     tasks:
       away:
-        action: flowbridge_link
-        input: {target: elsewhere, input: {x: 1}}
+        action: flowbridge.run
+        input: {target: elsewhere, input: {x: 1}, owner: another}
+  items:
+    tasks:
+      each:
+        with-items: i in ["a", "a"]
+        action: flowbridge.run
+        input: {target: <% $.i %>}
 """
 
 #: How long the server must have been at rest before a look: Mistral's own scheduler wakes up once a second.
@@ -106,11 +116,13 @@ class Hands:
         """Make the workflows above known, once: the server takes its time over so many."""
         if not self._deployed:
             self.backend.deploy(Definition(BOOK, "book.yaml"))
+            self.backend.deploy(Definition(LINKS, "links.yaml"))
             self._deployed = True
 
     def start(self, id: str, workflow: str, **input: Any) -> None:
-        """Start one of the workflows above and wait until it is at rest."""
-        body = {"id": id, "workflow_name": f"tape.{workflow}", "input": json.dumps(input), "params": "{}"}
+        """Start one of the workflows above, of `tape` where it names no book, and wait until it is at rest."""
+        name = workflow if "." in workflow else f"tape.{workflow}"
+        body = {"id": id, "workflow_name": name, "input": json.dumps(input), "params": "{}"}
         self._client.post("executions", body=body)
         self.disturb()
         self.settle(id)
@@ -127,6 +139,12 @@ class Hands:
         self._client.put("action_executions", self._gate(id, gate), body=body, repeatable=False)
         self.disturb()
         self.settle(id)
+
+    def forget_links(self) -> None:
+        """Take the action of links from the server, where it is there."""
+        if any(self._client.pages("actions", "actions", name="in:flowbridge.run")):
+            self._client._send("DELETE", ("actions", "flowbridge.run"), {})
+            self._deployed = False
 
     def settle(self, id: str) -> None:
         """Wait until the tree of an execution has shown nothing new for a while."""
@@ -240,6 +258,7 @@ class Stage:
         """A user's bridge with nothing in its ledger yet."""
         config = Config(ledger=self._ledger, actor="me", default_backend="prod")
         with (
+            mock.patch("flowbridge.ledger.ledger.Ledger.id", str(uuid.uuid5(_STARTS, "ledger"))),
             mock.patch("flowbridge.starting.uuid", SimpleNamespace(uuid4=self._ids.__next__)),
             Bridge(config, backends=[self.backend], durable=False) as bridge,
         ):

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cli.clikit import BOUND, Gates, Said, until
+from support.fake_mistral import FakeMistral
+from support.wire import answer, wired
 
 Flowbridge = Callable[..., Said]
 Process = Callable[..., subprocess.CompletedProcess[str]]
@@ -188,6 +191,35 @@ def test_one_workflow_of_a_file_is_chosen_by_name(flowbridge: Flowbridge, home: 
     assert "none named main" in flowbridge("run", "w.yaml").err
     assert flowbridge("run", "w.yaml", "--workflow", "two", "-o", "json").data["workflow"] == "two"
     assert [row["workflow"] for row in flowbridge("validate", "w.yaml", "-o", "json").data] == ["one", "two"]
+
+
+def test_what_an_engine_would_get_is_shown_and_nothing_is_deployed(
+    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "version: '2.0'\nw:  # a comment\n  tasks:\n    t: {action: flowbridge.run target=memory:other}"
+    (home / "w.yaml").write_text(text)
+    assert flowbridge("validate", "w.yaml", "--backend", "memory", "--show-deployed").out == text + "\n"
+    (home / "c.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "c.yaml")
+    server = FakeMistral()
+    with wired(prod=lambda heard: answer(server, heard)):
+        words = ("validate", "w.yaml", "--backend", "prod", "--show-deployed")
+        shown = flowbridge(*words).out
+        assert flowbridge(*words, "-o", "json").data == {"workflows": ["w"], "deployed": shown}
+    task = yaml.safe_load(shown)["w"]["tasks"]["t"]
+    assert (task["action"], task["input"]["target"]) == ("flowbridge.run", "memory:other")
+    assert (server.workflows, server.adhoc) == ({}, {})
+
+
+def test_what_is_wrong_is_told_with_the_users_own_lines_and_nothing_is_shown(
+    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "w.yaml").write_text("version: '2.0'\nw:\n  tasks:\n    t: {action: flowbridge.run input=1}\n")
+    (home / "c.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "c.yaml")
+    said = flowbridge("validate", "w.yaml", "--backend", "prod", "--show-deployed")
+    assert (said.code, said.out) == (2, "")
+    assert "w.yaml:4:17: task t: flowbridge.run needs a target" in said.err
 
 
 def test_an_id_is_a_full_one_a_prefix_last_or_the_engines_own(flowbridge: Flowbridge) -> None:

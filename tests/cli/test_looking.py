@@ -146,6 +146,7 @@ def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
     }  # fmt: skip
     assert set(document) - set(listed) == {
         "parent_task", "unknown", "hung", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
+        "linked", "waits_for", "waits_for_driver",
     }  # fmt: skip
     assert set(document["tasks"][0]) == {
         "id", "name", "status", "engine_state", "active", "item_count", "running", "error", "children", "result",

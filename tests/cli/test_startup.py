@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from cli.conftest import Flowbridge
 
 HEAVY = (
     *("rich", "requests", "keystoneauth1", "yaml", "jinja2", "yaql", "pluggy"),
@@ -30,6 +33,25 @@ def test_help_imports_nothing_but_click(words: tuple[str, ...]) -> None:
     assert _imported(*words) == set()
 
 
-def test_a_list_needs_no_engine_and_no_table_library(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_a_list_of_what_has_ended_needs_the_ledger_only(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("FLOWBRIDGE_LEDGER", f"{tmp_path}/ledger.db")
-    assert _imported("list") <= {"sqlite3", "flowbridge.bridge", "pluggy", "importlib.metadata"}
+    assert _imported("list") == {"sqlite3"}
+
+
+FLOW = """
+version: '2.0'
+main:
+  output: {said: <% task(a).result %>}
+  tasks:
+    a:
+      action: std.echo output=<% 1 + 1 %>
+      on-success: b
+    b:
+      action: std.echo output="{{ 1 + 1 }}"
+"""
+
+
+def test_a_look_at_a_run_reads_none_of_its_expressions(flowbridge: Flowbridge, home: Path) -> None:
+    (home / "flow.yaml").write_text(FLOW)
+    assert flowbridge("run", "flow.yaml", "-o", "json").data["output"] == {"said": 2}
+    assert _imported("get", "last") & {"yaql", "jinja2"} == set()

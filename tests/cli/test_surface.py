@@ -16,7 +16,7 @@ import click
 import pytest
 
 from cli.clikit import BOUND, Said
-from flowbridge_cli import thirdparty
+from flowbridge.installed import Offer, scan
 
 Flowbridge = Callable[..., Said]
 Process = Callable[..., subprocess.CompletedProcess[str]]
@@ -46,7 +46,7 @@ def test_every_command_has_help_and_says_how_to_print(flowbridge: Flowbridge, wo
     said = flowbridge(*words, "--help")
     assert said.code == 0
     assert "Usage: flowbridge" in said.out
-    assert "--output" in said.out or words[-1] == "path"
+    assert "--output" in said.out or words[-1] in ("path", "agent")
 
 
 def test_every_option_of_every_command_is_tried_by_a_test() -> None:
@@ -144,8 +144,10 @@ def test_a_command_of_the_table_wins_over_one_of_the_same_name(process: Process,
 def test_metadata_that_cannot_be_read_is_passed_over(home: Path) -> None:
     (home / "broken-1.0.dist-info").mkdir()
     (home / "broken-1.0.dist-info" / "entry_points.txt").write_bytes(b"[flowbridge.commands]\n\xff = x:y\n")
-    _offer(home, "open = shop:command [extra]", "")
-    assert thirdparty.scan([str(home), str(home / "nowhere")]) == {"open": "shop"}
+    _offer(home, "open = os:path.join [extra]", "")
+    found = scan("flowbridge.commands", [str(home), str(home / "nowhere")])
+    assert found == {"open": Offer("open", "os:path.join [extra]", "shop")}
+    assert found["open"].load() is os.path.join
 
 
 def test_a_broken_hook_is_named_and_takes_no_verb_down_and_a_veto_is_a_rejection(process: Process, home: Path) -> None:
@@ -161,6 +163,18 @@ def test_a_broken_hook_is_named_and_takes_no_verb_down_and_a_veto_is_a_rejection
     vetoed = process("run", example, PYTHONPATH=str(home))
     assert vetoed.returncode == 3
     assert "change freeze (plugin freeze)" in vetoed.stderr
+
+
+def test_an_observer_that_fails_while_an_execution_is_watched_is_named(process: Process, home: Path) -> None:
+    observer = (
+        "from flowbridge import hookimpl\n\n@hookimpl\ndef flowbridge_status_changed(new):\n"
+        "    if new == 'succeeded':\n        raise OSError('the line is dead')\n"
+    )
+    _offer(home, "bell = shop", observer, "flowbridge.hooks")
+    done = process("run", str(ROOT / "examples" / "hello.yaml"), PYTHONPATH=str(home))
+    assert done.returncode == 0
+    warning = "warning: plugin bell: flowbridge_status_changed failed: OSError: the line is dead"
+    assert done.stderr.count(warning) == 1
 
 
 def test_a_reader_that_has_gone_is_no_error(home: Path) -> None:

@@ -18,7 +18,7 @@ version: '2.0'
 one: {tasks: {t: {workflow: two}}}
 two: {tasks: {t: {workflow: three}}}
 three: {tasks: {t: {workflow: four}}}
-four: {tasks: {t: {action: flowbridge.run, input: {target: nobody}}}}
+four: {tasks: {t: {action: flowbridge.run, input: {target: nobody, owner: the kit}}}}
 """
 
 
@@ -31,12 +31,14 @@ def test_C3_a_cancel_reaches_four_levels(cascades: list[str] | None, tmp_path: P
     with Bridge(Config(ledger=ledger, actor="me"), backends=[backend], launch=launch, durable=False) as bridge:
         record = bridge.run(Definition(FOUR, "four"), backend="memory", workflow="one")
         look = next(
-            look for look in bridge.watch(record.id) if len(look.snapshot.nodes) == 4 and look.snapshot.nodes[3].waiting
+            look
+            for look in bridge.watch(record.id)
+            if len(look.snapshot.nodes) == 4 and any(task.active for task in look.snapshot.nodes[3].tasks)
         )
         bridge.cancel(record.id)
         assert {node.record.status for node in bridge.get(record.id).snapshot.nodes} == {Status.CANCELING}
-        deepest = look.snapshot.nodes[3]
-        backend.report(deepest.record.ref.id, deepest.waiting[0].key, TaskStatus.SUCCEEDED, None)
+        (tree,) = backend.observe([record.ref.id]).values()
+        backend.report(look.snapshot.nodes[3].record.ref.id, tree[3].waiting[0].key, TaskStatus.SUCCEEDED, None)
         end = bridge.wait(record.id, timeout=20)
         assert [node.record.status for node in end.snapshot.nodes] == [Status.CANCELED] * 4
         launch.join()

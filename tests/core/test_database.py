@@ -159,12 +159,34 @@ def _as_nobody(work: Callable[[], object]) -> int:
     return in_child(fallen)
 
 
-@pytest.mark.parametrize(("file", "folder"), [(0o444, 0o777), (0o000, 0o777), (0o666, 0o555)])
-def test_a_ledger_that_may_not_be_written_is_refused(open_folder: Path, file: int, folder: int) -> None:
+@pytest.mark.parametrize(("file", "folder"), [(0o444, 0o777), (0o444, 0o555), (0o666, 0o555)])
+def test_a_ledger_that_may_only_be_read_is_read_and_every_write_is_refused(
+    open_folder: Path, file: int, folder: int
+) -> None:
     path = open_folder / "ledger.db"
-    Database(path).close()
+    database = Database(path)
+    insert(database, "before")
+    database.close()
     path.chmod(file)
     open_folder.chmod(folder)
+
+    def look() -> None:
+        seen = Database(path)
+        assert [row[0] for row in seen.all("SELECT name FROM cursors")] == ["before"]
+        with pytest.raises(LedgerError, match=r"written|readonly"):
+            insert(seen, "after")
+        with pytest.raises(LedgerError, match=r"written|readonly"):
+            small_and_large(seen)
+        seen.close()
+
+    assert _as_nobody(look) == 0
+    assert names(path) == ["before"]
+
+
+def test_a_ledger_that_may_not_be_read_is_refused(open_folder: Path) -> None:
+    path = open_folder / "ledger.db"
+    Database(path).close()
+    path.chmod(0o000)
     assert _as_nobody(lambda: refused(path)) == 0
 
 

@@ -34,9 +34,9 @@ def test_O6_the_history_says_who_why_what_before_and_after_and_the_outcome(flow:
     ]
     asked, change, done, settled, again, rejected = (entry.doc for entry in entries)
     assert (asked["verb"], asked["reason"]) == ("pause", "the disk is full")
-    assert change == {"old": "running", "new": "pausing"}
+    assert change == {"old": "running", "new": "pausing", "engine_state": "RUNNING"}
     assert done["state"] == "done"
-    assert settled == {"old": "pausing", "new": "paused"}
+    assert settled == {"old": "pausing", "new": "paused", "engine_state": "PAUSED"}
     assert again["reason"] == "me too"
     assert (rejected["state"], rejected["rule"]) == ("rejected", "P1")
     assert entries[1].operation == entries[0].operation == entries[2].operation

@@ -111,6 +111,39 @@ def test_O3_a_rerun_or_skip_that_died_at_its_call_happens_once(
     assert later.get(current(later, "e0").id).open == ()
 
 
+@pytest.mark.parametrize("verb", [Verb.RERUN, Verb.SKIP])
+def test_O5_a_re_run_of_tasks_waits_for_one_whose_call_may_still_arrive(flow: Bridge, desk: Desk, verb: Verb) -> None:
+    root, _ = errored_family(desk)
+    desk.engine.ignores = {"rerun"}
+    first = flow.rerun(root.id, RerunRequest(("sub.bad",)), timeout=0)
+    assert first.exit_code == EngineRefused.exit_code
+    with pytest.raises(Timeout, match=r"re-run of .* is not seen at its engine yet") as caught:
+        flow.operate(verb, first.execution, request=RerunRequest(("sub.bad",)), timeout=0)
+    assert "flowbridge recover" in caught.value.message
+    assert ops(flow)[-1] == ("outcome", "rejected")
+    desk.engine.ignores = set()
+    flow.recover(root.id)
+    assert [task.starts for task in desk.engine.has["e1"].tasks] == [2]
+
+
+@pytest.mark.parametrize(
+    ("verb", "others", "status"), [(Verb.SKIP, "succeeded", "succeeded"), (Verb.RERUN, "skipped", "skipped")]
+)
+def test_O4_a_task_that_somebody_else_was_faster_with_is_told_and_the_operation_is_over(
+    flow: Bridge, desk: Desk, verb: Verb, others: str, status: str
+) -> None:
+    root, _ = errored_family(desk)
+    desk.engine.ignores = {"rerun", "skip"}
+    desk.engine.before = lambda name: (
+        desk.engine.has["e1"].set("bad", status=TaskStatus(others)) if name in desk.engine.ignores else None
+    )
+    outcome = flow.operate(verb, root.id, request=RerunRequest(("sub.bad",)))
+    assert not outcome.done
+    assert list(outcome.not_done.values()) == [f"task bad is {status}: something else was done to it meanwhile"]
+    assert ops(flow)[-1] == ("outcome", "failed")
+    assert flow.get(outcome.execution).open == ()
+
+
 def test_O4_a_start_whose_answer_was_lost_is_done_when_it_is_seen(flow: Bridge, desk: Desk) -> None:
     desk.engine.lost = {"start"}
     assert flow.run(FLOW, backend="fake").status is Status.RUNNING

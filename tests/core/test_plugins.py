@@ -12,7 +12,7 @@ from pathlib import Path
 import pluggy
 import pytest
 
-from core.kit import Desk, in_child, one, told
+from core.kit import Desk, family, in_child, one, told
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
@@ -50,6 +50,16 @@ def flowbridge_status_changed(execution, old, new, number):
 @hookimpl
 def flowbridge_after_operation(operation):
     tell("after", operation.id, operation.verb, operation.state, operation.outcome)
+"""
+CHANGES = """
+import json, os
+from flowbridge import hookimpl
+@hookimpl
+def flowbridge_status_changed(execution, change):
+    operation = change.operation and [change.operation.id, change.operation.verb, change.operation.reason]
+    with open(os.environ["SEEN"], "a") as file:
+        told = [execution.id, change.at > 0, change.actor, operation, change.engine_state, change.parent]
+        file.write(json.dumps(told) + chr(10))
 """
 FAILING_OBSERVER = """
 from flowbridge import hookimpl
@@ -304,6 +314,21 @@ def test_observers_are_told_of_every_status_and_of_every_operation(
     numbers = [line[1] for line in statuses]
     assert numbers == sorted(set(numbers))  # type: ignore[type-var]
     assert [line[2:4] for line in seen() if line[0] == "after"] == [["pause", "done"], ["pause", "rejected"]]
+
+
+def test_an_observer_learns_who_changed_a_status_by_which_verb_and_what_the_engine_says(
+    plant: Plant, flow: Bridge, desk: Desk, seen: Callable[[], list[list[object]]]
+) -> None:
+    plant("watcher", CHANGES)
+    root, child, _ = family(desk)
+    told = flow.pause(child.id, reason="a look")
+    desk.engine.has["e1"].tasks = []
+    flow.wait(child.id, timeout=5)
+    pause = [told.operation, "pause", "a look"]
+    changes = seen()
+    assert [root.id, True, "me", pause, "RUNNING", ""] in changes
+    assert [child.id, True, "me", pause, "RUNNING", root.id] in changes
+    assert [child.id, True, "engine", None, "PAUSED", root.id] in changes
 
 
 def test_an_observer_that_raises_is_named_and_the_others_are_told(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,7 +70,7 @@ def test_what_was_seen_of_tasks_comes_back_as_it_was_written(
     tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...]
 ) -> None:
     found = tasks_from(tasks_to(tasks, waiting))
-    assert found == (tasks, waiting)
+    assert found == (tasks, tuple(replace(child, input={}) for child in waiting))
     assert all(type(task.status) is TaskStatus for task in found[0])
 
 

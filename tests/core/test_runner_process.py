@@ -14,6 +14,7 @@ from flowbridge import runner
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
+from flowbridge.detached import Detached
 from flowbridge.ledger.leases import Lease
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Status
@@ -77,6 +78,6 @@ def test_the_log_of_runners_is_for_its_owner_only(waiting: Waiting, tmp_path: Pa
     log = tmp_path / "runners.log"
     backend = waiting.bridge.instances.get("memory")
     assert isinstance(backend, LocalBackend)
-    ProcessLauncher(waiting.bridge.ledger.leases, {}, log)(backend, waiting.root, waiting.lease)
+    ProcessLauncher(waiting.bridge.ledger.leases, Detached({}, log))(backend, waiting.root, waiting.lease)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     waiting.bridge.wait(waiting.record.id, timeout=60)

@@ -13,6 +13,7 @@ import pytest
 from core.kit import in_child
 from flowbridge import runners
 from flowbridge.backend import Capabilities, Definition, Deployed, Health, Listed, StartRequest
+from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease, Leases
@@ -322,7 +323,7 @@ def test_a_runner_process_leads_to_the_same_ledger_and_holds_the_lease(bench: Be
     assert lease is not None
     log = tmp_path / "runners.log"
     environment = {"FLOWBRIDGE_LEDGER": str(bench.path), "FLOWBRIDGE_CONFIG": "/nowhere/config.yaml"}
-    ProcessLauncher(bench.leases, environment, log)(bench.engine, ROOT, lease)
+    ProcessLauncher(bench.leases, Detached(environment, log))(bench.engine, ROOT, lease)
     holder = bench.leases.holder("run:toy:r1")
     assert holder is None or "the runner of toy:r1 (process" in holder
     for _ in range(2000):

@@ -1,7 +1,7 @@
 """A process that forks the processes that are to die: `python server.py PARENT-PID`, one JSON line for each.
 
-It imports everything once; each child then costs a fork. A child's local runs are handed to the parent, which drives
-them in threads as a runner would.
+It imports everything once, YAQL and the plugins' metadata too; each child then costs a fork. A child's local runs are
+handed to the parent, which drives them in threads as a runner would.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease, Leases
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Verb
+from flowbridge.plugins import Hooks
 from flowbridge_memory.backend import MemoryBackend
 
 
@@ -56,7 +57,14 @@ def _doomed(order: dict[str, Any], parent: int) -> int:
     return in_child(work)
 
 
+def _warm_up() -> None:
+    text = "version: '2.0'\nflow: {tasks: {t: {action: std.echo output=<% 1 %>}}}"
+    MemoryBackend("local", {}).validate(Definition(text, "flow"))
+    Hooks()
+
+
 if __name__ == "__main__":
+    _warm_up()
     for line in sys.stdin:
         sys.stdout.write(f"{_doomed(json.loads(line), int(sys.argv[1]))}\n")
         sys.stdout.flush()

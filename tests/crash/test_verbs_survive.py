@@ -43,7 +43,7 @@ leaf:
   tasks:
     LEAF
 """
-GATED = TREE.replace("LEAF", "gate: {action: flowbridge.run, input: {target: nobody}}")
+GATED = TREE.replace("LEAF", "gate: {action: flowbridge.run, input: {target: nobody, owner: the kit}}")
 FAILING = TREE.replace("LEAF", "bad: {action: std.fail}")
 #: Sixteen leaves where the engine cascades; fewer where every execution is a call of its own.
 BRANCHES = {"native": [6, 5, 5], "bridged": [1, 1]}
@@ -132,9 +132,10 @@ def _prepared(tmp_path: Path, cascades: str, verb: str) -> tuple[Path, str]:
         _until_gated(lab, record.id, branches)
     if verb == "resume":
         lab.bridge.pause(record.id)
-        for node in lab.bridge.get(record.id).snapshot.nodes:
-            for gate in node.waiting:
-                lab.bridge.instances.get("local").report(node.record.ref.id, gate.key, TaskStatus.SUCCEEDED, None)
+        local = lab.bridge.instances.get("local")
+        for look in local.observe([record.ref.id])[record.ref.id]:
+            for gate in look.waiting:
+                local.report(look.ref.id, gate.key, TaskStatus.SUCCEEDED, None)
         lab.bridge.wait(record.id, timeout=20, until=frozenset({Status.PAUSED}))
     lab.close()
     return lab.ledger, record.id

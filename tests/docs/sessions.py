@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,9 +91,13 @@ class Names:
 
 @dataclass
 class Session:
-    """A person's folder and terminal. What was exported stays; so does the exit code of the last command."""
+    """A person's folder and terminal. What was exported stays; so does the exit code of the last command.
+
+    `pace` is how many times longer the examples' actions take than they say.
+    """
 
     folder: Path
+    pace: int = 1
     environment: dict[str, str] = field(default_factory=dict)
     code: int = 0
     shown: Names = field(default_factory=Names)
@@ -105,8 +110,11 @@ class Session:
         for name, arguments in (("flowbridge", "-P -m flowbridge_cli.main"), ("python", ""), ("pytest", "-m pytest")):
             (commands / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments} "$@"\n')
             (commands / name).chmod(0o755)
-        for name in ("docs", "examples"):
-            (self.folder / name).symlink_to(ROOT / name)
+        (self.folder / "docs").symlink_to(ROOT / "docs")
+        if self.pace == 1:
+            (self.folder / "examples").symlink_to(ROOT / "examples")
+        else:
+            self._slow_examples()
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("FLOWBRIDGE_", "OS_", "XDG_"))
         }
@@ -119,6 +127,13 @@ class Session:
             "NO_PROXY": "127.0.0.1",
             "TZ": "UTC",
         }
+
+    def _slow_examples(self) -> None:
+        shutil.copytree(ROOT / "examples", self.folder / "examples")
+        for example in (self.folder / "examples").rglob("*.yaml"):
+            text = example.read_text(encoding="utf-8")
+            slow = re.sub(r"<% \$\.pace %>", f"<% $.pace * {self.pace} %>", text)
+            example.write_text(slow, encoding="utf-8")
 
     def run(self, command: str) -> str:
         """Everything that one command prints."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from flowbridge import hookspecs
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,13 +59,26 @@ def test_every_function_that_the_trace_names_is_there() -> None:
         assert callable(found)
 
 
-def test_every_hook_is_documented() -> None:
-    from flowbridge import hookspecs
+HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("flowbridge_")}
 
-    hooks = [name for name in vars(hookspecs) if name.startswith("flowbridge_")]
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_documented_with_its_arguments(name: str) -> None:
     page = (ROOT / "docs/plugins.md").read_text()
-    assert hooks
-    assert all(f"`{name}(" in page for name in hooks)
+    arguments = list(inspect.signature(HOOKS[name]).parameters)
+    assert f"| `{name}({', '.join(arguments)})` |" in page
+    table = page.split("A plugin names the arguments", 1)[1].split("Two plugins", 1)[0]
+    assert all(f"`{argument}`" in table for argument in arguments)
+
+
+def test_everything_that_is_known_of_a_change_is_documented() -> None:
+    (row,) = [line for line in (ROOT / "docs/plugins.md").read_text().splitlines() if line.startswith("| `change` |")]
+    assert all(f"`{field.name}`" in row for field in dataclasses.fields(hookspecs.Change))
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_tested(name: str) -> None:
+    assert f"def {name}(" in (ROOT / "tests/core/test_plugins.py").read_text()
 
 
 def test_every_file_of_the_tree_is_there() -> None:

@@ -73,8 +73,10 @@ def _looks(record: Record) -> Iterator[Node]:
             continue  # what has once begun is never absent or only requested again; a runner may have died before
         if record.seen is EngineState.ABSENT and record.status in TERMINAL and state is not EngineState.ABSENT:
             continue  # what was canceled unstarted is never started
-        if record.seen in ENDED and state not in (record.seen, EngineState.RUNNING, EngineState.GONE):
-            continue  # what has ended stays so, or is first seen running again
+        if record.seen is EngineState.SUCCEEDED and state not in (record.seen, EngineState.RUNNING, EngineState.GONE):
+            continue  # what has succeeded stays so, or is first seen running again
+        if record.seen in ENDED and state in UNBORN:
+            continue  # what is re-opened goes on in the same execution, wherever it is when it is seen again
         tasks = (task("leaf", TaskStatus.RUNNING, active=busy),)
         yield Node(record, -1, state, revision, tasks=tasks)
     yield Node(record, -1, record.seen, record.revision, reachable=False)

@@ -9,23 +9,36 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.world import calm, idle, moves, new_world, passed
-from support.world_engines import Left, Scene, Slot, World
+from support.world import bridge_moves, calm, idle, new_world, passed
+from support.world_engines import Left, Scene, Slot, World, engine_moves
+from support.world_outside import outside_moves
 from support.world_rules import settle_down
 
-_VERB = re.compile(r"(pause|resume|cancel) \d+\Z")
-PLENTY = Left(verbs=8, pauses=3, outside=3, crashes=4, delayed=3)
+_VERB = re.compile(r"(pause|resume|cancel) \d+\Z|(re-run|skip) \d+ ")
+PLENTY = Left(verbs=8, pauses=3, outside=3, crashes=4, delayed=3, fails=5, again=3)
+
+
+#: What brings forth each kind of event.
+MOVES = {
+    "birth": engine_moves,
+    "verb": bridge_moves,
+    "bridge": bridge_moves,
+    "engine": engine_moves,
+    "outside": outside_moves,
+}
 
 
 @st.composite
 def trees(draw: st.DrawFn) -> Scene:
-    """Up to twelve executions, any links, either way of cascading."""
+    """Up to twelve executions, any links, either way of cascading; a few can be begun anew."""
     slots = [Slot(-1, draw(st.sampled_from(["plain", "eager"])))]
     for place in range(1, draw(st.integers(5, 12))):
         parent = draw(st.integers(0, place - 1))
         native = draw(st.booleans())
         engine = slots[parent].engine if native else draw(st.sampled_from(["plain", "eager"]))
         slots.append(Slot(parent, engine, native))
+    for place in sorted(draw(st.sets(st.integers(1, len(slots) - 1), max_size=3))):
+        slots.append(slots[place]._replace(instead=place))
     return Scene(tuple(slots), slow_down=draw(st.booleans()), items=draw(st.booleans()))
 
 
@@ -42,7 +55,7 @@ class Trees(RuleBasedStateMachine):
         passed.cache_clear()
 
     def _take(self, kind: str, data: st.DataObject) -> None:
-        found = [(label, world) for label, world in moves(self.scene, self.world) if _kind(label) == kind]
+        found = [(label, world) for label, world in MOVES[kind](self.scene, self.world) if _kind(label) == kind]
         if found:
             label, self.world = data.draw(st.sampled_from(found), label="what")
             del label
@@ -108,5 +121,5 @@ def _kind(label: str) -> str:
 # Finding the smallest failing example takes longer than passing.
 TestTrees = pytest.mark.timeout(400)(Trees.TestCase)
 TestTrees.settings = settings(
-    max_examples=600, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )

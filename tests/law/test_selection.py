@@ -244,6 +244,7 @@ def test_X6_refused_where_the_engine_would_run_succeeded_items_again(
     with pytest.raises(Rejected) as caught:
         check_partial(snapshot, found, read, FACTS, frozenset())
     assert (caught.value.rule, caught.value.accept) == ("X6", "X6")
+    assert caught.value.message.endswith("--accept X6. Set it up otherwise."), "what would keep the rule is told too"
 
 
 def test_X6_an_engine_that_can_is_never_refused() -> None:

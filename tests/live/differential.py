@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,8 @@ from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, InvalidInput, Unavailable
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Status, TaskStatus
+from flowbridge_mistral.backend import MistralBackend
+from live.gates import Gates
 
 Document = dict[str, Any]
 
@@ -66,7 +68,7 @@ class Case:
 
     def definition(self, backend: str) -> Definition:
         """The text for one engine: a gate is a waiting action, which each engine calls by another name."""
-        text = _GATE.sub("action: flowbridge.run", self.text) if backend == MEMORY else self.text
+        text = _GATE.sub('action: flowbridge.run owner="the test"', self.text) if backend == MEMORY else self.text
         return Definition(text, self.name)
 
 
@@ -126,6 +128,33 @@ class Side:
     def tree(self, id: str) -> tuple[ExecutionLook, ...]:
         """A fresh look at the tree of a root."""
         return self._answered(lambda: self.backend.observe([id])[id])
+
+    @cached_property
+    def _beside(self) -> Gates | None:
+        return Gates(self.backend) if isinstance(self.backend, MistralBackend) else None
+
+    def gates(self, id: str) -> list[tuple[str, str, str]]:
+        """The gates that wait in a tree: execution, key, target."""
+        looks = self.tree(id)
+        if self._beside is None:
+            return [(look.ref.id, gate.key, gate.target) for look in looks for gate in look.waiting]
+        return [(gate.execution, gate.key, gate.target) for gate in self._beside.of(looks)]
+
+    def open(self, execution: str, key: str, status: TaskStatus, result: Any) -> None:
+        """End a gate."""
+        if self._beside is None:
+            self.backend.report(execution, key, status, result)
+        else:
+            self._beside.end(key, status, result)
+
+    def come_to_rest(self, ids: Sequence[str]) -> None:
+        """Wait for many roots at once, at a glance: a closer look at each is work for the engine too."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            words = self._answered(partial(self.backend.glance, ids))
+            if "RUNNING" not in words.values():
+                return
+            time.sleep(0.5)
 
     def document(self, id: str | None) -> Document:
         """What a run came to, once nothing of it moves any more. One that does not come to rest is `unsettled`."""
@@ -314,8 +343,7 @@ class Play:
         found: dict[str, tuple[str, str]] = {}
 
         def there() -> bool:
-            looks = self.side.tree(self.id)
-            found.update({gate.target: (look.ref.id, gate.key) for look in looks for gate in look.waiting})
+            found.update({target: (execution, key) for execution, key, target in self.side.gates(self.id)})
             return set(targets) <= set(found)
 
         self._until(there, f"gates {', '.join(targets)}")
@@ -324,11 +352,11 @@ class Play:
     def _end(self, target: str, status: str) -> None:
         execution, key = self._gates([target])[target]
         self._status()  # a local engine finds a child by its record
-        self.side.backend.report(execution, key, TaskStatus(status), {"of": target})
+        self.side.open(execution, key, TaskStatus(status), {"of": target})
         self._until(lambda: key not in self._waiting(), f"gate {target} to be taken")
 
     def _waiting(self) -> set[str]:
-        return {gate.key for look in self.side.tree(self.id) for gate in look.waiting}
+        return {key for _, key, _ in self.side.gates(self.id)}
 
     def _status(self) -> Status:
         return self.side.bridge.get(self.record).record.status

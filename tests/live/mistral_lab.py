@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from flowbridge.backend import StartRequest
 from flowbridge.model import EngineState, ExecutionLook, TaskLook, TaskStatus
 from flowbridge_mistral.backend import MistralBackend
+from live.gates import Gates
 
 WORKBOOK = """
 version: '2.0'
 name: live
 actions:
-  flowbridge_link:
-    input: [target, input: {}, item: null]
+  gate:
+    input: [target, item: null]
     base: std.async_noop
 workflows:
   main:
@@ -24,21 +25,21 @@ workflows:
     output: {y: <% $.x %>}
     tasks:
       g:
-        action: flowbridge_link
+        action: gate
         input: {target: g}
         publish: {p: <% task().result %>}
   items:
     tasks:
       t:
         with-items: i in [0, 1, 2]
-        action: flowbridge_link
+        action: gate
         input: {target: <% $.i %>, item: <% $.i %>}
   limited:
     tasks:
       t:
         with-items: i in [0, 1, 2]
         concurrency: 1
-        action: flowbridge_link
+        action: gate
         input: {target: <% $.i %>, item: <% $.i %>}
   many:
     tasks:
@@ -55,7 +56,7 @@ workflows:
     input: [x]
     tasks:
       c:
-        action: flowbridge_link target=<% $.x %>
+        action: gate target=<% $.x %>
   nested:
     tasks:
       n:
@@ -63,16 +64,16 @@ workflows:
   joined:
     tasks:
       a:
-        action: flowbridge_link
+        action: gate
         input: {target: a}
         on-success: [j]
       b:
-        action: flowbridge_link
+        action: gate
         input: {target: b}
         on-success: [j]
       j:
         join: all
-        action: flowbridge_link
+        action: gate
         input: {target: j}
   delayed:
     tasks:
@@ -87,12 +88,12 @@ workflows:
   fails:
     tasks:
       f:
-        action: flowbridge_link
+        action: gate
         input: {target: f}
         on-success: [after]
         on-skip: [after]
       after:
-        action: flowbridge_link
+        action: gate
         input: {target: after}
 """
 
@@ -114,6 +115,7 @@ class Lab:
     def __init__(self, backend: MistralBackend, book: str = "live") -> None:
         self.backend = backend
         self.book = book
+        self._gates = Gates(backend)
 
     def start(self, workflow: str, **input: Any) -> str:
         id = str(uuid.uuid4())
@@ -133,14 +135,17 @@ class Lab:
         """The waiting gates by target, as (execution, key), once these are all there."""
 
         def waiting() -> Mapping[str, tuple[str, str]]:
-            found = {link.target: (look.ref.id, link.key) for look in self.tree(id) for link in look.waiting}
+            found = {gate.target: (gate.execution, gate.key) for gate in self._gates.of(self.tree(id))}
             return found if set(targets) <= set(found) else {}
 
         return until(waiting)
 
     def end(self, id: str, target: str, status: TaskStatus = TaskStatus.SUCCEEDED, result: Any = None) -> None:
-        execution, key = self.gates(id, target)[target]
-        self.backend.report(execution, key, status, {"of": target} if result is None else result)
+        _, key = self.gates(id, target)[target]
+        self.end_gate(key, status, {"of": target} if result is None else result)
+
+    def end_gate(self, key: str, status: TaskStatus, result: Any) -> None:
+        self._gates.end(key, status, result)
 
     def reaches(self, id: str, state: EngineState) -> ExecutionLook:
         return until(lambda: look if (look := self.root(id)).state is state else None)  # type: ignore[return-value]

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 #: Where a ready environment is to be found or built; the default is below the user's cache folder.
 ENVIRONMENT_VARIABLE = "FLOWBRIDGE_LIVE_MISTRAL_ENV"
@@ -265,6 +265,7 @@ def _configure(folder: Path) -> None:
     from oslo_log import log as logging  # type: ignore[import-not-found, unused-ignore]
 
     _trust_schemas()
+    _hurry_sqlite()
     file = folder / "mistral.conf"
     file.write_text(CONFIG.format(folder=folder), encoding="utf-8")
     cfg.CONF.register_cli_opts(CLI_OPTS)
@@ -290,6 +291,19 @@ def _trust_schemas() -> None:
     from jsonschema.validators import validator_for  # type: ignore[import-untyped, unused-ignore]
 
     setattr(validator_for({}), "check_schema", lambda *_, **__: None)  # noqa: B010
+
+
+def _hurry_sqlite() -> None:
+    """Let SQLite write without a sync and without a journal to be made and removed: no test cuts the power."""
+    from sqlalchemy import event  # type: ignore[import-not-found, unused-ignore]
+    from sqlalchemy.engine import Engine  # type: ignore[import-not-found, unused-ignore]
+
+    def hurry(connection: Any, _: Any) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            connection.execute("PRAGMA synchronous=OFF").close()
+
+    event.listen(Engine, "connect", hurry)
 
 
 def _end_with_parent() -> None:

@@ -24,7 +24,7 @@ PLAYED = [case for case in CASES if case.steps]
 
 #: Random workflows by seed: the first seed, how many batches, and how many workflows in each. A Mistral of one process
 #: does about ten tasks in a second, so there are only as many here as five minutes take.
-FIRST, BATCHES, BATCH = int(os.environ.get("FLOWBRIDGE_FIRST_SEED", "0")), 6, 30
+FIRST, BATCHES, BATCH = int(os.environ.get("FLOWBRIDGE_FIRST_SEED", "0")), 8, 40
 
 Sides = tuple[Side, Side]
 
@@ -83,6 +83,7 @@ def _run_all(cases: Sequence[Case], sides: Sides) -> list[tuple[Document, Docume
     mistral.backend.deploy(Definition("version: '2.0'\n" + "".join(bodies), "batch"))
     there = [mistral.start_known(case.name, case.input) for case in cases]
     here = [memory.start(case, case.name) for case in cases]
+    mistral.come_to_rest(there)
     return [(memory.document(one), mistral.document(two)) for one, two in zip(here, there, strict=True)]
 
 

@@ -150,7 +150,7 @@ def test_S2_a_running_action_keeps_a_paused_execution_pausing(lab: Lab) -> None:
     lab.backend.pause(id)
     look = lab.root(id)
     assert (look.state, look.tasks[0].active) == (EngineState.PAUSED, True)
-    assert look.tasks[0].running == ("live.flowbridge_link",)
+    assert look.tasks[0].running == ("live.gate",)
     lab.end(id, "g")
     until(lambda: not lab.task(id, "g").active)
     assert lab.root(id).state is EngineState.PAUSED
@@ -223,8 +223,8 @@ def test_P6_the_next_item_begins_under_a_pause_and_its_task_is_active_until_it_h
     child = lab.tree(id)[1]
     lab.backend.resume(child.ref.id, child.revision)
     until(lambda: lab.tree(id)[1].state is EngineState.RUNNING)
-    (link,) = child.waiting
-    lab.backend.report(child.ref.id, link.key, S, {})
+    (target,) = (target for target, (execution, _) in lab.gates(id, "0", "1").items() if execution == child.ref.id)
+    lab.end(id, target)
 
     def born() -> bool:
         root, *children = lab.tree(id)

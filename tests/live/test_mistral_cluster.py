@@ -31,8 +31,8 @@ WORKBOOK = f"""
 version: '2.0'
 name: cluster
 actions:
-  flowbridge_link:
-    input: [target, input: {{}}, item: null]
+  gate:
+    input: [target]
     base: std.async_noop
 workflows:
   root:
@@ -44,7 +44,7 @@ workflows:
     input: [x]
     tasks:
       c:
-        action: flowbridge_link target=<% $.x %>
+        action: gate target=<% $.x %>
         on-success: [after]
       after:
         action: std.noop

@@ -24,27 +24,27 @@ WORKBOOK = """
 version: '2.0'
 name: law
 actions:
-  flowbridge_link:
-    input: [target, input: {}, item: null]
+  gate:
+    input: [target]
     base: std.async_noop
 workflows:
   two:
     input: [x: 1]
     tasks:
       bad:
-        action: flowbridge_link
+        action: gate
         input: {target: bad}
       other:
-        action: flowbridge_link
+        action: gate
         input: {target: other}
   delayed:
     tasks:
       first:
-        action: flowbridge_link
+        action: gate
         input: {target: first}
       late:
         wait-before: 4
-        action: flowbridge_link
+        action: gate
         input: {target: late}
   wide:
     input: [count]
@@ -56,7 +56,7 @@ workflows:
     input: [x]
     tasks:
       c:
-        action: flowbridge_link
+        action: gate
         input: {target: <% $.x %>}
   broken:
     input: [count]

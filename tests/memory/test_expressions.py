@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowbridge_memory.expressions import ExpressionError, Scope, condition
+from flowbridge_memory.expressions import ExpressionError, Scope, check, condition
 from flowbridge_memory.expressions import compile as compiled
 
 SCOPE = Scope({"n": 2, "list": [1, 2, 3], "tree": {"leaf": "green"}, "none": None}, {"env": lambda: {"region": "eu"}})
@@ -73,7 +73,7 @@ def test_a_name_that_is_not_there_is_an_error_naming_it(source: str) -> None:
 @pytest.mark.parametrize("source", ["<% 1 + %>", "{{ 1 + }}", "{% for %}", "a <% ) %> b"])
 def test_what_cannot_be_read_is_found_before_anything_runs(source: str) -> None:
     with pytest.raises(ExpressionError, match="cannot be read"):
-        compiled(source)
+        check({"deep": [source]})
 
 
 @pytest.mark.parametrize(

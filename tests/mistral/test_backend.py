@@ -187,7 +187,10 @@ def test_a_skip_is_one_request_for_each_task(backend: MistralBackend) -> None:
 @pytest.mark.parametrize(
     ("status", "result", "state", "output"),
     [
-        (TaskStatus.SUCCEEDED, {"a": 1}, "SUCCESS", '{"a": 1}'),
+        (TaskStatus.SUCCEEDED, {"a": 1}, "SUCCESS", '{"result": {"a": 1}}'),
+        (TaskStatus.SUCCEEDED, [1], "SUCCESS", '{"result": [1]}'),
+        (TaskStatus.ERRORED, {"a": 1}, "ERROR", '{"a": 1}'),
+        (TaskStatus.ERRORED, {}, "ERROR", '{"result": {}}'),
         (TaskStatus.ERRORED, "boom", "ERROR", '{"result": "boom"}'),
         (TaskStatus.CANCELED, None, "CANCELLED", '{"result": null}'),
     ],
@@ -198,6 +201,17 @@ def test_a_report_is_an_object_in_a_string(
     responses.put(f"{URL}/action_executions/k", json={})
     backend.report("x", "k", status, result)
     assert sent() == {"state": state, "output": output}
+
+
+@responses.activate
+def test_a_result_that_does_not_get_through_makes_the_link_errored_and_says_why(backend: MistralBackend) -> None:
+    responses.put(f"{URL}/action_executions/k", status=413, body="<html>413</html>")
+    responses.put(f"{URL}/action_executions/k", json={})
+    backend.report("x", "k", TaskStatus.SUCCEEDED, "x" * 1000)
+    said = json.loads(responses.calls[-1].request.body or "")
+    assert said["state"] == "ERROR"
+    assert "1014 characters of JSON" in said["output"]
+    assert "(413)" in said["output"]
 
 
 def test_what_the_engine_does_by_itself_is_declared() -> None:

@@ -9,7 +9,7 @@ from flowbridge.backend import Definition
 from flowbridge.errors import InvalidInput
 from flowbridge_mistral.definitions import parse
 
-FILE = "version: '2.0'\nw1:\n  tasks: {t: &t {action: std.noop}}\nmain:\n  tasks: {t: *t}\n"
+FILE = "version: '2.0'\nw1:\n  tasks: {t: {action: std.noop}}\nmain:\n  tasks: {t: {action: std.noop}}\n"
 BOOK = "version: '2.0'\nname: book\nworkflows:\n  w1: {tasks: {}}\n  main: {tasks: {}}\n"
 
 

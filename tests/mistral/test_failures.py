@@ -13,7 +13,7 @@ from flowbridge.errors import EngineError, EngineRefused, NotFound, Unavailable
 from flowbridge_mistral import failures
 from flowbridge_mistral.access import Access
 from flowbridge_mistral.client import MistralClient
-from flowbridge_mistral.failures import KINDS, Conflict, Ended, Kind, NotErrored
+from flowbridge_mistral.failures import KINDS, Conflict, Ended, Kind, NotErrored, TooLarge
 
 URL = "http://user:pass@mistral.example:8989/v2"
 TOKEN = "s3cret-token"
@@ -95,7 +95,7 @@ def test_a_reset_connection_may_have_been_sent() -> None:
         (404, NotFound),
         (405, EngineRefused),
         (409, Conflict),
-        (413, EngineRefused),
+        (413, TooLarge),
         (429, Unavailable),
         (500, Unavailable),
         (501, Unavailable),

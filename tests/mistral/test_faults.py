@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from cassettes.stage import BOOK, Hands
+from cassettes.stage import BOOK, LINKS, Hands
 from flowbridge import bridge as bridge_module
 from flowbridge import carry, operate
 from flowbridge.backend import Definition
@@ -37,6 +37,7 @@ from support.faults import FAULTS, Line, refused
 from support.wire import Heard, answer, wired
 
 FLOW = Definition("version: '2.0'\nflow: {tasks: {t: {action: std.noop}}}\n", "flow.yaml")
+LINKED = Definition("version: '2.0'\nlinked: {tasks: {t: {action: flowbridge.run target=a}}}\n", "linked.yaml")
 TWO = Definition(f"{FLOW.text}other: {{tasks: {{t: {{action: std.noop}}}}}}\n", "two.yaml")
 PAIR = """\
 version: '2.0'
@@ -81,7 +82,7 @@ PASSING = frozenset(
 STARTING = frozenset({"start", "start with a definition", "re-run whole"})
 
 #: Calls of the backend, whose effect is for their caller to see.
-BLIND = frozenset({"deploy", "deploy new beside known", "report"})
+BLIND = frozenset({"deploy", "deploy links", "deploy new beside known", "report"})
 
 
 class Clock:
@@ -194,6 +195,7 @@ VERBS: dict[str, tuple[Act, Act]] = {
     "cancel": (ran("main"), lambda world: world.bridge.cancel(world.target)),
     "re-run whole": (ran("main", "subtask1=ERROR"), lambda world: world.bridge.rerun(world.target)),
     "re-run a task of a child": (ran("main", "subtask1=ERROR"), rerun("task1.subtask1")),
+    "re-run a task with a child": (ran("main", "subtask1=ERROR"), rerun("task1")),
     "re-run two tasks": (ran("pair.both", "a=ERROR", "b=ERROR"), rerun("a", "b")),
     "re-run several tasks": (ran("children", "subtask1=ERROR", "subtask1=ERROR"), rerun("each.subtask1")),
     "re-run failed items": (ran("items", "a", "b=ERROR", "c=ERROR"), rerun("each", no_reset=("each",))),
@@ -205,9 +207,10 @@ VERBS: dict[str, tuple[Act, Act]] = {
     "list at the engine": (ran("main"), lambda world: list(world.backend.list_executions(limit=10))),
     "validate": (nothing, lambda world: world.backend.validate(FLOW)),
     "deploy": (nothing, lambda world: world.backend.deploy(FLOW)),
+    "deploy links": (lambda world: world.line.server.adhoc.clear(), lambda world: world.backend.deploy(LINKED)),
     "deploy new beside known": (lambda world: world.backend.deploy(FLOW), lambda world: world.backend.deploy(TWO)),
     "recover": (left_open, lambda world: world.bridge.recover(world.target)),
-    "report": (ran("linked"), report),
+    "report": (ran("away.one"), report),
     "adopt": (stranger, lambda world: world.bridge.find(f"prod:{ID}")),
     "check": (nothing, lambda world: world.backend.check()),
 }
@@ -244,6 +247,7 @@ class Worlds:
             with at(world):
                 world.backend.deploy(Definition(BOOK))
                 world.backend.deploy(Definition(PAIR))
+                world.backend.deploy(Definition(LINKS))
                 VERBS[verb][0](world)
             world.bridge.close()
             self._ready[verb] = (world.line.server, world.bridge.config.ledger, world.target)
@@ -262,7 +266,7 @@ class Worlds:
         backend = MistralBackend("prod", {"url": "http://prod.example.org/v2"})
         backend._client._sleep = clock.sleep
         bridge = Bridge(Config(ledger=ledger, actor="me"), backends=[backend], durable=False)
-        bridge._hooks = self._hooks
+        bridge._observers._hooks = self._hooks
         return World(Line(server), bridge, backend)
 
 

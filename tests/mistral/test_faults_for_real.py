@@ -35,6 +35,11 @@ def breaks_off(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
 
 
+def speaks_plainly(connection: socket.socket) -> None:
+    """Answers a TLS greeting as a server does that speaks HTTP only."""
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
 def hangs_up(connection: socket.socket) -> None:
     """Resets the connection instead of an answer."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
@@ -99,6 +104,14 @@ def test_a_fault_in_memory_is_what_a_real_connection_raises(
         made, raised_in_memory = failure("http://mistral.example.org/v2", seconds)
     assert raised == raised_in_memory
     assert (type(real), _unsent(real)) == (type(made), _unsent(made))
+
+
+def test_a_server_that_speaks_no_tls_is_told_from_one_that_cannot_be_trusted() -> None:
+    with server(speaks_plainly) as address:
+        error, _ = failure(address.replace("http", "https"), 5.0)
+    assert "speaks no TLS" in error.message
+    assert "begin with http" in error.message
+    assert _unsent(error)
 
 
 def _unsent(error: EngineError) -> bool:

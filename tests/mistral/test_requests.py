@@ -93,3 +93,25 @@ def test_a_verb_costs_the_same_number_of_requests_whatever_the_size_of_the_tree(
     assert costs[1] == costs[10] == costs[100]
     assert sum(method == "PUT" for method, _ in costs[1]) == 1
     assert len(costs[1]) <= 12
+
+
+def test_a_read_asks_one_by_one_only_for_tasks_that_may_have_a_result(tmp_path: Path) -> None:
+    with wide(3, tmp_path) as root:
+        assert reads(root, root.id) == ["executions", "executions/tasks", "tasks", "executions"]
+        child = next(node.record.id for node in root.flow.get(root.id).snapshot.nodes if node.parent >= 0)
+        assert reads(root, child) == ["executions", "executions/tasks"]
+        root.end(TaskStatus.SUCCEEDED)
+        assert reads(root, child) == ["executions", "executions/tasks", "tasks"]
+
+
+def test_where_no_result_is_shown_none_is_asked_for(tmp_path: Path) -> None:
+    with wide(3, tmp_path) as root:
+        root.end(TaskStatus.SUCCEEDED)
+        assert reads(root, root.id, ()) == ["executions"]
+
+
+def reads(root: Wide, id: str, tasks: tuple[str, ...] | None = None) -> list[str]:
+    """What a read asks for, without ids."""
+    root.heard.clear()
+    root.flow.read(id, tasks)
+    return ["/".join(heard.path.partition("?")[0].split("/")[::2]) for heard in root.heard]

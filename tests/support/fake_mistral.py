@@ -29,6 +29,7 @@ from support.fake_mistral_model import (
 )
 
 _EXPRESSION = re.compile(r"<% (\$|task\(\)\.result)((?:\.\w+)*) %>")
+_CLAUSE = re.compile(r"(\w+) in (\[.*\])")
 
 
 class Fault(Exception):
@@ -45,7 +46,8 @@ class FakeMistral:
     def __init__(self) -> None:
         self.workflows: dict[str, Json] = {}
         self.books: dict[str, str] = {}
-        self.bases: dict[str, str] = {}
+        self.bases: dict[str, str] = {"std.noop": "std.noop"}
+        self.adhoc: dict[str, Json] = {}
         self.executions: dict[str, Execution] = {}
         self.tasks: dict[str, Task] = {}
         self.actions: dict[str, Action] = {}
@@ -56,6 +58,8 @@ class FakeMistral:
         self._seconds += 1
         collection, _, rest = path.partition("/")
         try:
+            if collection == "actions":
+                return self._adhoc(method, rest, query, body)
             if collection in ("workflows", "workbooks"):
                 return self._definitions(method, collection, rest, query, body)
             if method == "GET":
@@ -98,6 +102,22 @@ class FakeMistral:
         self.workflows |= {f"{book}{name}": {**flow, "book": book} for name, flow in flows.items()}
         stored = [{"name": name} for name in names]
         return 201 if method == "POST" else 200, stored[0] if book else {"workflows": stored}
+
+    def _adhoc(self, method: str, name: str, query: Mapping[str, str], body: str) -> tuple[int, Json]:
+        if name:
+            found: Json = self._of(self.adhoc, name, "Action")
+            return 200, found
+        if method == "GET":
+            known = {**{name: {"name": name} for name in self.bases}, **self.adhoc}
+            return 200, listed(
+                "actions", [{"id": name, **each} for name, each in known.items()], {**query, "fields": ""}
+            )
+        ((name, each),) = ((key, each) for key, each in yaml.safe_load(body).items() if key != "version")
+        if method == "POST" and name in self.adhoc:
+            raise Fault(409, f"Duplicate entry for Action: {name}")
+        self.adhoc[name] = {"name": name, "input": ", ".join(_declared(part) for part in each["input"])}
+        self.adhoc[name]["definition"] = body
+        return 201 if method == "POST" else 200, {"actions": [{"name": name}]}
 
     # Looking
 
@@ -161,7 +181,7 @@ class FakeMistral:
 
     def _begin(self, execution: Execution, name: str) -> None:
         spec = self.workflows[execution.name]["tasks"][name]
-        items = json.loads(spec["with-items"].partition(" in ")[2]) if "with-items" in spec else None
+        items = _items(spec["with-items"]) if "with-items" in spec else None
         task = Task(str(uuid.uuid4()), name, execution, spec, self._now(), items)
         self.tasks[task.id] = task
         execution.tasks.append(task)
@@ -169,7 +189,7 @@ class FakeMistral:
             self._run(task, index)
 
     def _run(self, task: Task, index: int) -> None:
-        scope = {**task.execution.context, **({} if task.items is None else {"i": task.items[index]})}
+        scope = {**task.execution.context, **({} if task.items is None else task.items[index])}
         book = self.workflows[task.execution.name]["book"]
         if "workflow" in task.spec:
             name, *given = task.spec["workflow"].split(" ", 1)
@@ -179,7 +199,11 @@ class FakeMistral:
             self._execute(f"{book}{name}", input, {**root, "index": index}, task, index)
             return
         input = {key: _value(text, scope) for key, text in task.spec.get("input", {}).items()}
-        name = task.spec["action"] if task.spec["action"].startswith("std.") else f"{book}{task.spec['action']}"
+        name = (
+            task.spec["action"] if task.spec["action"] in (*self.bases, *self.adhoc) else f"{book}{task.spec['action']}"
+        )
+        if name in self.adhoc:
+            input = {"input": {}, "item": None, "owner": None, "deployed_by": None, "env": {}, **input}
         action = Action(str(uuid.uuid4()), name, task, index, input, self._now())
         self.actions[action.id] = action
         task.actions.append(action)
@@ -309,7 +333,10 @@ class FakeMistral:
         action = self.actions[id]
         if action.state in ENDED:
             raise Fault(500, f"ValueError: Action {id} is already completed")
-        self._end(action, asked["state"], {"result": json.loads(asked.get("output", "null"))})
+        given = json.loads(asked.get("output", "null"))
+        if action.name in self.adhoc and asked["state"] == "SUCCESS":
+            given = given.get("result")
+        self._end(action, asked["state"], {"result": given})
         return action_json(action)
 
 
@@ -320,7 +347,21 @@ _PUT: Mapping[str, Callable[[FakeMistral, str, Json], Json]] = {
 }
 
 
+def _declared(part: Any) -> str:
+    """An input of an action as the real one lists it."""
+    return part if isinstance(part, str) else "=".join(f"{key}={json.dumps(value)}" for key, value in part.items())
+
+
+def _items(clauses: str | list[str]) -> list[Json]:
+    """What each item of a task adds to its scope."""
+    parts = [_CLAUSE.fullmatch(clause) for clause in ([clauses] if isinstance(clauses, str) else clauses)]
+    lists = [[{part[1]: member} for member in json.loads(part[2])] for part in parts if part]
+    return [{name: value for each in members for name, value in each.items()} for members in zip(*lists, strict=True)]
+
+
 def _value(text: Any, scope: Json) -> Any:
+    if isinstance(text, dict):
+        return {key: _value(part, scope) for key, part in text.items()}
     found = _EXPRESSION.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return text

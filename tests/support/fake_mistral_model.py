@@ -131,6 +131,8 @@ def action_json(of: Action) -> Json:
         "state": of.state,
         "accepted": of.accepted,
         "task_execution_id": of.task.id,
+        "workflow_name": of.task.execution.name,
+        "created_at": of.created,
         "input": json.dumps(of.input),
         "output": json.dumps(of.output if of.output is not None else {}),
     }

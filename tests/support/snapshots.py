@@ -18,6 +18,7 @@ FACTS = {
         partial_rerun=PartialRerun.LAST_FAILED,
         join_under_pause=JoinUnderPause.MAY_SLIP,
         delayed_starts_under_pause=True,
+        remedy="Set it up otherwise.",
     ),
     "bare": Capabilities(verbs=frozenset()),
 }

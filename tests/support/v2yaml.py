@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -9,7 +10,9 @@ import yaml
 from flowbridge.conformance.shapes import Flow, Shape, Step
 
 #: How a gate is written where the engine has no action of its own for it: an action that waits to be told.
-LINK = {"flowbridge_link": {"input": ["target", {"input": {}}, {"item": None}], "base": "std.async_noop"}}
+LINK = {
+    "flowbridge_link": {"input": ["target", {"input": {}}, {"item": None}, {"owner": ""}], "base": "std.async_noop"}
+}
 
 
 def workbook(shape: Shape, gate: str, actions: dict[str, Any] | None = None) -> str:
@@ -19,6 +22,17 @@ def workbook(shape: Shape, gate: str, actions: dict[str, Any] | None = None) -> 
         book["actions"] = actions
     book["workflows"] = {flow.name: _flow(shape, flow, gate, link=bool(actions)) for flow in shape.flows}
     return yaml.safe_dump(book, sort_keys=False)
+
+
+def flow_of(shape: Shape, flow: Flow, link: Callable[[str], str]) -> dict[str, Any]:
+    """One flow of a shape, whose sub-workflows are linked to what `link` calls them."""
+    found = _flow(shape, flow, "flowbridge.run", link=False)
+    for step in flow.steps:
+        task = found["tasks"][step.name]
+        if "workflow" in task:
+            target = link(task.pop("workflow"))
+            task |= {"action": "flowbridge.run", "input": {"target": target, "input": task["input"]}}
+    return found
 
 
 def _flow(shape: Shape, flow: Flow, gate: str, *, link: bool) -> dict[str, Any]:
@@ -53,7 +67,8 @@ def _runs(shape: Shape, flow: Flow, step: Step, gate: str, *, link: bool) -> dic
         return {"action": "std.noop"}
     if step.runs == "gate":
         target = f"{flow.name}.{step.name}"
-        inputs: dict[str, Any] = {"target": target}
+        # Another ledger's, so that nobody here starts anything for it.
+        inputs: dict[str, Any] = {"target": target, "owner": "the kit"}
         if link and item:
             inputs["item"] = item
         return {"action": gate, "input": inputs}

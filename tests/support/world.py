@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from flowbridge.capabilities import Capabilities, Cascade, ResumeUp
+from flowbridge.capabilities import Capabilities, Cascade, PartialRerun, ResumeUp
 from flowbridge.errors import Rejected
 from flowbridge.law.decide import Action, decide
 from flowbridge.law.fold import Event, Kind, birth_want, settle
@@ -28,24 +28,28 @@ from flowbridge.model import (
     WaitingChild,
     Want,
 )
+from support.world_again import asks, is_overtaken, not_shown
 from support.world_engines import (
     Broken,
     Engines,
     Exec,
     Kept,
+    Leaf,
     Left,
     Link,
+    Once,
     Resumed,
     Scene,
     World,
     all_held,
     engine_moves,
-    outside_moves,
+    newest,
     owed_below,
     put_state,
     resume_under_way,
     with_exec,
 )
+from support.world_outside import outside_moves
 
 _E = EngineState
 
@@ -53,7 +57,11 @@ _E = EngineState
 FACTS = {
     "plain": Capabilities(verbs=frozenset(Verb), hosts_children=True),
     "eager": Capabilities(
-        verbs=frozenset(Verb), cascades=frozenset(Cascade), resume_up=ResumeUp.LAST_PAUSED, hosts_children=True
+        verbs=frozenset(Verb),
+        cascades=frozenset(Cascade),
+        resume_up=ResumeUp.LAST_PAUSED,
+        partial_rerun=PartialRerun.LAST_FAILED,
+        hosts_children=True,
     ),
 }
 
@@ -128,7 +136,8 @@ def _record(scene: Scene, slot: int, known: Kept | None, parent: Record | None) 
         tree="t",
         ref=Ref(here.engine, str(slot)),
         parent=parent.ref if parent else None,
-        parent_task=f"t{slot}" if parent else "",
+        parent_task=scene.task(slot) if parent else "",
+        item=here.item,
         native=here.native,
         key="" if here.native else f"k{slot}",
         want=known.want,
@@ -145,35 +154,87 @@ _TASK = {
     _E.SUCCEEDED: TaskStatus.SUCCEEDED,
     _E.ERRORED: TaskStatus.ERRORED,
 }
+_LEAF = {Leaf.WELL: TaskStatus.SUCCEEDED, Leaf.BADLY: TaskStatus.ERRORED, Leaf.SKIPPED: TaskStatus.SKIPPED}
+
+#: A task's status is the first of these that one of its children has.
+_FIRST = (TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.CANCELED, TaskStatus.SKIPPED, TaskStatus.ERRORED)
 
 
 def _tasks(scene: Scene, execs: tuple[Exec, ...], slot: int) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:
-    leaf = TaskStatus.RUNNING if execs[slot].busy else TaskStatus.SUCCEEDED
-    tasks = [TaskLook("leaf", "leaf", leaf, active=execs[slot].busy)]
+    exec = execs[slot]
+    leaf = TaskStatus.RUNNING if exec.busy else _LEAF[exec.leaf]
+    tasks = [TaskLook("leaf", "leaf", leaf, active=exec.busy, starts=1 + exec.again)]
     waiting = []
-    for child, other in enumerate(scene.slots):
-        if other.parent == slot and execs[child].born:
-            waits = not other.native and execs[child].link is Link.WAITING
-            status = TaskStatus.RUNNING if waits else _TASK.get(execs[child].state, TaskStatus.RUNNING)
-            tasks.append(TaskLook(f"t{child}", f"t{child}", status))
-            if waits:
-                waiting.append(WaitingChild(f"k{child}", f"t{child}", None, "target"))
+    for task in scene.tasks(slot):
+        slots = scene.of_task(slot, task)
+        born = [child for child in slots if execs[child].born]
+        if born:
+            current = [child for child in newest(scene, execs, slot, task) if execs[child].born]
+            found = {_child_status(scene, execs, child) for child in current}
+            status = next((one for one in _FIRST if one in found), TaskStatus.SUCCEEDED)
+            items = len({scene.slots[child].item for child in slots}) if scene.slots[born[0]].item is not None else None
+            tasks.append(TaskLook(task, task, status, starts=len(born), items=items))
+            waiting += [_waits(scene, execs, child) for child in born if _is_waiting(scene, execs, child)]
     return tuple(tasks), tuple(waiting)
 
 
-def _bridge_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
+def _child_status(scene: Scene, execs: tuple[Exec, ...], child: int) -> TaskStatus:
+    if _is_waiting(scene, execs, child):
+        return TaskStatus.RUNNING
+    return TaskStatus.SKIPPED if execs[child].skipped else _TASK.get(execs[child].state, TaskStatus.RUNNING)
+
+
+def _is_waiting(scene: Scene, execs: tuple[Exec, ...], child: int) -> bool:
+    return not scene.slots[child].native and execs[child].link is Link.WAITING
+
+
+def _waits(scene: Scene, execs: tuple[Exec, ...], child: int) -> WaitingChild:
+    return WaitingChild(f"k{child}", scene.task(child), scene.slots[child].item, "target")
+
+
+def bridge_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
+    """What the bridge does: looks, sends, dies, or takes a verb."""
     if world.steps:
         yield f"send {world.steps[0]}", send(scene, world)
         if world.left.crashes:
-            left = world.left._replace(crashes=world.left.crashes - 1)
-            yield "the bridge dies", world._replace(steps=(), left=left)
+            yield "the bridge dies", _dead(world)
         return
     found = passed(scene, world.execs, world.kept)
-    if found.kept != world.kept or to_send(world, found):
+    if found.kept != world.kept or to_send(world, found) or not_shown(world.once, found.snapshot) != world.once:
         yield "a pass", after_pass(scene, world, found)
+    if world.once and world.left.crashes:
+        yield "the bridge dies", _dead(world)
     if world.left.verbs:
         for slot in found.slots:
             yield from verbs(scene, world, found, slot)
+    if world.left.again and not world.once and not _unsent(world, found):  # one at a time (O5)
+        yield from _again(scene, world, found)
+
+
+def _dead(world: World) -> World:
+    """Nobody knows any more what was sent: who comes next finds the operation open, and sends what no look shows."""
+    left = world.left._replace(crashes=world.left.crashes - 1)
+    once = tuple(one._replace(sent=False) for one in world.once)
+    return world._replace(steps=(), once=once, left=left)
+
+
+def _unsent(world: World, found: Passed) -> bool:
+    """Whether something is left that a command finishes before it does what it is asked for."""
+    return any((str(action), place) not in world.late for action, place in found.steps) or not all(
+        once.sent for once in world.once
+    )
+
+
+def _again(scene: Scene, world: World, found: Passed) -> Iterator[tuple[str, World]]:
+    for asked in asks(scene, world.execs, found.snapshot, found.slots, FACTS):
+        looked = after_pass(scene, world, found)
+        settled = settle(asked.snapshot, FACTS)
+        check_events(settled.events)
+        done = _come_to(settled.snapshot, found.slots, found.kept, settled.events)
+        owed = tuple(Want.RUN if slot in asked.reopened else want for slot, want in enumerate(world.owed))
+        left = world.left._replace(again=world.left.again - 1)
+        after = looked._replace(kept=done.kept, owed=owed, left=left, once=(*looked.once, *asked.once))
+        yield asked.label, after._replace(steps=to_send(after, done))
 
 
 def after_pass(scene: Scene, world: World, found: Passed) -> World:
@@ -183,7 +244,15 @@ def after_pass(scene: Scene, world: World, found: Passed) -> World:
     """
     if any(event.kind is Kind.PAUSED_ITSELF for event in found.events):
         world = world._replace(owed=all_held(world.owed), vague=_resume_goes_up(scene, world))
-    return world._replace(kept=found.kept, steps=to_send(world, found))
+    once = not_shown(world.once, found.snapshot)
+    for one in once:
+        if one.taken and not one.sent:
+            raise Broken(f"{one.call} of {one.slot} was done, and would be sent again (O3)")
+    for one in set(world.once) - set(once):
+        if not (one.taken or one.refused or is_overtaken(one, found.snapshot)):
+            raise Broken(f"{one.call} of {one.slot} was never done, and is taken for done (O4)")
+    world = world._replace(kept=found.kept, once=once)
+    return world._replace(steps=to_send(world, found))
 
 
 def _resume_goes_up(scene: Scene, world: World) -> bool:
@@ -192,14 +261,30 @@ def _resume_goes_up(scene: Scene, world: World) -> bool:
 
 
 def to_send(world: World, found: Passed) -> tuple[tuple[Action, int], ...]:
-    """The steps of a pass. A resume is never sent again while the first may still be taken (O4)."""
-    return tuple(step for step in found.steps if step[0] is not Action.RESUME or ("resume", step[1]) not in world.late)
+    """The steps of a pass. A resume is never sent again while the first may still be taken (O4), nor is a re-run.
+
+    What happens once comes first. It is named by its place in `World.once`.
+    """
+    once = tuple(
+        (one.action, place) for place, one in enumerate(world.once) if not (one.sent or _in_flight(world, one))
+    )
+    steps = (step for step in found.steps if step[0] is not Action.RESUME or ("resume", step[1]) not in world.late)
+    return (*once, *steps)
+
+
+def _in_flight(world: World, once: Once) -> bool:
+    return (once.call, once.slot) in world.late
 
 
 def send(scene: Scene, world: World) -> World:
     """Send the next step."""
     action, slot = world.steps[0]
     engines = Engines(scene, world._replace(steps=world.steps[1:]))
+    if action in (Action.RERUN, Action.SKIP):
+        one = world.once[slot]
+        engines.once[slot] = one._replace(sent=True)
+        engines.late.append((one.call, one.slot))
+        return engines.world()
     exec = world.execs[slot]
     _check_step(scene, world, action, slot)
     if action is Action.START:
@@ -223,7 +308,7 @@ def _check_step(scene: Scene, world: World, action: Action, slot: int) -> None:
 
 def verbs(scene: Scene, world: World, found: Passed, slot: int) -> Iterator[tuple[str, World]]:
     """Every verb that the law accepts for an execution: looked, settled, checked, written down, ready to send."""
-    unsent = any((str(action), place) not in world.late for action, place in found.steps)
+    unsent = _unsent(world, found)
     place = found.slots.index(slot)
     for verb in (Verb.PAUSE, Verb.RESUME, Verb.CANCEL):
         if unsent and verb is not Verb.CANCEL:  # what earlier ones left open is finished first
@@ -266,7 +351,7 @@ def _accepted(scene: Scene, world: World, found: Passed, slot: int, verb: Verb, 
 
 def moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
     """Every event that may come next, in words, with the world after it."""
-    yield from _bridge_moves(scene, world)
+    yield from bridge_moves(scene, world)
     yield from engine_moves(scene, world)
     yield from outside_moves(scene, world)
 
@@ -283,7 +368,16 @@ def calm(scene: Scene, world: World) -> World | None:
         if exec.state is _E.REQUESTED:
             return put_state(scene, world, slot, _E.RUNNING)
     found = passed(scene, world.execs, world.kept)
-    return after_pass(scene, world, found) if found.kept != world.kept or found.steps else None
+    once = tuple(one._replace(sent=one.sent and not _is_due(world, one)) for one in world.once)
+    due = once != world.once or not_shown(once, found.snapshot) != once or not all(one.sent for one in once)
+    if found.kept != world.kept or found.steps or due:
+        return after_pass(scene, world._replace(once=once), found)
+    return None
+
+
+def _is_due(world: World, once: Once) -> bool:
+    """Whether the next command sends a call again that its engine said yes to, and has not done."""
+    return not (once.taken or _in_flight(world, once)) and world.execs[once.slot].state is not _E.PAUSED
 
 
 def idle(world: World) -> World | None:

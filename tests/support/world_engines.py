@@ -6,9 +6,9 @@ events alone, without the law.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowbridge.law.decide import Action
 from flowbridge.law.tables import ENDED
@@ -18,11 +18,17 @@ _E = EngineState
 
 
 class Slot(NamedTuple):
-    """Where an execution may be born: under which one, on which engine, linked by the engine itself or not."""
+    """Where an execution may be born: under which one, on which engine, linked by the engine itself or not.
+
+    `item`: it is that item of a with-items task of its parent, which has one such task at most. `instead`: it is born
+    when the task of that slot is run again, in the place of it.
+    """
 
     parent: int
     engine: str
     native: bool = True
+    item: int | None = None
+    instead: int = -1
 
 
 class Scene(NamedTuple):
@@ -45,6 +51,25 @@ class Scene(NamedTuple):
                 inside.add(place)
         return tuple(sorted(inside))
 
+    def task(self, slot: int) -> str:
+        """The task of the parent that a slot belongs to."""
+        here = self.slots[slot]
+        if here.item is not None:
+            return "items"
+        return f"t{slot if here.instead < 0 else here.instead}"
+
+    def of_task(self, parent: int, task: str) -> list[int]:
+        """The slots of one task."""
+        return [at for at, slot in enumerate(self.slots) if slot.parent == parent and self.task(at) == task]
+
+    def tasks(self, parent: int) -> list[str]:
+        """The tasks of an execution that have children, in their order."""
+        return list(dict.fromkeys(self.task(at) for at, slot in enumerate(self.slots) if slot.parent == parent))
+
+    def place_of(self, slot: int) -> tuple[str, int | None]:
+        """The task and item of a slot: what takes its place has the same."""
+        return self.task(slot), self.slots[slot].item
+
 
 class Link(StrEnum):
     """The waiting action of a linked child at its parent's engine."""
@@ -54,12 +79,26 @@ class Link(StrEnum):
     REPORTED = "reported"
 
 
+class Leaf(StrEnum):
+    """How the leaf task of an execution last ended."""
+
+    WELL = "well"
+    BADLY = "badly"
+    SKIPPED = "skipped"
+
+
 class Exec(NamedTuple):
-    """What the engine truly has. `busy`: a leaf action runs."""
+    """What the engine truly has. `busy`: a leaf action runs. `again`: how often it was begun anew.
+
+    `skipped`: the parent's task of this child is.
+    """
 
     state: EngineState = _E.ABSENT
     busy: bool = False
     link: Link = Link.NONE
+    leaf: Leaf = Leaf.WELL
+    again: int = 0
+    skipped: bool = False
 
     @property
     def born(self) -> bool:
@@ -92,6 +131,29 @@ class Left(NamedTuple):
     outside: int = 0
     crashes: int = 0
     delayed: int = 0
+    fails: int = 0
+    again: int = 0
+
+
+class Once(NamedTuple):
+    """One task of a re-run or a skip that is not seen yet: what the ledger keeps, crash or not, but for `sent`.
+
+    `taken` is the oracle's: the engine has done it. `refused`: it said that it will not, and the user is told.
+    """
+
+    action: Action
+    slot: int
+    task: str
+    reset: bool
+    mark: int
+    sent: bool = False
+    taken: bool = False
+    refused: bool = False
+
+    @property
+    def call(self) -> str:
+        """The call that it is."""
+        return f"{self.action} {self.task}{'' if self.reset else ' failed'}"
 
 
 class World(NamedTuple):
@@ -104,6 +166,7 @@ class World(NamedTuple):
     steps: tuple[tuple[Action, int], ...] = ()
     left: Left = Left()
     vague: bool = False  # a race that cannot be closed from outside: the promise is void, consistency is not
+    once: tuple[Once, ...] = ()
 
 
 class Broken(AssertionError):
@@ -116,15 +179,18 @@ class Engines:
     def __init__(self, scene: Scene, world: World) -> None:
         self.scene, self.before = scene, world
         self.execs, self.kept, self.late = list(world.execs), list(world.kept), list(world.late)
+        self.owed, self.once, self.vague = list(world.owed), list(world.once), world.vague
         self.flipped: list[int] = []
 
     def world(self) -> World:
         """The world afterwards."""
-        return self.before._replace(execs=tuple(self.execs), kept=tuple(self.kept), late=tuple(self.late))
+        _, _, _, _, steps, left, _, _ = self.before
+        execs, kept, owed, late = tuple(self.execs), tuple(self.kept), tuple(self.owed), tuple(self.late)
+        return World(execs, kept, owed, late, steps, left, self.vague, tuple(self.once))
 
     def put(self, slot: int, state: EngineState) -> None:
         """Change a state; every revision that anybody knew is now an old one."""
-        self.execs[slot] = self.execs[slot]._replace(state=state)
+        self.execs[slot] = Exec(state, *self.execs[slot][1:])
         known = self.kept[slot]
         if known is not None and known.resumed is Resumed.NOW:
             self.kept[slot] = known._replace(resumed=Resumed.BEFORE)
@@ -137,6 +203,9 @@ class Engines:
 
     def deliver(self, what: str, slot: int) -> None:
         """A late request has its effect."""
+        if what.startswith((Action.RERUN, Action.SKIP)):
+            self.do_once(what, slot)
+            return
         {
             "pause": self.pause,
             "pause up": self.pause_up,
@@ -191,6 +260,74 @@ class Engines:
             self.put(slot, _E.CANCELED)
         self._down("cancel", slot)
 
+    def do_once(self, call: str, slot: int) -> None:
+        """Run a task again, or skip it: one that is errored, whatever became of its execution, but for a paused one."""
+        _, task, *failed = call.split()
+        exec = self.execs[slot]
+        if exec.state is _E.PAUSED or not is_errored(self.scene, self.execs, slot, task):
+            return  # it says yes all the same
+        if not self._can_reopen(slot):
+            self._note_once(call, slot, refused=True)
+            return  # it says no, and the user is told
+        if call.startswith(Action.SKIP):
+            self._skip(slot, task)
+        elif task == "leaf":
+            self.execs[slot] = exec._replace(leaf=Leaf.WELL, busy=True, again=exec.again + 1)
+        else:
+            self._begin_anew(slot, task, only_failed=bool(failed))
+        self._reopen(slot)
+        if not self._note_once(call, slot, taken=True):
+            # One that came twice, when the first was done and seen already, is beyond everybody's reach.
+            self.vague, self.owed[slot] = True, Want.RUN
+
+    def _note_once(self, call: str, slot: int, **what: Any) -> bool:
+        known = [(once.call, once.slot) == (call, slot) for once in self.once]
+        self.once = [once._replace(**what) if it else once for once, it in zip(self.once, known, strict=True)]
+        return any(known)
+
+    def _can_reopen(self, slot: int) -> bool:
+        """Not what has succeeded, nor what is inside of it."""
+        ways = [slot]
+        while (above := self.scene.slots[ways[-1]].parent) >= 0:
+            ways.append(above)
+        return all(self.execs[way].state is not _E.SUCCEEDED for way in ways)
+
+    def _skip(self, slot: int, task: str) -> None:
+        if task == "leaf":
+            self.execs[slot] = self.execs[slot]._replace(leaf=Leaf.SKIPPED)
+        for child in newest(self.scene, self.execs, slot, task):
+            self.execs[child] = self.execs[child]._replace(skipped=True)
+
+    def _begin_anew(self, slot: int, task: str, *, only_failed: bool) -> None:
+        children = newest(self.scene, self.execs, slot, task)
+        if only_failed and self.scene.slots[slot].engine == "eager" and self.execs[children[-1]].state is _E.SUCCEEDED:
+            raise Broken(f"{task} of {slot} is re-run partially where the engine would run good items again (X6, O8)")
+        for child in children:
+            exec = self.execs[child]
+            if only_failed and exec.state is _E.SUCCEEDED:
+                continue
+            new = replacement(self.scene, child) if exec.born else child
+            if new < 0:
+                continue  # it came twice, and this world has no more room
+            native = self.scene.slots[new].native
+            self.execs[new] = Exec(_E.REQUESTED, busy=True) if native else Exec(link=Link.WAITING)
+            self.owed[new] = self.owed[slot]
+
+    def _reopen(self, slot: int) -> None:
+        """RUNNING again, and on the eager engine all that is above."""
+        while True:
+            state, here = self.execs[slot].state, self.scene.slots[slot]
+            if state in (_E.PAUSED, _E.CANCELED) or (state is _E.ERRORED and self.owed[slot] is not Want.RUN):
+                self.vague = True  # another verb came, or it was paused outside, with the call under way
+                self.owed[slot] = Want.RUN
+            if state is not _E.RUNNING:
+                self.put(slot, _E.RUNNING)
+            if here.parent < 0:
+                return
+            if not (here.native and here.engine == "eager"):
+                raise Broken(f"{slot} is re-opened, and nothing re-opens {here.parent} above it (X7)")
+            slot = here.parent
+
     def _native(self, slot: int) -> list[int]:
         slots = self.scene.slots
         return [child for child, other in enumerate(slots) if other.parent == slot and other.native]
@@ -210,6 +347,31 @@ class Engines:
             self.accept(what, here.parent)
 
 
+def newest(scene: Scene, execs: Sequence[Exec], parent: int, task: str) -> list[int]:
+    """Of each item of a task the child that counts: what was born last, or what may be born."""
+    found: dict[int | None, int] = {}
+    for slot in scene.of_task(parent, task):
+        here = scene.slots[slot]
+        if here.instead < 0 or execs[slot].born:
+            found[here.item] = slot
+    return list(found.values())
+
+
+def replacement(scene: Scene, slot: int) -> int:
+    """The slot that is born when the task of this one is run again; -1 where the scene has none."""
+    return next((at for at, other in enumerate(scene.slots) if other.instead == slot), -1)
+
+
+def is_errored(scene: Scene, execs: Sequence[Exec], slot: int, task: str) -> bool:
+    """Whether a task has ended badly, by its engine's own word."""
+    if task == "leaf":
+        return execs[slot].leaf is Leaf.BADLY and not execs[slot].busy
+    children = newest(scene, execs, slot, task)
+    going = any(execs[child].born and not _done(scene.slots[child], execs[child]) for child in children)
+    bad = any(execs[child].state is _E.ERRORED and not execs[child].skipped for child in children)
+    return bad and not going and not any(execs[child].state is _E.CANCELED for child in children)
+
+
 def engine_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
     """What engines do by themselves, late answers included."""
     started: set[int] = set()
@@ -223,6 +385,10 @@ def engine_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
     for slot, exec in enumerate(world.execs):
         if exec.busy:
             yield f"leaf of {slot} ends", with_exec(world, slot, exec._replace(busy=False))
+            if world.left.fails:
+                left = world.left._replace(fails=world.left.fails - 1)
+                failed = with_exec(world, slot, exec._replace(busy=False, leaf=Leaf.BADLY))
+                yield f"leaf of {slot} fails", failed._replace(left=left)
         if exec.state is _E.REQUESTED:
             yield f"{slot} begins", put_state(scene, world, slot, _E.RUNNING)
         if exec.state is _E.RUNNING and not exec.busy:
@@ -235,7 +401,7 @@ def engine_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
                 f"delayed task of {slot} starts",
                 with_exec(world, slot, exec._replace(busy=True))._replace(left=left),
             )
-        if not exec.born:
+        if not exec.born and scene.slots[slot].instead < 0:
             yield from _births(scene, world, slot)
 
 
@@ -245,9 +411,16 @@ def _births(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]
     eager = scene.slots[here.parent].engine == "eager"
     if parent.state is not _E.RUNNING and not (eager and parent.state in (_E.PAUSED, _E.CANCELED)):
         return
+    if here.item is not None and _is_over(scene, world.execs, here.parent, scene.task(slot)):
+        return  # items that never ran stay so until the task is run again
     exec = Exec(_E.RUNNING, busy=True) if here.native else Exec(link=Link.WAITING)
     owed = (*world.owed[:slot], world.owed[here.parent], *world.owed[slot + 1 :])
     yield f"{slot} is born", with_exec(world, slot, exec)._replace(owed=owed)
+
+
+def _is_over(scene: Scene, execs: Sequence[Exec], slot: int, task: str) -> bool:
+    children = scene.of_task(slot, task)
+    return is_errored(scene, execs, slot, task) or any(execs[child].skipped for child in children)
 
 
 def _ends(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]]:
@@ -256,8 +429,15 @@ def _ends(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]]:
             return
     if _child_canceled(scene, world, slot):
         yield f"{slot} ends canceled (C5)", _end_canceled(scene, world, slot)
-    else:
-        yield f"{slot} ends", put_state(scene, world, slot, _E.SUCCEEDED)
+        return
+    wrong = any(exec.state is _E.ERRORED for exec in world.execs) and any(
+        is_errored(scene, world.execs, slot, task) for task in scene.tasks(slot)
+    )
+    if wrong or world.execs[slot].leaf is Leaf.BADLY:
+        yield f"{slot} ends errored", put_state(scene, world, slot, _E.ERRORED)
+    if world.execs[slot].leaf is not Leaf.BADLY:
+        how = ", having handled an error" if wrong else ""
+        yield f"{slot} ends{how}", put_state(scene, world, slot, _E.SUCCEEDED)
 
 
 def _end_canceled(scene: Scene, world: World, slot: int) -> World:
@@ -279,85 +459,28 @@ def _done(slot: Slot, exec: Exec) -> bool:
 
 def _child_canceled(scene: Scene, world: World, slot: int) -> bool:
     return any(
-        other.parent == slot and world.execs[child].state is _E.CANCELED and _done(other, world.execs[child])
+        other.parent == slot
+        and world.execs[child].state is _E.CANCELED
+        and _done(other, world.execs[child])
+        and not world.execs[child].skipped
+        and not _replaced(scene, world, child)
         for child, other in enumerate(scene.slots)
     )
 
 
+def _replaced(scene: Scene, world: World, slot: int) -> bool:
+    new = replacement(scene, slot)
+    return new >= 0 and world.execs[new].born
+
+
 def with_exec(world: World, slot: int, exec: Exec) -> World:
-    return world._replace(execs=(*world.execs[:slot], exec, *world.execs[slot + 1 :]))
+    return World((*world.execs[:slot], exec, *world.execs[slot + 1 :]), *world[1:])
 
 
 def put_state(scene: Scene, world: World, slot: int, state: EngineState) -> World:
     engines = Engines(scene, world)
     engines.put(slot, state)
     return engines.world()
-
-
-# --- what nobody asked the bridge for --------------------------------------------------------------------------------
-
-
-def outside_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
-    left = world.left
-    for slot, exec in enumerate(world.execs):
-        if left.pauses and exec.state is _E.RUNNING and world.owed[slot] is not Want.CANCEL:
-            yield f"{slot} pauses itself", _paused_outside(scene, world, slot)
-    if not left.outside or world.steps or world.late or not _all_seen(world):
-        return
-    spent = world._replace(left=left._replace(outside=left.outside - 1))
-    for slot, exec in enumerate(world.execs):
-        if exec.state is _E.PAUSED and world.owed[slot] is Want.HOLD:
-            yield f"{slot} is resumed outside", _resumed_outside(scene, spent, slot)
-        if exec.state in (_E.RUNNING, _E.PAUSED) and world.owed[slot] is not Want.CANCEL:
-            yield f"{slot} is canceled outside", _canceled_outside(scene, spent, slot)
-
-
-def _all_seen(world: World) -> bool:
-    return all(
-        (exec.state is known.seen and (known.want is owed or exec.state in ENDED)) if known else not exec.born
-        for exec, known, owed in zip(world.execs, world.kept, world.owed, strict=True)
-    )
-
-
-def _paused_outside(scene: Scene, world: World, slot: int) -> World:
-    engines = Engines(scene, world)
-    engines.pause(slot)
-    after = engines.world()._replace(left=world.left._replace(pauses=world.left.pauses - 1))
-    # One that is, or was last seen, to be paused anyway shows what is wanted of it; a resume under way may run
-    # through it unseen.
-    known = world.kept[slot]
-    expected = world.owed[slot] is Want.HOLD or (known is not None and known.want is Want.HOLD)
-    if expected or resume_under_way(world):
-        return after._replace(vague=True)
-    return after._replace(owed=all_held(world.owed))
-
-
-def _resumed_outside(scene: Scene, world: World, slot: int) -> World:
-    engines = Engines(scene, world)
-    engines.resume(slot)
-    while engines.late:
-        engines.deliver(*engines.late.pop(0))
-    lifted = set(engines.flipped)
-    for place, here in enumerate(scene.slots):  # a hold that had not reached a child is lifted with the parent's
-        if here.parent in lifted and here.native and here.engine == "eager" and world.execs[place].state is _E.RUNNING:
-            lifted.add(place)
-    owed = tuple(Want.RUN if place in lifted and want is Want.HOLD else want for place, want in enumerate(world.owed))
-    # Where a resume of the bridge may still come, nobody can tell the two apart, and it is held again.
-    known = [world.kept[place] for place in engines.flipped]
-    doubt = any(one is not None and one.resumed is not Resumed.NEVER for one in known)
-    return engines.world()._replace(owed=owed, vague=world.vague or doubt)
-
-
-def _canceled_outside(scene: Scene, world: World, slot: int) -> World:
-    engines = Engines(scene, world)
-    engines.cancel(slot)
-    # Where a child of it was canceled before, nobody can tell this from C5.
-    vague = world.vague or any(
-        (scene.slots[child].parent in scene.below(slot) and world.owed[child] is Want.CANCEL)
-        or world.execs[child].state is _E.CANCELED
-        for child in scene.below(slot)
-    )
-    return engines.world()._replace(owed=owed_below(scene, world, slot, Want.CANCEL), vague=vague)
 
 
 def resume_under_way(world: World) -> bool:

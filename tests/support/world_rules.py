@@ -83,6 +83,9 @@ def check_quiet(scene: Scene, world: World) -> None:
             raise Broken(f"{slot} is to {node.record.want}, it was promised to {world.owed[slot]}")
         if node.parent >= 0:
             _check_below(found.snapshot.nodes[node.parent], node)
+    for once in world.once:
+        if not once.taken and world.execs[once.slot].state is not EngineState.PAUSED:
+            raise Broken(f"{once.call} of {once.slot} was accepted, and is never done (O3)")
 
 
 def _active(world: World, found: Passed) -> list[bool]:

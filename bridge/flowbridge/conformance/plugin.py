@@ -1,54 +1,120 @@
-"""The pytest plugin: the `lab` fixture, and the matrix at the end. Loaded by `-p flowbridge.conformance.plugin`."""
+"""The pytest plugin: the `lab` fixture, and the matrix at the end. Loaded by `-p flowbridge.conformance.plugin`.
+
+Options: `--conformance-json FILE` writes the matrix of the run; `--conformance-expect FILE` fails a run whose matrix is
+another than the one in that file, for each backend that is in both and whose every test was run.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flowbridge.conformance.harness import Harness, Lab
-from flowbridge.conformance.matrix import Matrix
+# Before they are imported, so that a failing assertion shows what it saw.
+pytest.register_assert_rewrite(
+    "flowbridge.conformance.lab",
+    *(
+        f"flowbridge.conformance.rules_{part}"
+        for part in ("cancel", "every", "facts", "pause", "rerun", "resume", "status")
+    ),
+)
+
+from flowbridge.conformance import matrix  # noqa: E402
+from flowbridge.conformance.harness import Harness  # noqa: E402
+from flowbridge.conformance.lab import Lab  # noqa: E402
 
 _RULE = re.compile(r"test_([A-Z]\d+)_")
-_MATRIX: pytest.StashKey[Matrix] = pytest.StashKey()
+_TOLD = "flowbridge conformance"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The kit's options."""
+    group = parser.getgroup("flowbridge conformance")
+    group.addoption("--conformance-json", metavar="FILE", help="write the matrix of rules by backend as JSON")
+    group.addoption(
+        "--conformance-expect", metavar="FILE", help="fail where the matrix is not the one in this file, written before"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin an empty matrix."""
-    config.stash[_MATRIX] = Matrix()
+    """Begin an empty matrix, in the process that tells about the run."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Teller(config), "flowbridge-conformance-teller")
 
 
 @pytest.fixture
-def lab(harness: Harness, request: pytest.FixtureRequest) -> Iterator[Lab]:
+def lab(harness: Harness) -> Iterator[Lab]:
     """The harness in use; what a test started is canceled after it."""
     lab = Lab(harness)
-    matrix = request.config.stash[_MATRIX]
-    rule = _RULE.match(request.node.name)
-    if rule:
-        matrix.begin(rule.group(1), harness)
     yield lab
-    if rule:
-        matrix.note(rule.group(1), harness, lab.bridge)
     lab.finish()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Note how each rule's test ended."""
+    """Put into the report what a rule's test saw: it goes along where tests run in several processes."""
     report: pytest.TestReport = yield  # type: ignore[assignment]  # what pluggy sends into a wrapper
-    rule = _RULE.match(item.name)
-    harness = getattr(item, "funcargs", {}).get("harness")
-    if rule and harness is not None and (report.when == "call" or report.skipped or report.failed):
+    rule, lab = _RULE.match(item.name), getattr(item, "funcargs", {}).get("lab")
+    if rule and isinstance(lab, Lab) and (report.when == "call" or report.failed):  # others have labs of their own
         reason = str(report.longrepr[2]) if report.skipped and isinstance(report.longrepr, tuple) else ""
-        item.config.stash[_MATRIX].outcome(rule.group(1), harness, report.outcome, reason)
+        about = matrix.told(
+            getattr(item, "originalname", item.name),
+            rule.group(1),
+            lab.harness.backend,
+            lab.notes,
+            outcome=report.outcome,
+            reason=reason.removeprefix("Skipped: "),
+        )
+        report.user_properties.append((_TOLD, about))
     return report  # type: ignore[return-value]  # the same
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the matrix."""
-    lines = config.stash[_MATRIX].lines()
-    if lines:
-        terminalreporter.section("rules of the law by backend")
+class _Teller:
+    """Collects what the tests saw, and tells it at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._matrix = matrix.Matrix()
+        self._json: str | None = config.getoption("--conformance-json")
+        self._expect: str | None = config.getoption("--conformance-expect")
+        self._differences: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in one test."""
+        for name, value in report.user_properties:
+            if name == _TOLD and isinstance(value, dict) and (report.when == "call" or report.failed):
+                self._matrix.tell(value)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the matrix, and compare it with the one that was kept."""
+        columns = self._matrix.columns()
+        if self._json:
+            text = json.dumps(columns, indent=1, sort_keys=False) + "\n"
+            Path(self._json).write_text(text, encoding="utf-8")
+        if self._expect and columns:
+            kept = json.loads((session.config.rootpath / self._expect).read_text(encoding="utf-8"))
+            self._differences = matrix.differences(kept, self._complete(columns))
+            if self._differences and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _complete(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """The backends whose every rule was tried: a part of the suite shows nothing of the rest."""
+        suite = [name for name in vars(import_module("flowbridge.conformance.suite")) if _RULE.match(name)]
+        return {name: column for name, column in columns.items() if not self._matrix.missed(name, suite)}
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the matrix, and where it differs."""
+        lines = matrix.text(self._matrix.columns())
+        if lines:
+            terminalreporter.section("rules of the law by backend")
         for line in lines:
             terminalreporter.write_line(line)
+        if self._differences:
+            terminalreporter.section(f"the matrix is not that of {self._expect}", red=True)
+        for line in self._differences:
+            terminalreporter.write_line(line, red=True)

@@ -106,4 +106,11 @@ LATE = _shape(
     "late", Flow("main", (Step("a"), Step("one", "leaf", after=("a",)), Step("b"))), Flow("leaf", (Step("c"),))
 )
 
-ALL = (CHAIN, FORK, NESTED, TWINS, ONLY, ITEMS, SERIAL, MANY, HANDLED, SELF_PAUSED, DELAYED, LATE)
+#: A sub-workflow and a task that come together.
+JOINED = _shape(
+    "joined",
+    Flow("main", (Step("one", "leaf"), Step("b"), Step("j", after=("one", "b"), join=True))),
+    Flow("leaf", (Step("c"), Step("d", after=("c",)))),
+)
+
+ALL = (CHAIN, FORK, NESTED, TWINS, ONLY, ITEMS, SERIAL, MANY, HANDLED, SELF_PAUSED, DELAYED, LATE, JOINED)

@@ -2,6 +2,8 @@
 
 from flowbridge.conformance.rules_cancel import *  # noqa: F403
 from flowbridge.conformance.rules_every import *  # noqa: F403
+from flowbridge.conformance.rules_facts import *  # noqa: F403
 from flowbridge.conformance.rules_pause import *  # noqa: F403
 from flowbridge.conformance.rules_rerun import *  # noqa: F403
 from flowbridge.conformance.rules_resume import *  # noqa: F403
+from flowbridge.conformance.rules_status import *  # noqa: F403

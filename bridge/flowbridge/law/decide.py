@@ -142,16 +142,22 @@ def _calls(snapshot: Snapshot, facts: Facts) -> list[tuple[Action, str]]:
 
 
 def _wanted(node: Node, parent: Node | None) -> Action:
-    if not node.reachable or node.record.gone:
+    if not node.reachable:
         return Action.LEAVE
     if node.record.key and parent is not None and _to_report(node, parent):
         return Action.REPORT
+    if node.record.gone:
+        return Action.LEAVE
     return _NEEDS[node.record.want].get(node.state, Action.LEAVE)
 
 
 def _to_report(node: Node, parent: Node) -> bool:
-    """An ended child is reported, to a held parent after its resume, to a canceled one once it is (C2)."""
-    if node.record.status not in TERMINAL or not parent.reachable or parent.record.gone:
+    """An ended child is reported, to a held parent after its resume, to a canceled one once it is (C2).
+
+    One that its engine no longer has is over too: its parent would wait for good (S5, S7).
+    """
+    over = node.record.status in TERMINAL or node.record.gone
+    if not over or node.record.awaited or not parent.reachable or parent.record.gone:
         return False
     going_on = parent.state is EngineState.RUNNING and parent.record.want is Want.RUN
     if not going_on and not ended(parent):

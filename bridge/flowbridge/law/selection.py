@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from flowbridge.capabilities import Cascade, PartialRerun
-from flowbridge.errors import Rejected, Unsupported
+from flowbridge.capabilities import PartialRerun
+from flowbridge.errors import NotFound, Rejected
 from flowbridge.law.fold import Facts
+from flowbridge.law.reopening import Tasks, children_by_task, is_linked, keeping, reopened
 from flowbridge.law.tables import TERMINAL
 from flowbridge.law.verbs import Effect, ancestors, describe, reject_unless_allowed, require
-from flowbridge.model import ItemRead, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb, Want
+from flowbridge.model import ItemRead, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb
 
 _INDEXED = re.compile(r"(?P<task>.+)\[(?P<item>\d+)\]\Z", re.DOTALL)
 
@@ -55,7 +57,7 @@ def select(snapshot: Snapshot, place: int, names: Sequence[str], verb: str) -> t
     require(node, verb)
     reject_unless_allowed(node, "skip" if verb == "skip" else "re-run --tasks")
     _reject_unless_ancestors_errored(snapshot, place, verb)
-    children = _children_by_task(snapshot)
+    children = children_by_task(snapshot)
     chosen: list[Chosen] = []
     wrong: list[str] = []
     for name in dict.fromkeys(names):
@@ -72,16 +74,17 @@ def select(snapshot: Snapshot, place: int, names: Sequence[str], verb: str) -> t
 def rerun_effect(snapshot: Snapshot, chosen: Iterable[Chosen], no_reset: Iterable[str], facts: Facts) -> Effect:
     """X2: the tasks to run again, by execution, and the executions that are re-opened. Raises `Unsupported` (X7)."""
     partial = frozenset(no_reset)
-    tasks: dict[int, dict[str, TaskRerun]] = {}
+    tasks: Tasks = {}
     for choice in chosen:
         here = tasks.setdefault(choice.place, {})
         # One task may be named in two ways (X4): it keeps its good items if either says so.
         before = here.get(choice.task.id)
         reset = choice.name not in partial and (before is None or before.reset)
         here[choice.task.id] = TaskRerun(choice.task.id, reset)
-    reopened = _reopened(snapshot, tasks, facts, Verb.RERUN)
-    rerun = {place: tuple(chosen.values()) for place, chosen in tasks.items()}
-    return Effect(wants=dict.fromkeys(reopened, Want.RUN), reopened=reopened, rerun=rerun)
+    kept = keeping(snapshot, tasks, facts)
+    reopening = reopened(snapshot, tasks, facts, Verb.RERUN)
+    rerun = _merged(tasks, reopening.waiting)
+    return reopening.effect(rerun, kept)
 
 
 def skip_effect(snapshot: Snapshot, chosen: Iterable[Chosen], facts: Facts) -> Effect:
@@ -89,9 +92,14 @@ def skip_effect(snapshot: Snapshot, chosen: Iterable[Chosen], facts: Facts) -> E
     tasks: dict[int, list[str]] = {}
     for choice in chosen:
         tasks.setdefault(choice.place, []).append(choice.task.id)
-    reopened = _reopened(snapshot, tasks, facts, Verb.SKIP)
+    reopening = reopened(snapshot, tasks, facts, Verb.SKIP)
     skip = {place: tuple(dict.fromkeys(ids)) for place, ids in tasks.items()}
-    return Effect(wants=dict.fromkeys(reopened, Want.RUN), reopened=reopened, skip=skip)
+    return replace(reopening.effect(_merged({}, reopening.waiting)), skip=skip)
+
+
+def _merged(tasks: Tasks, waiting: Tasks) -> dict[int, tuple[TaskRerun, ...]]:
+    """The tasks to run again, by execution: those that were named, and those that wait for a re-opened child."""
+    return {place: tuple({**waiting.get(place, {}), **tasks.get(place, {})}.values()) for place in {*tasks, *waiting}}
 
 
 def partial(chosen: Iterable[Chosen], no_reset: Sequence[str], names: Sequence[str]) -> tuple[Chosen, ...]:
@@ -112,18 +120,20 @@ def check_partial(
     """X6, O8: refuse a partial re-run that the engine would get wrong, unless `X6` is accepted."""
     for choice in found:
         node = snapshot.nodes[choice.place]
-        fact = facts[node.record.ref.backend].partial_rerun
+        engine = facts[node.record.ref.backend]
+        fact = engine.partial_rerun
         known = items.get((choice.place, choice.task.id))
         if (
             fact is PartialRerun.YES
             or "X6" in accept
+            or is_linked(snapshot, choice.place, choice.task)
             or (fact is PartialRerun.LAST_FAILED and _safe(choice.task, known))
         ):
             continue
         raise Rejected(
             f"{choice.name}: the engine of {describe(node)} would run items again that had succeeded, and may hang, "
             f"because its last item did not fail or its items' places cannot be told (X6). Re-run it without "
-            f"--no-reset, or go ahead with --accept X6.",
+            f"--no-reset, or go ahead with --accept X6.{engine.remedy and f' {engine.remedy}'}",
             rule="X6",
             reason="partial_rerun_unsafe",
             execution=node.record.id,
@@ -140,16 +150,24 @@ def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:
     return never_ran or (bool(items) and items[-1].status is not TaskStatus.SUCCEEDED)
 
 
-def _children_by_task(snapshot: Snapshot) -> dict[tuple[int, str], list[int]]:
-    """(place, task id) -> its children, of each item the latest only (X5)."""
-    latest: dict[tuple[int, str, int | None], int] = {}
-    for place, node in enumerate(snapshot.nodes):
-        if node.parent >= 0:
-            latest[node.parent, node.record.parent_task, node.record.item] = place
-    found: dict[tuple[int, str], list[int]] = {}
-    for (parent, task, _), place in latest.items():
-        found.setdefault((parent, task), []).append(place)
-    return found
+def below(snapshot: Snapshot, place: int, path: str) -> int:
+    """The place of the child that dotted task names lead to, of several the latest. Raises `NotFound`.
+
+    The last name may be that of a task without a child: the execution it belongs to is meant then.
+    """
+    children = children_by_task(snapshot)
+    rest = path
+    while rest:
+        for head, tail in ((rest, ""), *_splits(rest)):
+            if found := _matching(snapshot, children, place, head):
+                place, rest = found[-1], tail
+                break
+        else:
+            if _runs(snapshot, place, rest):
+                return place
+            there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
+            raise NotFound(f"{rest}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
+    return place
 
 
 def _resolve(
@@ -253,28 +271,6 @@ def _reject_nested(snapshot: Snapshot, chosen: Sequence[Chosen]) -> None:
             node = snapshot.nodes[node.parent]
     if wrong:
         raise _rejected("", "X4", "nested_tasks", list(dict.fromkeys(wrong)))
-
-
-def _reopened(snapshot: Snapshot, places: Iterable[int], facts: Facts, verb: Verb) -> tuple[int, ...]:
-    found = set()
-    for place in places:
-        found |= {place, *ancestors(snapshot, place)}
-        _reject_unsupported(snapshot, place, facts, verb)
-    return tuple(sorted(found))
-
-
-def _reject_unsupported(snapshot: Snapshot, place: int, facts: Facts, verb: Verb) -> None:
-    node = snapshot.nodes[place]
-    backend = node.record.ref.backend
-    if verb not in facts[backend].verbs:
-        raise Unsupported(f"{verb} of {describe(node)} is unsupported: the engine of {backend} cannot do it.")
-    while node.parent >= 0:
-        above = snapshot.nodes[node.parent]
-        if not node.record.native or Cascade.RERUN_UP not in facts[node.record.ref.backend].cascades:
-            raise Unsupported(
-                f"{verb} inside {describe(node)} is unsupported: nothing can re-open {describe(above)} above it (X7)."
-            )
-        node = above
 
 
 def _rejected(execution: str, rule: str, reason: str, wrong: list[str]) -> Rejected:

@@ -65,6 +65,7 @@ _AGAIN = "resumed and held again between two looks (O12, P7)"
 _ABOVE = "a resume from above (R2)"
 _LATE = "the engine says ended, a task is active (S3)"
 _RECOVER = "recover (S6)"
+_REOPENED = "re-run or skip, and what came before the next look (X2, K1, O12)"
 
 #: status -> the statuses that may follow -> why.
 TRANSITIONS: Mapping[Status, Mapping[Status, str]] = {
@@ -136,9 +137,22 @@ TRANSITIONS: Mapping[Status, Mapping[Status, str]] = {
         _S.SUCCEEDED: _RECOVER,
         _S.ERRORED: _RECOVER,
     },
-    _S.CANCELED: {_S.RUNNING: _OUTSIDE, _S.CANCELING: _OUTSIDE},
+    _S.CANCELED: {
+        _S.RUNNING: _OUTSIDE,
+        _S.CANCELING: _OUTSIDE,
+        _S.SUCCEEDED: _OUTSIDE,
+        _S.ERRORED: _OUTSIDE,
+    },
     _S.SUCCEEDED: {_S.RUNNING: _OUTSIDE},
-    _S.ERRORED: {_S.RUNNING: _OUTSIDE},
+    _S.ERRORED: {
+        _S.RUNNING: _REOPENED,
+        _S.PAUSING: _REOPENED,
+        _S.PAUSED: _REOPENED,
+        _S.CANCELING: _REOPENED,
+        _S.CANCELED: _REOPENED,
+        _S.SUCCEEDED: _REOPENED,
+        _S.ABANDONED: _REOPENED,
+    },
 }
 
 #: verb as the user knows it -> (the rule, the statuses in which it is accepted).

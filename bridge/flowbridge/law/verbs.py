@@ -21,13 +21,16 @@ class Effect:
     """What an accepted verb changes, by places in the snapshot it was checked on.
 
     `wants` is what is wanted from now on; `reopened` are the executions that get a new record (X2), ancestors
-    first; `rerun` and `skip` are the tasks to hand to the engines, by the execution they belong to.
+    first; `rerun` and `skip` are the tasks to hand to the engines, by the execution they belong to. `awaited` are the
+    linked children that a task which is run again waits for anew: those below it that are re-opened, and those whose
+    end is told once more instead of starting them a second time (X6, X7).
     """
 
     wants: Mapping[int, Want] = field(default_factory=dict)
     reopened: tuple[int, ...] = ()
     rerun: Mapping[int, tuple[TaskRerun, ...]] = field(default_factory=dict)
     skip: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    awaited: frozenset[int] = frozenset()
 
 
 def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:
@@ -43,6 +46,8 @@ def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:
             resumed_at=node.revision if paused else resume_under_way(node, want),
         )
         nodes[place] = replace(node, record=record)
+    for place in effect.awaited:
+        nodes[place] = replace(nodes[place], record=replace(nodes[place].record, awaited=True))
     return Snapshot(tuple(nodes))
 
 
@@ -199,7 +204,8 @@ def _reject_while_ancestor_pausing(snapshot: Snapshot, place: int, facts: Facts)
 
 def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
     node = snapshot.nodes[place]
-    mode = facts[node.record.ref.backend].resume_up
+    engine = facts[node.record.ref.backend]
+    mode = engine.resume_up
     if mode is ResumeUp.NEVER or not node.record.native or node.parent < 0:
         return
     parent = snapshot.nodes[node.parent]
@@ -209,7 +215,8 @@ def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
         return
     raise Rejected(
         f"resuming {describe(node)} would resume {describe(parent)} above it as well: its engine does that when no "
-        f"other task there is paused. A resume never goes up (R4). Resume the parent, or go ahead with --accept R4.",
+        f"other task there is paused. A resume never goes up (R4). Resume the parent, or go ahead with --accept R4."
+        f"{engine.remedy and f' {engine.remedy}'}",
         rule="R4",
         reason="resume_goes_up",
         execution=node.record.id,

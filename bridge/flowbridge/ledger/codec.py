@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields, replace
+from functools import cache
 from typing import Any
 
 from flowbridge.model import (
@@ -17,24 +18,30 @@ from flowbridge.model import (
     Want,
 )
 
+#: Made once: a list of hundreds of records would make hundreds of them.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 def dumps(value: Any) -> str:
     """Compact JSON, keys in their order."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def plain(thing: Any) -> dict[str, Any]:
     """A flat dataclass as a dictionary, without what is at its default."""
     found = {}
-    for field in fields(thing):
-        value = getattr(thing, field.name)
-        if not _is_default(field, value):
-            found[field.name] = value
+    kind: Any = type(thing)
+    for name, default in _defaults(kind):
+        value = getattr(thing, name)
+        if default is MISSING or value != default:
+            found[name] = value
     return found
 
 
-def _is_default(field: Field[Any], value: Any) -> bool:
-    return field.default is not MISSING and bool(value == field.default)
+@cache
+def _defaults(kind: Any) -> list[tuple[str, Any]]:
+    """The fields of a dataclass, each with its default."""
+    return [(field.name, field.default) for field in fields(kind)]
 
 
 def record_to(record: Record) -> str:
@@ -55,8 +62,9 @@ def record_from(text: str) -> Record:
 
 
 def tasks_to(tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...] = ()) -> str:
-    """The tasks of a look as JSON text."""
-    return dumps({"tasks": [plain(task) for task in tasks], "waiting": [plain(child) for child in waiting]})
+    """The tasks of a look as JSON text; what a child is given as input may be secret and is not kept."""
+    known = [plain(replace(child, input={})) for child in waiting]
+    return dumps({"tasks": [plain(task) for task in tasks], "waiting": known})
 
 
 def tasks_from(text: str) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,52 @@ class Database:
     The file is made with mode 0600 and brought to the newest schema. `durable` false gives up the sync to disk at
     each commit, which only a power cut can tell: local engines write their steps that way.
 
+    A ledger that is there and can only be read (a read-only mount, a full disk, another user's file) is opened all the
+    same; every write then raises what stood in the way.
+
     Raises `LedgerError` where the file cannot be used, naming it and what to do.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
         self._depth = 0
-        with self._errors():
-            self._create()
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._version()
-                self._use_wal()
-                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                self._migrate()
-            except BaseException:
-                self._connection.close()
+        self._unwritable: LedgerError | None = None
+        try:
+            with self._errors():
+                self._create()
+                self._connect(str(path), lambda: self._prepare(durable=durable))
+        except LedgerError as error:
+            if not path.is_file() or not self._can_read():
                 raise
+            self._unwritable = error
+
+    def _connect(self, to: str, prepare: Callable[[], object]) -> None:
+        self._connection = sqlite3.connect(
+            to, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=to.startswith("file:")
+        )
+        try:
+            prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, *, durable: bool) -> None:
+        self._version()
+        self._use_wal()
+        self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        self._migrate()
+
+    def _can_read(self) -> bool:
+        """Open a file that cannot be written. SQLite wants room beside it for that, or the word that nobody writes."""
+        for how in ("mode=ro", "immutable=1"):
+            with suppress(sqlite3.Error, LedgerError):
+                self._connect(f"{self.path.absolute().as_uri()}?{how}", self._require_newest)
+                return True
+        return False
+
+    def _require_newest(self) -> None:
+        if self._version() != VERSION:
+            raise LedgerError(f"ledger {self.path} must be written once to be brought to version {VERSION}")
 
     def _create(self) -> None:
         # A file that is there is not opened: closing it again would drop the locks of this process's other connections.
@@ -51,10 +78,12 @@ class Database:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             if self.path.is_dir() or not os.access(self.path, os.W_OK):
-                why = "is a directory" if self.path.is_dir() else "may not be written"
-                raise LedgerError(f"ledger {self.path} {why}; {_ANOTHER}") from None
+                raise LedgerError(f"ledger {self.path} {self._why_not()}; {_ANOTHER}") from None
         except OSError as error:
             raise LedgerError(f"ledger {self.path}: {error.strerror}; {_ANOTHER}") from error
+
+    def _why_not(self) -> str:
+        return "is a directory" if self.path.is_dir() else "may not be written"
 
     def _use_wal(self) -> None:
         # Where several processes open a new ledger at once, SQLite refuses this at once instead of waiting.
@@ -98,6 +127,8 @@ class Database:
         if self._depth:
             yield
             return
+        if self._unwritable is not None:
+            raise self._unwritable
         with self._errors():
             self._connection.execute("BEGIN IMMEDIATE")
         self._depth = 1

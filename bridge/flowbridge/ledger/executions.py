@@ -15,6 +15,17 @@ from flowbridge.model import Node, Record, Ref, TaskLook, WaitingChild
 #: Sorts behind every character of an id, so that a prefix is a range of the index.
 _HIGHEST = "\U0010ffff"
 
+#: How many values one statement asks for.
+_MARKS = 500
+
+#: A watch looks every second; what it saw last is written down as seen at most this many seconds too early.
+_LOOKED_STEP = 5.0
+
+
+def is_due(before: Record, after: Record) -> bool:
+    """Whether the time of a look is to be written down."""
+    return after.looked > before.looked + _LOOKED_STEP
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -50,11 +61,14 @@ class Executions:
         )
 
     def touch(self, pairs: Iterable[tuple[Record, Record]]) -> None:
-        """Put the second of each pair in the place of the first, where that is still what is written."""
-        self._db.run_many(
-            "UPDATE executions SET doc = ? WHERE id = ? AND doc = ?",
-            [(record_to(after), after.id, record_to(before)) for before, after in pairs],
-        )
+        """Write down when records were looked at, where that is due: the second of each pair in the first's place.
+
+        What was written by another meanwhile is left.
+        """
+        due = [(record_to(after), after.id, record_to(before)) for before, after in pairs if is_due(before, after)]
+        if due:
+            with self._db.transaction():
+                self._db.run_many("UPDATE executions SET doc = ? WHERE id = ? AND doc = ?", due)
 
     def get(self, id: str) -> Record:
         """One record by its full id. Raises `NotFound`."""
@@ -97,6 +111,19 @@ class Executions:
         )
         return record_from(row[0]) if row else None
 
+    def currents(self, refs: Sequence[Ref]) -> dict[Ref, Record]:
+        """The current records of those engine executions, all of one backend, that have one."""
+        found = {}
+        for start in range(0, len(refs), _MARKS):
+            part = refs[start : start + _MARKS]
+            rows = self._db.all(
+                "SELECT doc FROM executions WHERE is_current = 1 AND backend = ? AND engine_id IN "  # noqa: S608
+                f"({','.join('?' * len(part))})",
+                (part[0].backend, *(ref.id for ref in part)),
+            )
+            found.update({record.ref: record for record in (record_from(row[0]) for row in rows)})
+        return found
+
     def tree(self, tree: str) -> list[Record]:
         """The current records of a tree, in the order in which they were found."""
         rows = self._db.all(
@@ -132,8 +159,8 @@ class Executions:
 
     def _looks(self, ids: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
-        for start in range(0, len(ids), 500):
-            part = ids[start : start + 500]
+        for start in range(0, len(ids), _MARKS):
+            part = ids[start : start + _MARKS]
             marks = ",".join("?" * len(part))
             found.update(self._db.all(f"SELECT id, doc FROM looks WHERE id IN ({marks})", part))  # noqa: S608
         return found

@@ -60,6 +60,11 @@ class Leases:
             return str(holder) if _lives(pid, started) else None
         return str(holder) if expires > time.time() else None
 
+    def holders(self, prefix: str) -> list[str]:
+        """Who holds leases whose names begin so, in words."""
+        names = self._db.all("SELECT name FROM leases WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
+        return [holder for (name,) in names if (holder := self.holder(name)) is not None]
+
     def renew(self, lease: Lease) -> bool:
         """Hold a lease for longer. False where it was lost."""
         changed = self._db.run(

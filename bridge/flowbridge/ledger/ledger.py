@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from flowbridge.errors import LedgerError
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import Leases
@@ -14,7 +16,10 @@ from flowbridge.vault import Vault
 
 
 class Ledger:
-    """One ledger file, opened. For one thread at a time. Raises `LedgerError` where it cannot be used."""
+    """One ledger file, opened. For one thread at a time. Raises `LedgerError` where it cannot be used.
+
+    `unwritten` is what stood in the way of writing down a look, "" where nothing did.
+    """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.database = Database(path, durable=durable)
@@ -23,15 +28,29 @@ class Ledger:
         self.leases = Leases(self.database)
         self.rows = Rows(self.database)
         self.vault = Vault(path.with_name("vault.key"))
+        self.unwritten = ""
 
     @property
     def path(self) -> Path:
         """The file."""
         return self.database.path
 
+    @property
+    def id(self) -> str:
+        """Which ledger this is, among others that know the same engines."""
+        return str(self.database.one("SELECT id FROM identity")[0])
+
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside are written together or not at all."""
         return self.database.transaction()
+
+    @contextmanager
+    def if_possible(self) -> Iterator[None]:
+        """Write what a look found. Where that cannot be done the look is good all the same; `unwritten` says why."""
+        try:
+            yield
+        except LedgerError as error:
+            self.unwritten = error.message
 
     def close(self) -> None:
         """Give the file back."""

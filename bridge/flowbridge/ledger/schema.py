@@ -71,7 +71,12 @@ CREATE INDEX inbox_pending ON inbox (root) WHERE outcome IS NULL;
 CREATE TABLE cursors (name TEXT PRIMARY KEY, seq INTEGER NOT NULL);
 """
 
+#: Which ledger this is, among others that know the same engines.
+_IDENTITY = """
+CREATE TABLE identity AS SELECT lower(hex(randomblob(16))) AS id;
+"""
+
 #: MIGRATIONS[n] leads from version n to version n + 1.
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _IDENTITY)
 
 VERSION = len(MIGRATIONS)

@@ -12,8 +12,8 @@ import click
 from flowbridge.bridge import Bridge
 from flowbridge.catalog import CatalogEntry
 from flowbridge_cli import options
-from flowbridge_cli.acting import tell_of_plugins
 from flowbridge_cli.output import emit, fields, note, table
+from flowbridge_cli.pluginwarnings import tell_of_plugins
 
 _INPUT = ("name", "type", "required", "default", "position", "secret", "immutable", "enum", "description")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
+from flowbridge.law.selection import below
 from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
 from flowbridge_cli.drawing import duration, span
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import emit, note, tell_unwritten
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
 _NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
@@ -21,9 +23,10 @@ _NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
 @click.command("get")
 @click.argument("id", shell_complete=options.complete_id)
 @click.option("--result", is_flag=True, help="In a table: the results of its tasks too. JSON has them anyway.")
+@click.option("--path", default="", metavar="TASK.TASK", help="Of a child below it, by the tasks on the way: t1.t2[3].")
 @click.option("--deep", is_flag=True, help="In JSON: inputs and results of everything below it too.")
 @options.output
-def get(id: str, result: bool, deep: bool, output: str) -> int:
+def get(id: str, result: bool, path: str, deep: bool, output: str) -> int:
     """Show one execution. Its engine is asked; where it does not answer, the last status is shown, with its age.
 
     One that was re-run from tasks is shown as it stood then, and names its successor.
@@ -33,8 +36,10 @@ def get(id: str, result: bool, deep: bool, output: str) -> int:
         silent = False
         if document is None:
             look = bridge.get(id)
-            document = full_document(bridge, look, deep=deep)
+            look = replace(look, place=below(look.snapshot, look.place, path)) if path else look
+            document = full_document(bridge, look, deep=deep, results=result or output != "table")
             silent = tell_silence(look)
+            tell_unwritten(bridge)
     emit(document if output != "table" else _summary(document, result=result), output)
     return Unavailable.exit_code if silent else 0
 

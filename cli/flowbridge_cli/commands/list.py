@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import emit, note, tell_unwritten
 
 if TYPE_CHECKING:
-    from flowbridge.bridge import Bridge
+    from flowbridge.config import Config
+    from flowbridge.instances import Instances
+    from flowbridge.ledger.executions import Executions, Filter
     from flowbridge.model import Record
 
 _ENGINE_STATUSES = ("running", "paused", "succeeded", "errored", "canceled")
@@ -59,15 +63,12 @@ def list_(
     if engine:
         others = (workflow, actor, older_than, newer_than, children or None, offset or None)
         return _list_engine(backend, status, limit, output, narrowed=any(given is not None for given in others))
-    from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge
-    from flowbridge.ledger.executions import Filter  # noqa: PLC0415
-    from flowbridge.views import execution_view, moment  # noqa: PLC0415
+    from flowbridge.ledger.executions import Filter  # noqa: PLC0415  help needs none of these
+    from flowbridge.views import moment  # noqa: PLC0415
 
     began = moment(time.time())
     filter = Filter(status, backend, workflow, actor, not children, older_than, newer_than, limit, offset)
-    with Bridge() as bridge:
-        found = bridge.list(filter, look=look)
-        rows = [execution_view(record, _parent(bridge, record)) for record in found]
+    rows = _rows(filter, look=look)
     for row in rows:
         row["stale"] = _stale(row, began)
         row["seen"] = f"as seen {row['observed_at'] or 'never'}" if row["stale"] else ""
@@ -79,28 +80,51 @@ def list_(
     return 0
 
 
-def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, output: str, *, narrowed: bool) -> int:
-    # Not the facade: it would cost more than the request.
+@contextmanager
+def _opened() -> Iterator[tuple[Config, Instances, Executions]]:
+    """What a list needs. Not the facade: it would cost as much as the request."""
     from flowbridge import config as configuration  # noqa: PLC0415  help needs none of these
-    from flowbridge.enginelist import engine_list  # noqa: PLC0415
     from flowbridge.instances import Instances  # noqa: PLC0415
-    from flowbridge.ledger.ledger import Ledger  # noqa: PLC0415
+    from flowbridge.ledger.database import Database  # noqa: PLC0415
+    from flowbridge.ledger.executions import Executions  # noqa: PLC0415
+
+    config = configuration.load()
+    with closing(Instances(config, os.environ)) as instances, closing(Database(config.ledger)) as database:
+        yield config, instances, Executions(database)
+
+
+def _rows(filter: Filter, *, look: bool) -> list[dict[str, Any]]:
+    from flowbridge.listing import listed  # noqa: PLC0415
+    from flowbridge.views import execution_view  # noqa: PLC0415
+
+    with _opened() as (config, instances, executions):
+        closely = partial(_closely, config)
+        found = listed(executions, instances, filter, closely) if look else executions.list(filter)
+        return [execution_view(record, _parent(executions, record)) for record in found]
+
+
+def _closely(config: Config, trees: Sequence[str]) -> Mapping[str, Record]:
+    from flowbridge.bridge import Bridge  # noqa: PLC0415  most lists look at no tree
+
+    with Bridge(config) as bridge:
+        found = bridge.look_at(trees)
+        tell_unwritten(bridge)
+        return found
+
+
+def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, output: str, *, narrowed: bool) -> int:
+    from flowbridge.enginelist import engine_list  # noqa: PLC0415
     from flowbridge.views import moment  # noqa: PLC0415
 
     if narrowed or len(status) > 1:
         raise InvalidInput("--engine goes with --backend, one --status and --limit only: engines know no other filter")
     if wrong := set(status) - set(_ENGINE_STATUSES):
         raise InvalidInput(f"an engine has no status {wrong.pop()!r} to ask for; it has: {', '.join(_ENGINE_STATUSES)}")
-    config = configuration.load()
-    instances, ledger = Instances(config, os.environ), Ledger(config.ledger)
-    try:
+    with _opened() as (config, instances, executions):
         name = backend or config.default_backend
         if not name:
             raise InvalidInput(f"name a backend with --backend; there are: {', '.join(instances.names()) or 'none'}")
-        found = engine_list(instances, ledger, name, limit=limit, state=status[0] if status else None)
-    finally:
-        instances.close()
-        ledger.close()
+        found = engine_list(instances, executions, name, limit=limit, state=status[0] if status else None)
     rows = [
         {
             "ref": str(member.ref),
@@ -115,8 +139,8 @@ def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, outpu
     return 0
 
 
-def _parent(bridge: Bridge, record: Record) -> str | None:
-    above = bridge.ledger.executions.current(record.parent) if record.parent else None
+def _parent(executions: Executions, record: Record) -> str | None:
+    above = executions.current(record.parent) if record.parent else None
     return above.id if above else None
 
 

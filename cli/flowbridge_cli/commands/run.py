@@ -16,9 +16,9 @@ from flowbridge.errors import InvalidInput
 from flowbridge.views import execution_view
 from flowbridge.yamltext import load as load_yaml
 from flowbridge_cli import options
-from flowbridge_cli.acting import tell_of_plugins
 from flowbridge_cli.commands.watch import watched
 from flowbridge_cli.output import emit, note
+from flowbridge_cli.pluginwarnings import tell_of_plugins
 
 
 @click.command("run")

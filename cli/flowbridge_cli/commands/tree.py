@@ -10,7 +10,7 @@ from flowbridge_cli import options
 from flowbridge_cli.commands.get import tell_silence
 from flowbridge_cli.documents import superseded, tree_document
 from flowbridge_cli.drawing import tree_lines
-from flowbridge_cli.output import emit
+from flowbridge_cli.output import emit, tell_unwritten
 
 
 @click.command("tree")
@@ -28,6 +28,7 @@ def tree(id: str, output: str) -> int:
             look = bridge.get(id)
             document = tree_document(bridge, look)
             silent = tell_silence(look)
+            tell_unwritten(bridge)
     if output == "table":
         click.echo("\n".join(tree_lines(document)))
     else:

@@ -16,10 +16,18 @@ from flowbridge_cli.output import emit
 @click.command("validate")
 @click.argument("file")
 @click.option("--backend", help="The instance that is to run it.")
+@click.option("--show-deployed", is_flag=True, help="Show what the engine would get, with links for work elsewhere.")
 @options.output
-def validate(file: str, backend: str | None, output: str) -> int:
+def validate(file: str, backend: str | None, show_deployed: bool, output: str) -> int:
     """Check the definition in FILE and name its workflows, the one that `run` starts first."""
+    definition = Definition(read(Path(file)), file)
     with Bridge() as bridge:
-        names = bridge.validate(Definition(read(Path(file)), file), backend)
-    emit([{"workflow": name} for name in names], output, columns=("workflow",))
+        names = bridge.validate(definition, backend)
+        deployed = bridge.deployed_text(definition, backend) if show_deployed else ""
+    if not show_deployed:
+        emit([{"workflow": name} for name in names], output, columns=("workflow",))
+    elif output == "table":
+        click.echo(deployed, nl=not deployed.endswith("\n"))
+    else:
+        emit({"workflows": list(names), "deployed": deployed}, output)
     return 0

@@ -8,7 +8,7 @@ from flowbridge.bridge import Bridge
 from flowbridge_cli import options
 from flowbridge_cli.documents import full_document
 from flowbridge_cli.drawing import ending_lines
-from flowbridge_cli.output import emit
+from flowbridge_cli.output import emit, tell_unwritten
 from flowbridge_cli.watching import INTERRUPTED, follow
 
 
@@ -32,7 +32,8 @@ def watched(bridge: Bridge, id: str, output: str, timeout: float | None, *, tail
     look, code = follow(bridge, id, timeout=timeout, quiet=output != "table", tail=tail)
     if code == INTERRUPTED:
         return code
-    document = full_document(bridge, look)
+    tell_unwritten(bridge)
+    document = full_document(bridge, look, results=output != "table")
     if output == "table":
         click.echo("\n".join(ending_lines(document)))
     else:

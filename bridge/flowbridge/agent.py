@@ -1,0 +1,146 @@
+"""The agent: drives every tree of a ledger, for as long as it runs (O13).
+
+Trees that live on the same engines are looked at together, and each such group by a thread of its own: an engine that
+hangs keeps nobody waiting but the trees that need it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from flowbridge.bridge import Bridge
+from flowbridge.drivers import AGENT
+from flowbridge.errors import FlowbridgeError, LedgerError
+from flowbridge.law.tables import TERMINAL
+from flowbridge.ledger.executions import Filter
+from flowbridge.ledger.leases import TTL_SECONDS, Lease
+from flowbridge.model import Status
+from flowbridge.plugins import one_line
+
+#: How many trees are looked at in one go.
+_BATCH = 100
+
+_UNENDED = tuple(status for status in Status if status not in TERMINAL)
+
+#: The instances that a tree lives on.
+Group = frozenset[str]
+
+
+@dataclass(slots=True)
+class Health:
+    """How an agent fares: when it last went over its trees, how many there are, and which instances are silent."""
+
+    at: float = 0.0
+    passes: int = 0
+    trees: int = 0
+    silent: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+class Agent:
+    """Drives the trees of one ledger. `open` gives a bridge of its own to each thread."""
+
+    def __init__(self, open: Callable[[], Bridge], *, interval: float = 1.0) -> None:
+        self._open = open
+        self._interval = interval
+        self._own = threading.local()
+        self._bridges: list[Bridge] = []
+        self._sent: dict[Group, set[tuple[str, str]]] = {}
+        self._silent: dict[Group, Mapping[str, str]] = {}
+        self._problems: dict[Group, str] = {}
+        self._health = Health()
+
+    def run(self, stop: threading.Event, tell: Callable[[Health], object] = lambda _: None) -> None:
+        """Go on until `stop` is set; what was begun is finished. `tell` is given the health after each round.
+
+        Raises `LedgerError` where the ledger cannot be used when it begins.
+        """
+        with self._open() as bridge, ThreadPoolExecutor(thread_name_prefix="agent") as pool:
+            lease = _lease(bridge)
+            under_way: dict[Group, Future[None]] = {}
+            try:
+                while not stop.is_set():
+                    lease = lease if bridge.ledger.leases.keep(lease) else _lease(bridge)
+                    self._round(bridge, pool, under_way)
+                    tell(self._health)
+                    stop.wait(self._interval)
+            finally:
+                pool.shutdown()
+                bridge.ledger.leases.give(lease)
+                for own in self._bridges:
+                    own.close()
+
+    def _round(self, bridge: Bridge, pool: ThreadPoolExecutor, under_way: dict[Group, Future[None]]) -> None:
+        try:
+            groups = _groups(bridge)
+        except LedgerError as error:
+            self._health.problems = (error.message,)
+            return
+        for group in under_way.keys() - groups.keys():
+            if under_way[group].done():
+                del under_way[group], self._sent[group]
+                self._silent.pop(group, None)
+                self._problems.pop(group, None)
+        for group, trees in groups.items():
+            if group not in under_way or under_way[group].done():
+                self._sent.setdefault(group, set())
+                under_way[group] = pool.submit(self._drive, group, trees)
+        self._health = Health(
+            at=time.time(),
+            passes=self._health.passes + 1,
+            trees=sum(map(len, groups.values())),
+            silent={name: why for silent in list(self._silent.values()) for name, why in silent.items()},
+            problems=tuple(self._problems.values()),
+        )
+
+    def _drive(self, group: Group, trees: list[str]) -> None:
+        silent: dict[str, str] = {}
+        problem = ""
+        for begin in range(0, len(trees), _BATCH):
+            try:
+                passes = self._bridge().tend(trees[begin : begin + _BATCH], self._sent[group])
+            except FlowbridgeError as error:
+                problem = error.message
+            except Exception as error:  # noqa: BLE001  a bug met on one tree must not end the driving of all others
+                problem = one_line(error)
+            else:
+                for found in passes.values():
+                    silent |= found.silent
+        self._silent[group] = silent
+        self._problems.pop(group, None)
+        if problem:
+            self._problems[group] = problem
+
+    def _bridge(self) -> Bridge:
+        if not hasattr(self._own, "bridge"):
+            self._own.bridge = self._open()
+            self._bridges.append(self._own.bridge)
+        bridge: Bridge = self._own.bridge
+        return bridge
+
+
+def _lease(bridge: Bridge) -> Lease:
+    """Say that an agent is alive. Agents on several hosts may go over the same trees: each tree has a lease too."""
+    name = f"{AGENT}{socket.gethostname()}:{os.getpid()}"
+    lease = bridge.ledger.leases.take(name, f"the agent (process {os.getpid()})")
+    if lease is None:
+        raise LedgerError(f"another agent of this process holds {name}, for at most {TTL_SECONDS:.0f} s")
+    return lease
+
+
+def _groups(bridge: Bridge) -> dict[Group, list[str]]:
+    """The trees that have not ended, by the instances they live on."""
+    instances: dict[str, set[str]] = {}
+    for record in bridge.ledger.executions.list(Filter(status=_UNENDED, roots=False, limit=-1)):
+        if not record.gone:
+            instances.setdefault(record.tree, set()).add(record.ref.backend)
+    groups: dict[Group, list[str]] = {}
+    for tree, names in instances.items():
+        groups.setdefault(frozenset(names), []).append(tree)
+    return groups

@@ -1,0 +1,80 @@
+"""Re-run and skip: the records that take over, and the calls that happen once (X2, K1, O3).
+
+What is wanted is a level, and looks bring the engines to it; a re-run is an edge. Each call keeps a mark of what was
+seen before it, and is done when a look shows what the mark did not know: a crash before or after it loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flowbridge.law.decide import Action, Step
+from flowbridge.law.verbs import Effect
+from flowbridge.model import EngineState, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
+
+
+def reopened(snapshot: Snapshot, effect: Effect, new_id: Callable[[], str], at: float) -> Snapshot:
+    """The snapshot with a new record, made `at` that time, for each execution that is re-opened, holds cleared (X2)."""
+    nodes = list(snapshot.nodes)
+    for place in effect.reopened:
+        record = nodes[place].record
+        record = replace(
+            record, id=new_id(), rerun_of=record.id, want=Want.RUN, held_by="", resumed_at=None, created=at
+        )
+        nodes[place] = replace(nodes[place], record=record)
+    return Snapshot(tuple(nodes))
+
+
+def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]:
+    """The calls that happen once, deepest execution first, each with the mark of what was seen before."""
+    steps = []
+    for place in sorted({*effect.rerun, *effect.skip}, reverse=True):
+        node = snapshot.nodes[place]
+        rerun = [list(task) for task in effect.rerun.get(place, ())]
+        skip = [[id, True] for id in effect.skip.get(place, ())]
+        for action, tasks in ((Action.RERUN, rerun), (Action.SKIP, skip)):
+            ids = {task[0] for task in tasks}
+            mark = {task.id: task.starts for task in node.tasks if task.id in ids}
+            if tasks:
+                steps.append({"action": str(action), "record": node.record.id, "tasks": tasks, "mark": mark})
+    return tuple(steps)
+
+
+def not_shown(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> list[Step]:
+    """Those of such calls that a look does not show yet, each with the tasks that it does not show."""
+    nodes = {node.record.id: node for node in snapshot.nodes}
+    found = []
+    for step in steps:
+        node = nodes.get(step["record"])
+        if node is None or node.state is EngineState.GONE:
+            continue
+        known = {task.id: task for task in node.tasks}
+        tasks = tuple(TaskRerun(*task) for task in step["tasks"] if not _shown(step, known.get(task[0])))
+        if any(task.task in known for task in tasks):
+            found.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
+    return found
+
+
+def overtaken(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> dict[str, str]:
+    """What came of such calls in another way than they wanted, by execution: somebody else was faster (O4)."""
+    nodes = {node.record.id: node for node in snapshot.nodes}
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        node = nodes.get(step["record"])
+        for task in node.tasks if node is not None else ():
+            if task.id in step["mark"] and _is_overtaken(step, task):
+                found.setdefault(step["record"], []).append(f"task {task.name} is {task.status}")
+    return {record: f"{', '.join(tasks)}: something else was done to it meanwhile" for record, tasks in found.items()}
+
+
+def _shown(step: Mapping[str, Any], task: TaskLook | None) -> bool:
+    """A call shows once its task has left `errored`, or has begun something that the mark did not know."""
+    return task is not None and (task.status is not TaskStatus.ERRORED or task.starts > step["mark"][task.id])
+
+
+def _is_overtaken(step: Mapping[str, Any], task: TaskLook) -> bool:
+    if step["action"] == Action.SKIP:
+        return _shown(step, task) and task.status is not TaskStatus.SKIPPED
+    return task.status is TaskStatus.SKIPPED and task.starts <= step["mark"][task.id]

@@ -1,0 +1,151 @@
+"""Links between engines: which child each waiting action of a host is for, and what that child is started with.
+
+A host's task waits for an execution elsewhere (`WaitingChild`). The child's record is made, or found, from what the
+ledger knows and a look showed; nothing is sent here. Its id is derived from the waiting action, so whoever finds it
+first makes the same one, and a re-run of the task, which waits anew, starts a new child.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from flowbridge.errors import FlowbridgeError, Unavailable
+from flowbridge.law.fold import birth_want
+from flowbridge.model import EngineState, ExecutionLook, Record, Ref, WaitingChild, Want
+
+
+class Start(NamedTuple):
+    """Where and with what a name that somebody gave is to be started, but for its input."""
+
+    backend: str
+    request: Mapping[str, Any]
+
+
+class Bound(NamedTuple):
+    """The links of a look: what new children are to be started with, by record; and which waiting actions, by host and
+    key, have a child."""
+
+    requests: Mapping[str, Any]
+    links: Container[tuple[Ref | None, str]]
+
+
+#: Finds what a link's target stands for, by the instance that hosts the link; raises `FlowbridgeError` where it stands
+#: for nothing.
+Resolve = Callable[[str, WaitingChild], Start]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The links of one ledger. `owner` is the ledger's id; `resolve` finds what a target stands for."""
+
+    owner: str
+    resolve: Resolve
+
+    def is_ours(self, waiting: WaitingChild) -> bool:
+        """Whether this ledger is to start what a task waits for."""
+        return waiting.owner in ("", self.owner)
+
+    def bind(self, known: dict[Ref, Record], looks: Mapping[Ref, ExecutionLook], at: float) -> Bound:
+        """Give each waiting action its child: the one it has, the one it was awaited for (X7), or a new one.
+
+        Changes `known`.
+        """
+        hosts = [look for look in looks.values() if look.waiting and look.ref in known]
+        found = _Found(known, looks)
+        for host in hosts:
+            for waiting in host.waiting:
+                if self.is_ours(waiting) and not found.has(host.ref, waiting.key):
+                    # Where an engine that must tell what the target is does not answer, the next pass asks again.
+                    with suppress(Unavailable):
+                        found.put(found.awaited(host, waiting) or self._born(known[host.ref], waiting, at, found))
+        found.drop_unheard()
+        return Bound(found.requests, found.by_key.keys())
+
+    def _born(self, parent: Record, waiting: WaitingChild, at: float, found: _Found) -> Record:
+        """The record of a new child: wanted as its parent is (P6). One that stands for nothing has errored already."""
+        id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.owner} {parent.ref} {waiting.key}"))
+        record = Record(
+            id=id,
+            tree=parent.tree,
+            ref=Ref(parent.ref.backend, id),
+            workflow=waiting.target,
+            parent=parent.ref,
+            parent_task=waiting.task,
+            item=waiting.item,
+            native=False,
+            key=waiting.key,
+            want=birth_want(parent),
+            seen=EngineState.ABSENT,
+            actor=parent.actor,
+            created=at,
+        )
+        try:
+            start = self.resolve(parent.ref.backend, waiting)
+        except Unavailable:
+            raise
+        except FlowbridgeError as error:
+            return refused(record, f"{waiting.target or 'a link without a target'}: {error.message}")
+        found.requests[id] = start.request
+        return replace(record, ref=Ref(start.backend, id))
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is known of the links of one tree while a look is gone through."""
+
+    known: dict[Ref, Record]
+    looks: Mapping[Ref, ExecutionLook]
+    requests: dict[str, Any] = field(default_factory=dict)
+    by_key: dict[tuple[Ref | None, str], Record] = field(default_factory=dict)
+    _awaited: dict[Ref, list[Record]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for record in self.known.values():
+            if record.awaited and record.parent is not None:
+                self._awaited.setdefault(record.parent, []).append(record)
+            elif record.key:
+                self.by_key[record.parent, record.key] = record
+
+    def has(self, host: Ref, key: str) -> bool:
+        return (host, key) in self.by_key
+
+    def awaited(self, host: ExecutionLook, waiting: WaitingChild) -> Record | None:
+        """The child that the waiting action of a task that is run again is for: of the same task and item (X7).
+
+        An engine may give a task that runs again another id; its name is the same.
+        """
+        records = self._awaited.get(host.ref, [])
+        names = {task.id: task.name for task in host.tasks}
+        name = names.get(waiting.task)
+        here = [record for record in records if record.item == waiting.item]
+        match = next((one for one in here if one.parent_task == waiting.task), None)
+        match = match or next((one for one in here if name and names.get(one.parent_task) == name), None)
+        if match is None:
+            return None
+        records.remove(match)
+        return replace(match, key=waiting.key, parent_task=waiting.task, awaited=False)
+
+    def put(self, record: Record) -> None:
+        self.known[record.ref] = self.by_key[record.parent, record.key] = record
+
+    def drop_unheard(self) -> None:
+        """A child that was not started, and that nothing waits for any more, is not wanted (its task has ended)."""
+        for record in list(self.by_key.values()):
+            host = self.looks.get(record.parent) if record.parent else None
+            never = record.seen is EngineState.ABSENT and not record.looked and record.ref not in self.looks
+            if never and host is not None and all(waiting.key != record.key for waiting in host.waiting):
+                self.known[record.ref] = replace(record, want=Want.CANCEL)
+
+
+def refused(record: Record, why: str) -> Record:
+    """The record of a child that cannot be started: it has errored, and is not tried again."""
+    return replace(record, seen=EngineState.ERRORED, error=why)
+
+
+def is_refused(record: Record) -> bool:
+    """Whether a child's start was refused, so that no engine has it."""
+    return bool(record.key) and record.seen is EngineState.ERRORED and not record.looked

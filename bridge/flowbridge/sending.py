@@ -1,0 +1,175 @@
+"""Making the calls of steps: at most a few in flight, and none before those above it have been made.
+
+What a call needs of the ledger is read before it, and what came of it is written after it, by the thread that has the
+ledger; between the two only engines are spoken to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from flowbridge.backend import Backend, Definition, StartRequest
+from flowbridge.calls import at_once
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound
+from flowbridge.instances import Instances
+from flowbridge.law.decide import Action, Step
+from flowbridge.ledger.ledger import Ledger
+from flowbridge.links import refused
+from flowbridge.model import EngineState, Record, Snapshot, Status, TaskStatus
+
+#: How many calls are made before whoever sends them looks after its lease again.
+_CHUNK = 64
+
+Error = FlowbridgeError | None
+
+
+class _Call(NamedTuple):
+    """A call, whether others may be made meanwhile, and what to write down when it was answered."""
+
+    make: Callable[[], object]
+    together: bool
+    after: Callable[[], object] = lambda: None
+
+
+class Sender:
+    """Sends the steps of one ledger's trees."""
+
+    def __init__(self, ledger: Ledger, instances: Instances) -> None:
+        self._ledger = ledger
+        self._instances = instances
+
+    def send(self, steps: Sequence[Step], snapshot: Snapshot) -> Iterator[tuple[Step, Error]]:
+        """Send steps in their order, those of one depth of the tree together; gives what each call raised, or None.
+
+        The caller may stop in between: nothing is sent before it is asked for.
+        """
+        depths = _depths(snapshot)
+        for _, level in groupby(steps, lambda step: depths.get(step.record, 0)):
+            waiting = list(level)
+            for begin in range(0, len(waiting), _CHUNK):
+                chunk = waiting[begin : begin + _CHUNK]
+                yield from zip(chunk, self._send(chunk), strict=True)
+
+    def _send(self, steps: Sequence[Step]) -> list[Error]:
+        errors: list[Error] = [None] * len(steps)
+        together: list[tuple[int, _Call]] = []
+        for place, step in enumerate(steps):
+            try:
+                call = self._call(step)
+            except FlowbridgeError as error:
+                errors[place] = error
+                continue
+            if call.together:
+                together.append((place, call))
+            else:
+                errors[place] = self._finished(step, call, _error(call.make))
+        answers = at_once([partial(_error, call.make) for _, call in together])
+        for (place, call), answer in zip(together, answers, strict=True):
+            errors[place] = self._finished(steps[place], call, answer)
+        return errors
+
+    def _finished(self, step: Step, call: _Call, error: Error) -> Error:
+        if error is None:
+            call.after()
+        elif step.action is Action.START and isinstance(error, EngineRefused | NotFound | InvalidInput):
+            record = self._ledger.executions.get(step.record)
+            if record.key:
+                # Nobody waits at a terminal for it: the task that does is told by a report.
+                self._ledger.executions.put([refused(record, error.message)])
+                return None
+        return error
+
+    def _call(self, step: Step) -> _Call:
+        if step.action is Action.REPORT:
+            return self._report(step)
+        backend = self._instances.get(step.ref.backend)
+        if step.action is Action.START:
+            record = self._ledger.executions.get(step.record)
+            request = self._request(backend, step)
+            requested = replace(record, seen=EngineState.REQUESTED)
+            return _Call(
+                lambda: backend.start(request), backend.concurrent, lambda: self._ledger.executions.put([requested])
+            )
+        return _Call(lambda: _make(backend, step), backend.concurrent)
+
+    def _request(self, backend: Backend, step: Step) -> StartRequest:
+        request = self._ledger.executions.request(step.record)
+        if request is None:
+            raise EngineRefused(f"{step.ref}: what it was to be started with is not in the ledger")
+        if not backend.opens_sealed:
+            request["input"] = self._ledger.vault.open(request.get("input", {}))
+        return start_request(step.ref.id, request, self._ledger.id)
+
+    def _report(self, step: Step) -> _Call:
+        """Tell the parent's engine how a child ended. Told twice, it changes nothing."""
+        child = self._ledger.executions.get(step.record)
+        parent = child.parent
+        if parent is None:
+            raise EngineRefused(f"{child.ref} has no parent to be told")
+        engine, host = self._instances.get(child.ref.backend), self._instances.get(parent.backend)
+        return _Call(
+            lambda: host.report(parent.id, child.key, _ended_as(child), _result(engine, child)),
+            engine.concurrent and host.concurrent,
+        )
+
+
+def start_request(id: str, request: Mapping[str, Any], owner: str = "") -> StartRequest:
+    """A start as it was written down, by the ledger `owner`."""
+    definition = request.get("definition")
+    return StartRequest(
+        id=id,
+        workflow=request["workflow"],
+        input=request.get("input", {}),
+        env=request.get("env", {}),
+        definition=Definition(definition, request.get("source", "definition")) if definition is not None else None,
+        task_name=request.get("task_name", ""),
+        owner=owner,
+    )
+
+
+def _make(backend: Backend, step: Step) -> None:
+    id = step.ref.id
+    if step.action is Action.PAUSE:
+        backend.pause(id)
+    elif step.action is Action.CANCEL:
+        backend.cancel(id)
+    elif step.action is Action.RESUME:
+        backend.resume(id, step.revision)
+    elif step.action is Action.RERUN:
+        backend.rerun(id, step.tasks)
+    elif step.action is Action.SKIP:
+        backend.skip(id, [task.task for task in step.tasks])
+
+
+def _error(make: Callable[[], object]) -> Error:
+    try:
+        make()
+    except FlowbridgeError as error:
+        return error
+    return None
+
+
+def _ended_as(child: Record) -> TaskStatus:
+    """How a task ends whose child has ended so."""
+    return TaskStatus.ERRORED if child.gone else TaskStatus(child.status)
+
+
+def _result(engine: Backend, child: Record) -> Any:
+    """What the parent's task is given for a result: the output, or what went wrong and where to look."""
+    told = {"execution": child.id, "workflow": child.workflow, "status": str(child.status)}
+    if child.gone:
+        return {**told, "error": f"{child.ref.backend} no longer has this execution, so its result is lost (S7)"}
+    if child.status is Status.SUCCEEDED:
+        return engine.read(child.ref.id, []).output
+    return {**told, "error": child.error or f"the execution was {child.status}"}
+
+
+def _depths(snapshot: Snapshot) -> dict[str, int]:
+    depths: list[int] = []
+    for node in snapshot.nodes:
+        depths.append(depths[node.parent] + 1 if node.parent >= 0 else 0)
+    return {node.record.id: depth for node, depth in zip(snapshot.nodes, depths, strict=True)}

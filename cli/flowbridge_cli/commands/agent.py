@@ -1,0 +1,94 @@
+"""`agent`: a service in the foreground that drives every tree of the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from flowbridge.agent import Agent, Health
+from flowbridge.bridge import Bridge
+from flowbridge.errors import InvalidInput
+from flowbridge.views import moment
+from flowbridge_cli.output import note
+
+
+@click.command("agent")
+@click.option(
+    "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, metavar="SECONDS", help="Between rounds."
+)
+@click.option("--health", type=click.Path(path_type=Path), metavar="FILE", help="Write how it fares here, as JSON.")
+def agent(interval: float, health: Path | None) -> int:
+    """Go over every tree that has not ended, again and again: start what tasks on other engines wait for, tell its end,
+    and do what follows from holds and cancels.
+
+    It stays in the foreground until SIGTERM or Ctrl-C; what it has begun it finishes. Killed at any point it loses
+    nothing. It tells systemd when it is ready and that it is alive, where systemd asks for that.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopper(stop))
+    Agent(Bridge, interval=interval).run(stop, _teller(health))
+    note("the agent has stopped")
+    return 0
+
+
+def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
+    return lambda _number, _frame: stop.set()
+
+
+def _teller(file: Path | None) -> Callable[[Health], None]:
+    """Says what changed since the last round, and writes the health down."""
+    last: list[Health] = []
+
+    def tell(health: Health) -> None:
+        before = last[-1] if last else None
+        _systemd("WATCHDOG=1" if before else "READY=1")
+        if before is None or (before.trees, before.silent, before.problems) != (
+            health.trees,
+            health.silent,
+            health.problems,
+        ):
+            note(_line(health))
+        if file is not None:
+            _write(file, health)
+        last[:] = [health]
+
+    return tell
+
+
+def _line(health: Health) -> str:
+    trouble = [f"{name}: {why}" for name, why in sorted(health.silent.items())] + list(health.problems)
+    return f"{health.trees} trees" + (f"; {'; '.join(trouble)}" if trouble else "")
+
+
+def _write(file: Path, health: Health) -> None:
+    """Replaced as a whole, so that nobody reads half of it."""
+    document = {**asdict(health), "at": moment(health.at), "process": os.getpid()}
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        draft.replace(file)
+    except OSError as error:
+        raise InvalidInput(f"--health: {error.strerror}", source=str(file)) from error
+
+
+def _systemd(word: str) -> None:
+    """Tell systemd, where it started this process and wants to be told."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if not place:
+        return
+    address = "\0" + place[1:] if place.startswith("@") else place
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        try:
+            channel.sendto(word.encode(), address)
+        except OSError as error:
+            note(f"systemd was not told: {error.strerror}")

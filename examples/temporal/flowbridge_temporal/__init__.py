@@ -1,0 +1,1 @@
+"""A backend of flowbridge for Temporal, written from its documentation alone."""

@@ -1,0 +1,34 @@
+"""Whether a chain may come to wait for an execution on another engine."""
+
+from __future__ import annotations
+
+from flowbridge.backend import Definition
+from flowbridge.errors import FlowbridgeError
+from flowbridge_actionchain.flow import LINK
+from flowbridge_actionchain.language import Chain, parse
+from flowbridge_actionchain.packs.catalog import Catalog
+from flowbridge_actionchain.packs.metadata import text_of
+from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE
+
+
+def may_link(chain: Chain, catalog: Catalog) -> bool:
+    """Whether a task of a chain, or of one that it calls, runs elsewhere. What is wrong there is told when it runs."""
+    seen: set[str] = set()
+    refs = {node.ref for node in chain.nodes.values()}
+    while refs:
+        ref = refs.pop()
+        if ref == LINK:
+            return True
+        if ref in seen:
+            continue
+        seen.add(ref)
+        try:
+            action = catalog.get(ref)
+            if action.runner_type in ELSEWHERE:
+                return True
+            if action.runner_type == CHAIN and action.entry_point is not None:
+                below = parse(Definition(text_of(action.entry_point), str(action.entry_point)))
+                refs |= {node.ref for node in below.nodes.values()}
+        except FlowbridgeError:
+            continue
+    return False

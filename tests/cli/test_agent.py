@@ -1,0 +1,116 @@
+"""`agent`, drivers, and trees over two engines at the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.clikit import Gates, until
+
+TREE = """
+version: '2.0'
+main:
+  tasks:
+    t1: {action: flowbridge.run, input: {target: 'second:leaf', input: {word: hi}}, publish: {got: <% task().result %>}}
+  output: {got: <% $.got %>}
+"""
+LEAF = """
+version: '2.0'
+leaf:
+  input: [word]
+  output: {word: <% $.word %>}
+  tasks:
+    ask: {action: std.http, input: {url: 'URL/leaf'}}
+"""
+
+
+@pytest.fixture
+def tree(home: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workflow whose task runs one on another instance."""
+    (home / "leaf.yaml").write_text(LEAF.replace("URL", gates.url))
+    (home / "tree.yaml").write_text(TREE)
+    config = {"backends": {"first": {"type": "memory"}, "second": {"type": "memory", "workflows": ["leaf.yaml"]}}}
+    (home / "config.yaml").write_text(json.dumps({**config, "default_backend": "first"}))
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
+    return home / "tree.yaml"
+
+
+@pytest.fixture
+def agent(home: Path, tree: Path) -> Iterator[subprocess.Popen[str]]:
+    """An agent over the same ledger, asked to stop at the end."""
+    words = ["agent", "--interval", "0.05", "--health", str(home / "health.json")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowbridge_cli.main", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=home,
+    )
+    until((home / "health.json").exists, "the agent's health")
+    yield process
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+
+def test_O13_the_agent_drives_a_detached_tree_to_its_end_and_stops_when_it_is_told(
+    flowbridge: Any, home: Path, tree: Path, gates: Gates, agent: subprocess.Popen[str]
+) -> None:
+    id = flowbridge("run", str(tree), "--detach").out.strip()
+    gates.arrived("leaf")
+    assert not flowbridge("tree", id, "-o", "json").data["waits_for_driver"]
+    gates.set(leaf=200)
+    until(lambda: flowbridge("list", "--status", "succeeded", "-o", "json").data, "the tree to end")
+    assert flowbridge("get", id, "-o", "json").data["output"] == {"got": {"word": "hi"}}
+    health = json.loads((home / "health.json").read_text())
+    assert health["process"] == agent.pid
+    assert health["problems"] == []
+    agent.send_signal(signal.SIGTERM)
+    assert "the agent has stopped" in agent.communicate(timeout=30)[1]
+    assert agent.returncode == 0
+
+
+def test_O13_without_an_agent_a_detached_tree_gets_a_driver_of_its_own(
+    flowbridge: Any, tree: Path, gates: Gates
+) -> None:
+    id = flowbridge("run", str(tree), "--detach").out.strip()
+    gates.arrived("leaf")
+    assert not flowbridge("tree", id, "-o", "json").data["waits_for_driver"]
+    gates.set(leaf=200)
+    until(lambda: flowbridge("list", "--status", "succeeded", "-o", "json").data, "the tree to end")
+
+
+def test_O13_with_its_driver_killed_a_tree_says_so_and_a_watch_takes_it_to_its_end(
+    flowbridge: Any, tree: Path, gates: Gates
+) -> None:
+    id = flowbridge("run", str(tree), "--detach").out.strip()
+    gates.arrived("leaf")
+    os.kill(_driver(id), signal.SIGKILL)
+    until(lambda: flowbridge("tree", id, "-o", "json").data["waits_for_driver"], "the tree to be without a driver")
+    assert "waits for a driver" in flowbridge("tree", id).out
+    gates.set(leaf=200)
+    assert flowbridge("watch", id).code == 0
+    assert flowbridge("get", id, "-o", "json").data["output"] == {"got": {"word": "hi"}}
+
+
+def _driver(tree: str) -> int:
+    """The process that drives a tree."""
+
+    def found() -> int | None:
+        for folder in Path("/proc").iterdir():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
+            except OSError:
+                continue
+            if b"flowbridge.driver" in words and tree.encode() in words:
+                return int(folder.name)
+        return None
+
+    return int(until(found, "a driver"))

@@ -1,0 +1,252 @@
+"""Linked children: found, started once, reported, by the rules that hold inside one engine too."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowbridge.errors import EngineRefused, NotFound
+from flowbridge.model import EngineState, Status, TaskStatus
+from links.kit import Desk, children, settle, statuses
+
+_R, _P = Status.RUNNING, Status.PAUSED
+
+
+def test_a_task_that_waits_gets_its_child_started_once_with_its_input(desk: Desk) -> None:
+    root = desk.root(input={"a": 1})
+    flow = desk.bridges[0]
+    (child,) = children(settle(flow, root.id))
+    assert (child.status, child.ref.backend, child.parent, child.native) == (_R, "other", root.ref, False)
+    assert [(one.workflow, one.input) for one in desk.other.started] == [("flow", {"a": 1, "item": None})]
+    assert child.tree == root.tree
+
+
+def test_O3_a_child_is_started_once_by_however_many_processes(desk: Desk) -> None:
+    flows = [desk.open(), desk.open("somebody else")]
+    root = desk.root(items=3)
+    for _ in range(3):
+        for flow in flows:
+            flow.get(root.id)
+    assert desk.other.count()["start"] == 3
+    assert [child.item for child in children(flows[0].get(root.id))] == [0, 1, 2]
+
+
+def test_O3_a_start_whose_answer_was_lost_starts_nothing_a_second_time(desk: Desk) -> None:
+    flow = desk.open()
+    desk.other.lost = {"start"}
+    root = desk.root()
+    desk.other.lost = set()
+    assert statuses(flow, root.id) == [_R, _R]
+    assert len(desk.other.has) == 1
+
+
+def test_O2_a_child_whose_engine_is_down_is_started_when_that_is_back(desk: Desk) -> None:
+    flow = desk.open()
+    desk.other.down = True
+    root = desk.root()
+    assert statuses(flow, root.id) == [_R, Status.REQUESTED]
+    desk.other.down = False
+    settle(flow, root.id)
+    assert statuses(flow, root.id) == [_R, _R]
+
+
+@pytest.mark.parametrize("end", ["succeeded", "errored", "canceled"])
+def test_C5_the_end_of_a_child_is_told_to_the_task_that_waits(desk: Desk, end: str) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState(end), got=5)
+    settle(flow, root.id)
+    ((_, status, result),) = desk.host.reports
+    assert status is TaskStatus(end)
+    assert result == {"got": 5} if end == "succeeded" else result["execution"] == child.id
+    assert statuses(flow, root.id) == [Status(end), Status(end)]
+
+
+def test_O2_an_end_is_told_when_the_host_is_back(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.SUCCEEDED)
+    desk.host.silent = {"report"}
+    settle(flow, root.id)
+    assert desk.host.reports == []
+    desk.host.silent = set()
+    settle(flow, root.id)
+    assert [status for _, status, _ in desk.host.reports] == [TaskStatus.SUCCEEDED]
+
+
+@pytest.mark.parametrize("target", ["nowhere:flow", "no.such_name", "", "other:missing"])
+def test_a_link_that_leads_nowhere_fails_its_task_and_says_why(desk: Desk, target: str) -> None:
+    root = desk.root(target=target)
+    flow = desk.bridges[0]
+    look = settle(flow, root.id)
+    (child,) = children(look)
+    assert child.status is Status.ERRORED
+    ((_, status, result),) = desk.host.reports
+    assert status is TaskStatus.ERRORED
+    assert (target.rsplit(":", maxsplit=1)[-1] or "link without a target") in result["error"]
+    assert look.record.status is Status.ERRORED
+
+
+@pytest.mark.parametrize("error", [EngineRefused("no room"), NotFound("no workflow of that name")])
+def test_a_start_that_is_refused_is_told_once_and_not_tried_again(desk: Desk, error: EngineRefused | NotFound) -> None:
+    flow = desk.open()
+    desk.other.refuses = {"start": error}
+    root = desk.root()
+    look = settle(flow, root.id)
+    assert children(look)[0].error == error.message
+    assert desk.other.count()["start"] == 1
+    assert [result["error"] for _, _, result in desk.host.reports] == [error.message]
+
+
+def test_another_ledgers_links_are_never_started_and_run_until_it_ends_them(desk: Desk) -> None:
+    root = desk.root(owner="another")
+    flow = desk.bridges[0]
+    assert statuses(flow, root.id) == [_R]
+    assert desk.other.sent() == []
+    assert flow.pause(root.id).status is Status.PAUSING
+    ours = desk.root(owner=flow.ledger.id, task="u")
+    assert len(children(settle(flow, ours.id))) == 1
+
+
+def test_P2_a_pause_reaches_children_on_other_engines(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    flow.pause(root.id)
+    for child in children(flow.get(root.id)):
+        assert desk.other.has[child.ref.id].state is EngineState.PAUSED
+    assert statuses(flow, root.id) == [Status.PAUSING] * 3
+    for live in desk.other.has.values():
+        live.set("work", active=False, status=TaskStatus.SUCCEEDED)
+    assert statuses(flow, root.id) == [_P, _P, _P]
+
+
+def test_P3_a_pause_of_a_child_pauses_its_parent_and_peers_elsewhere(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    first, second = children(flow.get(root.id))
+    flow.pause(first.id)
+    assert desk.host.has["r"].state is EngineState.PAUSED
+    assert desk.other.has[second.ref.id].state is EngineState.PAUSED
+
+
+def test_P6_a_child_born_under_a_hold_is_not_started_and_the_resume_starts_it(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    desk.end(children(flow.get(root.id))[0], EngineState.SUCCEEDED)
+    settle(flow, root.id)
+    desk.host.has["r"].go(EngineState.RUNNING)
+    flow.get(root.id)
+    flow.pause(root.id)
+    desk.host.host("r", "other:flow", task="late")
+    look = settle(flow, root.id)
+    born = children(look)[-1]
+    assert (born.status, look.record.status) == (_P, _P)
+    assert born.ref.id not in desk.other.has
+    flow.resume(root.id)
+    settle(flow, root.id)
+    assert desk.other.has[born.ref.id].state is EngineState.RUNNING
+    assert desk.other.count()["start"] == 2
+
+
+def test_P6_a_child_born_under_a_cancel_is_never_started(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    flow.cancel(root.id)
+    desk.host.host("r", "other:flow", task="late")
+    settle(flow, root.id)
+    assert desk.other.count()["start"] == 1
+    assert (None, TaskStatus.CANCELED) in [(item, status) for item, status, _ in desk.host.reports]
+
+
+def test_C3_a_cancel_reaches_children_on_other_engines_and_their_end_is_told(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    flow.cancel(root.id)
+    assert statuses(flow, root.id)[0] is Status.CANCELING
+    for child in children(flow.get(root.id)):
+        desk.end(child, EngineState.CANCELED)
+    settle(flow, root.id)
+    assert statuses(flow, root.id) == [Status.CANCELED] * 3
+    assert [status for _, status, _ in desk.host.reports] == [TaskStatus.CANCELED] * 2
+
+
+def test_R3_a_child_resumed_alone_runs_to_its_end_which_is_told_when_its_parent_is_resumed(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    flow.pause(root.id)
+    for live in desk.other.has.values():
+        live.set("work", active=False)
+    first, _ = children(flow.get(root.id))
+    assert statuses(flow, root.id) == [_P, _P, _P]
+    flow.resume(first.id)
+    desk.end(first, EngineState.SUCCEEDED)
+    look = settle(flow, root.id)
+    assert [node.record.status for node in look.snapshot.nodes] == [_P, Status.SUCCEEDED, _P]
+    assert desk.host.reports == []
+    flow.resume(root.id)
+    settle(flow, root.id)
+    assert [(item, status) for item, status, _ in desk.host.reports] == [(0, TaskStatus.SUCCEEDED)]
+
+
+def test_P7_a_child_that_pauses_itself_pauses_the_tree_on_every_engine(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    first, second = children(flow.get(root.id))
+    desk.other.has[first.ref.id].go(EngineState.PAUSED)
+    settle(flow, root.id)
+    assert desk.host.has["r"].state is EngineState.PAUSED
+    assert desk.other.has[second.ref.id].state is EngineState.PAUSED
+    assert flow.find(root.id).held_by == "engine"
+
+
+def test_S7_a_child_that_its_engine_lost_fails_the_task_that_waits_for_it(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(settle(flow, root.id))
+    desk.other.forget(child.ref.id)
+    settle(flow, root.id)
+    ((_, status, result),) = desk.host.reports
+    assert (status, "no longer has" in result["error"]) == (TaskStatus.ERRORED, True)
+
+
+def test_a_child_that_nothing_waits_for_any_more_is_not_started(desk: Desk) -> None:
+    flow = desk.open()
+    desk.other.down = True
+    root = desk.root()
+    desk.host.waits.clear()
+    flow.get(root.id)
+    desk.other.down = False
+    settle(flow, root.id)
+    assert desk.other.count()["start"] == 0
+    assert children(flow.get(root.id))[0].status is Status.CANCELED
+
+
+def test_O13_a_tree_that_waits_for_a_driver_says_so_until_one_is_alive(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    assert flow.get(root.id).waits_for_driver
+    with flow.drivers.driving(root.tree, "a test"):
+        assert not desk.open().get(root.id).waits_for_driver
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.SUCCEEDED)
+    assert not settle(flow, root.id).waits_for_driver
+
+
+def test_O13_every_verb_has_a_tree_driven_that_needs_it(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    desk.driven.clear()
+    flow.pause(root.id)
+    assert desk.driven == [root.tree]
+    with flow.drivers.driving(root.tree, "a test"):
+        desk.driven.clear()
+        flow.cancel(root.id)
+    assert desk.driven == []
+
+
+def test_a_links_input_stands_in_no_look_that_is_kept(desk: Desk) -> None:
+    root = desk.root(input={"password": "hunter2"})
+    kept = desk.bridges[0].ledger.database.all("SELECT doc FROM looks")
+    assert root.id
+    assert all("hunter2" not in doc for (doc,) in kept)
