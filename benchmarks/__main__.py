@@ -6,7 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
-for name in ("startup", "law_decide", "engine_tasks", "mistral_list"):
+for name in ("startup", "law_decide", "engine_tasks", "chain_tasks", "mistral_list"):
     print(f"== {name}")
     sys.argv = [name]
     runpy.run_path(str(Path(__file__).with_name(f"{name}.py")), run_name="__main__")

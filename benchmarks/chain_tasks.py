@@ -105,5 +105,5 @@ def main() -> int:
     return int(ratio > BUDGET_RATIO or more > BUDGET_BYTES)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__" and main():
+    sys.exit(1)

@@ -19,7 +19,7 @@ from flowbridge.defaults import default_of
 from flowbridge.detached import Detached
 from flowbridge.drivers import Drivers
 from flowbridge.enginelist import engine_list
-from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound, Timeout
+from flowbridge.errors import FlowbridgeError, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
 from flowbridge.law.fold import birth_want
@@ -27,16 +27,16 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
-from flowbridge.links import Links, Start
+from flowbridge.links import Links
 from flowbridge.listing import listed
 from flowbridge.looks import Look, place_of, shape
-from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb, WaitingChild
+from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
 from flowbridge.observers import Observers
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
+from flowbridge.pruning import Pruning
 from flowbridge.recovery import Recovery
-from flowbridge.runfiles import remove_files
 from flowbridge.runners import Host, Launcher, ProcessLauncher
 from flowbridge.starting import Starter
 from flowbridge.sync import Pass, Sync
@@ -75,8 +75,9 @@ class Bridge:
         self.instances.attach(host, self.targets.catalog, self.ledger.id)
         self.drivers = Drivers(self.ledger, drive or _driving(detached if launch is None else None))
         self._observers = Observers(self.ledger, self.config.required_plugins)
-        self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self._linked))
+        self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self.targets.linked))
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
+        self._pruning = Pruning(self.ledger, self.config.actor)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
@@ -134,14 +135,6 @@ class Bridge:
             record = self._starter.start(name, request, reason)
             self._drive(record)
             return record
-
-    def _linked(self, host: str, waiting: WaitingChild) -> Start:
-        """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
-        instance, colon, name = waiting.target.partition(":")
-        if not colon and self.targets.catalog(waiting.target) is None:
-            raise InvalidInput(f"{host} waits for {waiting.target!r}, which is no INSTANCE:NAME and in no catalog")
-        wish = Wish(dict(waiting.input), instance if colon else "", env=dict(waiting.env))
-        return Start(*self.targets.request(name if colon else waiting.target, wish))
 
     def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:
         """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""
@@ -445,28 +438,11 @@ class Bridge:
 
         Over is a tree all of whose executions have ended or are gone, and that no operation is open on or uses now.
         """
-        return sum(self._forget(record.tree) for record in self.prunable(before))
+        return sum(self._pruning.forget(record.tree) for record in self.prunable(before))
 
     def prunable(self, before: float) -> Sequence[Record]:
         """The roots that were started before a time and are over. What below them is not is known by `prune` only."""
-        return [record for record in self.ledger.executions.list(Filter(before=before, limit=-1)) if _over(record)]
-
-    def _forget(self, tree: str) -> bool:
-        lease = self.ledger.leases.take(f"tree:{tree}", "a prune")
-        if lease is None:
-            return False
-        try:
-            records = self.ledger.executions.tree(tree)
-            over = all(map(_over, records)) and not self.ledger.operations.open(tree)
-            if over:
-                with self.ledger.transaction():
-                    self.ledger.executions.forget(tree)
-                    # A look under way sees by this line that its tree is not to be written any more.
-                    self.ledger.operations.note(tree, tree, "pruned", self.config.actor, time.time(), {})
-                remove_files(self.ledger.path, [record.ref for record in records])
-        finally:
-            self.ledger.leases.give(lease)
-        return over
+        return self._pruning.prunable(before)
 
     def _looked(self, found: Pass, id: str) -> Look:
         tree = found.snapshot.nodes[0].record.tree
@@ -506,7 +482,3 @@ def _environment(config: configuration.Config) -> dict[str, str]:
     if config.catalog.packs:
         environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
     return environment
-
-
-def _over(record: Record) -> bool:
-    return record.status in TERMINAL or record.gone

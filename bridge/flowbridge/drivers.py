@@ -34,12 +34,20 @@ class Drivers:
     @contextmanager
     def driving(self, tree: str, who: str) -> Iterator[Callable[[], object]]:
         """Be the tree's driver for a while, where there is none; what it gives is to be called now and then."""
-        lease = self.take(tree, who)
+        lease: Lease | None = None
+        with self._ledger.if_possible():  # a look is good also where nothing can be written down
+            lease = self.take(tree, who)
         try:
-            yield lambda: lease and self._ledger.leases.keep(lease)
+            yield lambda: self._keep(lease)
         finally:
             if lease is not None:
-                self._ledger.leases.give(lease)
+                with self._ledger.if_possible():
+                    self._ledger.leases.give(lease)
+
+    def _keep(self, lease: Lease | None) -> None:
+        if lease is not None:
+            with self._ledger.if_possible():
+                self._ledger.leases.keep(lease)
 
     def waits(self, snapshot: Snapshot) -> bool:
         """Whether a tree waits for a driver, and none is alive."""

@@ -10,7 +10,9 @@ from flowbridge.backend import Backend, Definition, Target
 from flowbridge.config import Config
 from flowbridge.errors import EngineRefused, InvalidInput
 from flowbridge.instances import Instances
+from flowbridge.links import Start
 from flowbridge.localbackend import LocalBackend
+from flowbridge.model import WaitingChild
 from flowbridge.plugins import Hooks
 from flowbridge.vault import Vault
 from flowbridge.written import read
@@ -86,6 +88,14 @@ class Targets:
             if found.definition is not None:
                 raise
             raise InvalidInput(f"{found.workflow!r} is no file and no name of a catalog; {error.message}") from error
+
+    def linked(self, host: str, waiting: WaitingChild) -> Start:
+        """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
+        instance, colon, name = waiting.target.partition(":")
+        if not colon and self.catalog(waiting.target) is None:
+            raise InvalidInput(f"{host} waits for {waiting.target!r}, which is no INSTANCE:NAME and in no catalog")
+        wish = Wish(dict(waiting.input), instance if colon else "", env=dict(waiting.env))
+        return Start(*self.request(name if colon else waiting.target, wish))
 
     def find(self, ref: str) -> Target:
         """What a name stands for; where no catalog knows it, a workflow that the engine may know."""

@@ -117,11 +117,11 @@ def renderer(world: World, run: Run | None, action: PackAction) -> Render:
     return render
 
 
-def run_context(world: World, task: Task, action: PackAction) -> RunContext:
+def run_context(world: World, execution: str, action: PackAction) -> RunContext:
     """What a leaf action is told of the run it belongs to."""
     services = world.services
     return RunContext(
-        execution=task.key,
+        execution=execution,
         user=services.user,
         config=services.config(action.pack),
         datastore=services.datastore,

@@ -11,14 +11,15 @@ from flowbridge.model import EngineState, TaskStatus
 from flowbridge_actionchain import births
 from flowbridge_actionchain.births import ChainError
 from flowbridge_actionchain.context import memory, names_of, remember
-from flowbridge_actionchain.jobs.model import JobOutcome
+from flowbridge_actionchain.jobs.model import Job, JobOutcome
 from flowbridge_actionchain.language import Node, is_template
 from flowbridge_actionchain.packs.model import PackAction
-from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE
+from flowbridge_actionchain.packs.parameters import has_template
+from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE, LEAVES
 from flowbridge_actionchain.results import output_of
 from flowbridge_actionchain.state import ENDED, RUN_ENDED, Kind, Run, State, Task
 from flowbridge_actionchain.templates import TemplateError
-from flowbridge_actionchain.world import World, is_busy
+from flowbridge_actionchain.world import Ahead, World, is_busy
 
 #: The built-in action that runs anything elsewhere: what `target` names, with `input`.
 LINK = "flowbridge.run"
@@ -106,6 +107,9 @@ def _attempt(world: World, task: Task) -> None:
 
 def _launch(world: World, task: Task) -> None:
     node = task.node
+    if (job := _ready(world, task)) is not None:
+        _begin_job(world, task, job)
+        return
     if node.ref == LINK:
         given = births.rendered(world, task)
         _link(world, task, str(given.get("target") or ""), given.get("input"), str(given.get("owner") or ""))
@@ -121,6 +125,35 @@ def _launch(world: World, task: Task) -> None:
         _leaf(world, task, action, values)
 
 
+def look_ahead(world: World) -> None:
+    """While an action runs, make ready the one that follows its success, where nothing of it depends on what comes."""
+    if world.job is None or world.ahead is not None:
+        return
+    run, way = world.job[0].run, world.job[0].node.on_success
+    node = run.chain.nodes.get(way)
+    world.ahead = Ahead(run, node, None, 0)
+    if node is None or has_template(node.parameters) or node.ref == LINK:
+        return
+    task = Task(run, run.taken + 1, node, starts=1)
+    try:
+        action = births.action_of(world, task)
+        if action.runner_type in LEAVES:
+            job = world.jobs.prepare(
+                action, births.values_of(world, task, action), births.run_context(world, task.key, action)
+            )
+            world.ahead = Ahead(run, node, job, len(world.services.secrets))
+    except (ChainError, FlowbridgeError):
+        return  # it is told when its turn comes
+
+
+def _ready(world: World, task: Task) -> Job | None:
+    """The job that was made ready for a task, if it still is the one."""
+    ahead, world.ahead = world.ahead, None
+    if ahead is None or (ahead.run, ahead.node) != (task.run, task.node) or task.starts != 1:
+        return None
+    return ahead.job if ahead.secrets == len(world.services.secrets) else None
+
+
 def _link(world: World, task: Task, target: str, given: Any, owner: str = "") -> None:
     if not target or not isinstance(given or {}, Mapping):
         raise ChainError(f"task {task.node.name!r}: {LINK} takes target, a text, and input, a mapping")
@@ -130,8 +163,11 @@ def _link(world: World, task: Task, target: str, given: Any, owner: str = "") ->
 
 
 def _leaf(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:
-    context = births.run_context(world, task, action)
-    job = world.jobs.prepare(action, values, context)
+    job = world.jobs.prepare(action, values, births.run_context(world, task.key, action))
+    _begin_job(world, task, job)
+
+
+def _begin_job(world: World, task: Task, job: Job) -> None:
     task.kind, task.state, task.job = Kind.JOB, State.RUNNING, job.handle
     world.launch = (task, job)
 

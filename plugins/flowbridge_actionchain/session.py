@@ -65,6 +65,7 @@ class ChainSession(Session):
     def wait(self, seconds: float) -> None:
         """Return when the action has ended, or after `seconds`."""
         if self._world.job is not None and not self._world.queue:
+            flow.look_ahead(self._world)
             self._world.job[1].wait(seconds)
         elif not self._world.queue:
             flow.idle(seconds)
@@ -90,7 +91,7 @@ class ChainSession(Session):
         world = self._world
         assert world.launch is not None  # noqa: S101  (whoever calls has looked)
         task, job = world.launch
-        self._write()
+        self._flush_rows()
         world.launch = None
         try:
             job.start()
@@ -119,10 +120,13 @@ class ChainSession(Session):
             flow.not_begun(world, task)
         return True
 
-    def _write(self) -> None:
+    def _flush_rows(self) -> None:
         changed = rows.take(self._world)
         if changed:
             self._flush(changed)
+
+    def _write(self) -> None:
+        self._flush_rows()
         for job in self._over:
             job.discard()
         self._over.clear()

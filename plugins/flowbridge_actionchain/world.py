@@ -10,13 +10,23 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
 from flowbridge.model import EngineState
 from flowbridge_actionchain.jobs.model import Job
+from flowbridge_actionchain.language import Node
 from flowbridge_actionchain.services import Jobs, Services
 from flowbridge_actionchain.state import RUN_ENDED, Kind, Run, State, Task
+
+
+class Ahead(NamedTuple):
+    """What was made ready for the task that may come next: its job, and how many secrets were known then."""
+
+    run: Run
+    node: Node | None
+    job: Job | None
+    secrets: int
 
 
 class World:
@@ -36,6 +46,7 @@ class World:
         self.launch: tuple[Task, Job] | None = None
         self.job: tuple[Task, Job] | None = None
         self.unbegun: Task | None = None
+        self.ahead: Ahead | None = None
         self.changed_runs: dict[Run, None] = {}
         self.changed_tasks: dict[Task, None] = {}
         self.fresh: dict[Run, None] = {}

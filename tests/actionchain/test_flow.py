@@ -402,7 +402,6 @@ def test_a_linked_task_waits_for_a_report_and_has_its_result(world: World) -> No
     )
     (waiting,) = world.look().waiting
     assert (waiting.target, dict(waiting.input), waiting.task) == ("prod:x", {"n": "1"}, world.tasks()["c1"].id)
-    assert world.tasks()["c1"].active
     world.do("report", key=waiting.key, status="succeeded", result={"o": "there"})
     world.go()
     assert given_to(world.stage.calls, "den.any") == [{"p1": "there"}]

@@ -474,3 +474,48 @@ def test_the_rows_of_a_step_do_not_grow_with_the_chain(world: World) -> None:
     sizes = [sum(len(row or "") for row in flush.values()) for flush in world.flushes if len(flush) <= 4]
     assert len(sizes) >= 55
     assert max(sizes[5:]) < 1.3 * min(sizes[5:])
+
+
+STATIC = chain_of(
+    {"name": "a", "ref": "den.gate", "on-success": "b", "on-failure": "rescue"},
+    {"name": "b", "ref": "den.gate", "parameters": {"say": "now"}, "on-success": "c"},
+    {"name": "c", "ref": "den.gate", "parameters": {"say": "{{ b.said }}"}},
+    {"name": "rescue", "ref": "den.gate"},
+)
+
+
+def test_what_follows_is_made_ready_while_an_action_runs_where_nothing_of_it_depends_on_that(world: World) -> None:
+    world.start(text=STATIC)
+    world.session.wait(0)
+    world.session.wait(0)
+    assert (len(world.stage.jobs), len(world.stage.started)) == (2, 1)
+    world.finish({})
+    assert [job.number for job in world.stage.started] == [0, 1]
+    assert world.stage.started[1].context.execution == f"{world.tasks()['b'].id}.1"
+    world.session.wait(0)
+    assert len(world.stage.jobs) == 2  # c names what b gives
+    world.finish({"said": "so"})
+    assert given_to(world.stage.calls, "den.gate") == [{}, {"say": "now"}, {"say": "so"}]
+
+
+def test_what_was_made_ready_is_left_where_another_way_is_taken_or_more_is_secret_by_then(world: World) -> None:
+    world.start(text=STATIC)
+    world.session.wait(0)
+    world.finish({}, ok=False)
+    assert [job.number for job in world.stage.started] == [0, 2]
+    again = World(world.folder, *world.packs)
+    again.start(text=STATIC)
+    again.session.wait(0)
+    again.session._world.services.learn(["xyzzy"])
+    again.finish({})
+    assert [job.number for job in again.stage.started] == [0, 2]
+    assert again.stage.started[1].context.secrets == ("xyzzy",)
+
+
+def test_what_was_made_ready_and_is_wrong_is_told_when_its_turn_comes(world: World) -> None:
+    world.start(text=chain_of({"name": "a", "ref": "den.gate", "on-success": "b"}, {"name": "b", "ref": "den.nope"}))
+    world.session.wait(0)
+    assert world.state() == "running"
+    world.finish({})
+    assert world.state() == "errored"
+    assert "den.nope" in world.output()["error"]

@@ -152,3 +152,23 @@ def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
         "id", "name", "status", "engine_state", "active", "item_count", "running", "error", "children", "result",
         "published", "started_at", "finished_at",
     }  # fmt: skip
+
+
+NESTED = """
+version: '2.0'
+top: {tasks: {t1: {workflow: middle}}}
+middle: {tasks: {t2: {with-items: 'i in [0, 1]', workflow: low, input: {n: <% $.i %>}}}}
+low: {input: [n], output: {n: <% $.n %>}, tasks: {t3: {action: std.noop}}}
+"""
+
+
+def test_a_child_is_shown_by_the_tasks_on_the_way_to_it(flowbridge: Flowbridge, home: Path) -> None:
+    (home / "nested.yaml").write_text(NESTED)
+    flowbridge("run", "nested.yaml", "--workflow", "top")
+    found = flowbridge("get", "last", "--path", "t1.t2[0]", "-o", "json").data
+    assert (found["workflow"], found["output"]) == ("low", {"n": 0})
+    assert flowbridge("get", "last", "--path", "t1", "-o", "json").data["workflow"] == "middle"
+    missing = flowbridge("get", "last", "--path", "t1.nonsense")
+    assert missing.code == 4
+    assert "nonsense: no such task" in missing.err
+    assert "t2" in missing.err

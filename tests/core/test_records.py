@@ -48,6 +48,7 @@ OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "EngineState": st.sampled_from(EngineState),
     "TaskStatus": st.sampled_from(TaskStatus),
     "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
+    "Mapping[str, Any] | None": st.none() | st.dictionaries(TEXT, JSON, max_size=3),
     "Mapping[str, Any]": st.dictionaries(TEXT, JSON, max_size=3),
 }
 
@@ -70,7 +71,7 @@ def test_what_was_seen_of_tasks_comes_back_as_it_was_written(
     tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...]
 ) -> None:
     found = tasks_from(tasks_to(tasks, waiting))
-    assert found == (tasks, tuple(replace(child, input={}) for child in waiting))
+    assert found == (tasks, tuple(replace(child, input={}, env={}) for child in waiting))
     assert all(type(task.status) is TaskStatus for task in found[0])
 
 

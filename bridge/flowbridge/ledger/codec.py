@@ -63,7 +63,7 @@ def record_from(text: str) -> Record:
 
 def tasks_to(tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...] = ()) -> str:
     """The tasks of a look as JSON text; what a child is given as input may be secret and is not kept."""
-    known = [plain(replace(child, input={})) for child in waiting]
+    known = [plain(replace(child, input={}, env={})) for child in waiting]
     return dumps({"tasks": [plain(task) for task in tasks], "waiting": known})
 
 
