@@ -24,7 +24,7 @@ The picture has the usual ways, the table below all of them.
 """
 
 #: Where each status is drawn.
-_PLACES = {
+_PLACES: dict[Status, tuple[float, float]] = {
     Status.REQUESTED: (330, 40),
     Status.RUNNING: (330, 180),
     Status.RESUMING: (580, 60),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import dataclasses
 import importlib
 import importlib.util
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,8 @@ from docs import sessions
 from flowbridge import config, hookspecs
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
+from flowbridge.ledger.leases import TTL_SECONDS
+from flowbridge_cli.main import run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -189,3 +193,17 @@ def test_every_page_stands_on_the_first_one() -> None:
     text = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert page.name == "index.md" or f"]({page.name})" in text, page.name
+
+
+def test_the_unit_for_systemd_starts_an_agent_that_tells_when_it_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    (text,) = [block.text for page in PAGES for block in sessions.blocks(page) if block.language == "ini"]
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign, assignment]  # systemd tells capitals apart
+    unit.read_string(text)
+    service = unit["Service"]
+    assert service["Type"] == "notify"
+    assert float(service["WatchdogSec"]) > 2 * TTL_SECONDS
+    _, verb, *words = shlex.split(service["ExecStart"])
+    assert run([verb, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in words if word.startswith("--"))
