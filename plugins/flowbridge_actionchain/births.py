@@ -136,6 +136,18 @@ def sealed(world: World, action: PackAction, values: Mapping[str, Any]) -> dict[
     return {name: vault.seal(value) if name in secrets else services.sealed(value) for name, value in values.items()}
 
 
+def handed_on(action: PackAction, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The input of a workflow that runs elsewhere: what its runner takes beside it is none of the workflow's inputs.
+
+    Raises `InvalidInput` where such a parameter is given a value of its own: nobody there would heed it.
+    """
+    own = {name: parameter for name, parameter in action.parameters.items() if parameter.runner}
+    for name, parameter in own.items():
+        if name not in _OF_THE_RUNNER and values.get(name) != parameter.default:
+            raise InvalidInput(f"{action.ref} runs on another engine, which is given its inputs only, and not {name!r}")
+    return {name: value for name, value in values.items() if name not in own}
+
+
 def bear(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:
     """Start the chain that a task names, as a child execution. Raises `ChainError`."""
     if sum(1 for _ in path_up(task.run)) > MAX_DEPTH:

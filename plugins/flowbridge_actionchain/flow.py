@@ -120,7 +120,7 @@ def _launch(world: World, task: Task) -> None:
         births.bear(world, task, action, values)
         task.kind, task.state = Kind.CHAIN, State.RUNNING
     elif action.runner_type in ELSEWHERE:
-        _link(world, task, action.ref, births.sealed(world, action, values))
+        _link(world, task, action.ref, births.sealed(world, action, births.handed_on(action, values)))
     else:
         _leaf(world, task, action, values)
 

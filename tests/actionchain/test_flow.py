@@ -408,6 +408,21 @@ def test_a_linked_task_waits_for_a_report_and_has_its_result(world: World) -> No
     assert world.tasks()["c1"].status is TaskStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    ("given", "state"), [({}, "running"), ({"context": {}}, "running"), ({"context": {"k": 1}}, "errored")]
+)
+def test_a_workflow_elsewhere_is_given_its_own_inputs_and_none_of_its_runner_s(
+    tmp_path: Path, given: dict[str, Any], state: str
+) -> None:
+    meta = {"runner_type": "mistral-v2", "entry_point": "flow.yaml", "parameters": {"n": {"type": "integer"}}}
+    world = World(tmp_path, pack(tmp_path, "den", ACTIONS | {"flow": meta}))
+    world.start(text=chain_of(task("c1", "den.flow", parameters={"n": "1", **given})))
+    assert world.state() == state
+    assert [dict(waiting.input) for waiting in world.look().waiting] == ([{"n": 1}] if state == "running" else [])
+    if state == "errored":
+        assert "not 'context'" in world.look().tasks[0].error
+
+
 def test_a_configuration_that_is_broken_is_the_chain_s_own_error(tmp_path: Path) -> None:
     flow = {"runner_type": "action-chain", "entry_point": "chains/flow.yaml"}
     chain = {"chain": [task("c1", then="c2", publish={"x": "{{ config_context.color }}"}), task("c2")]}
