@@ -12,7 +12,7 @@ from flowbridge_actionchain import births
 from flowbridge_actionchain.births import ChainError
 from flowbridge_actionchain.context import memory, names_of, remember
 from flowbridge_actionchain.jobs.model import Job, JobOutcome
-from flowbridge_actionchain.language import Node, is_template
+from flowbridge_actionchain.language import LINK, Node, is_template
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.parameters import has_template
 from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE, LEAVES
@@ -22,7 +22,6 @@ from flowbridge_actionchain.templates import TemplateError
 from flowbridge_actionchain.world import Ahead, World, is_busy
 
 #: The built-in action that runs anything elsewhere: what `target` names, with `input`.
-LINK = "flowbridge.run"
 
 
 def go(world: World, run: Run) -> None:
