@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowbridge.backend import Definition
 from flowbridge.errors import FlowbridgeError
-from flowbridge_actionchain.flow import LINK
+from flowbridge_actionchain.births import LINK
 from flowbridge_actionchain.language import Chain, parse
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.metadata import text_of
