@@ -60,7 +60,9 @@ One execution: `id`, `status`, `workflow`, `backend`, `engine_id`, `engine_state
 `observed_at` (when its engine last answered), `stale` (it did not answer now), `possible` (the verbs accepted now).
 Times are ISO 8601 in UTC.
 `tree` adds `updated_at` (when the status last changed, as far as it was seen), `active_tasks`, `unknown` (tasks whose
-end nobody saw), `unfinished` (operations to recover) and `tasks`.
+end nobody saw), `unfinished` (operations to recover), `linked` and `waits_for` (of a child that a
+task of another engine waits for, and what it waits for itself), `waits_for_driver` (nobody drives the tree, O13)
+and `tasks`.
 `get`, `run` and `watch` add `input` and `output`, for what is below only with `get --deep`.
 
 One task: `id`, `name`, `status`, `engine_state`, `active`, `item_count`, `running`, `error`, `children` (executions of

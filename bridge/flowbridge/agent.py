@@ -18,13 +18,12 @@ from flowbridge.bridge import Bridge
 from flowbridge.drivers import AGENT
 from flowbridge.errors import FlowbridgeError, LedgerError
 from flowbridge.law.tables import TERMINAL
-from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.leases import TTL_SECONDS, Lease
 from flowbridge.model import Status
 from flowbridge.plugins import one_line
 
-#: How many trees are looked at in one go.
-_BATCH = 100
+#: How many trees are looked at in one go, and how many groups at once: one that waits for an engine needs a thread.
+_BATCH, _GROUPS = 100, 64
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
 
@@ -61,13 +60,16 @@ class Agent:
 
         Raises `LedgerError` where the ledger cannot be used when it begins.
         """
-        with self._open() as bridge, ThreadPoolExecutor(thread_name_prefix="agent") as pool:
+        with self._open() as bridge, ThreadPoolExecutor(_GROUPS, thread_name_prefix="agent") as pool:
             lease = _lease(bridge)
             under_way: dict[Group, Future[None]] = {}
             try:
                 while not stop.is_set():
-                    lease = lease if bridge.ledger.leases.keep(lease) else _lease(bridge)
-                    self._round(bridge, pool, under_way)
+                    try:
+                        lease = lease if bridge.ledger.leases.keep(lease) else _lease(bridge)
+                        self._round(bridge, pool, under_way)
+                    except LedgerError as error:  # a full disk, say: the next round tries again
+                        self._health.problems = (error.message,)
                     tell(self._health)
                     stop.wait(self._interval)
             finally:
@@ -77,11 +79,7 @@ class Agent:
                     own.close()
 
     def _round(self, bridge: Bridge, pool: ThreadPoolExecutor, under_way: dict[Group, Future[None]]) -> None:
-        try:
-            groups = _groups(bridge)
-        except LedgerError as error:
-            self._health.problems = (error.message,)
-            return
+        groups = _groups(bridge)
         for group in under_way.keys() - groups.keys():
             if under_way[group].done():
                 del under_way[group], self._sent[group]
@@ -101,21 +99,32 @@ class Agent:
 
     def _drive(self, group: Group, trees: list[str]) -> None:
         silent: dict[str, str] = {}
-        problem = ""
+        problems: list[str] = []
         for begin in range(0, len(trees), _BATCH):
-            try:
-                passes = self._bridge().tend(trees[begin : begin + _BATCH], self._sent[group])
-            except FlowbridgeError as error:
-                problem = error.message
-            except Exception as error:  # noqa: BLE001  a bug met on one tree must not end the driving of all others
-                problem = one_line(error)
-            else:
-                for found in passes.values():
-                    silent |= found.silent
+            batch = trees[begin : begin + _BATCH]
+            if self._tended(group, batch, silent, problems):
+                continue
+            # One of them is at fault: the others are not to wait for it.
+            problems.clear()
+            for tree in batch:
+                self._tended(group, [tree], silent, problems)
         self._silent[group] = silent
         self._problems.pop(group, None)
-        if problem:
-            self._problems[group] = problem
+        if problems:
+            self._problems[group] = "; ".join(problems)
+
+    def _tended(self, group: Group, trees: list[str], silent: dict[str, str], problems: list[str]) -> bool:
+        try:
+            passes = self._bridge().tend(trees, self._sent[group])
+        except FlowbridgeError as error:
+            problems.append(error.message)
+        except Exception as error:  # noqa: BLE001  a bug met on one tree must not end the driving of all others
+            problems.append(f"tree {trees[0]}: {one_line(error)}")
+        else:
+            for found in passes.values():
+                silent |= found.silent
+            return True
+        return False
 
     def _bridge(self) -> Bridge:
         if not hasattr(self._own, "bridge"):
@@ -135,11 +144,10 @@ def _lease(bridge: Bridge) -> Lease:
 
 
 def _groups(bridge: Bridge) -> dict[Group, list[str]]:
-    """The trees that have not ended, by the instances they live on."""
+    """The trees that have not ended, by the instances that a look at them asks."""
     instances: dict[str, set[str]] = {}
-    for record in bridge.ledger.executions.list(Filter(status=_UNENDED, roots=False, limit=-1)):
-        if not record.gone:
-            instances.setdefault(record.tree, set()).add(record.ref.backend)
+    for tree, backend in bridge.ledger.executions.places(_UNENDED):
+        instances.setdefault(tree, set()).add(backend)
     groups: dict[Group, list[str]] = {}
     for tree, names in instances.items():
         groups.setdefault(frozenset(names), []).append(tree)

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -203,7 +203,9 @@ class Bridge:
         check = self._checks.of(verb, asked, frozenset(accept))
         with self._telling():
             if verb is Verb.RERUN and asked.tasks is None:
-                return self._starter.again(record, asked, ask, check)
+                outcome = self._starter.again(record, asked, ask, check)
+                self._drive(self.find(outcome.execution))
+                return outcome
             outcome = self._operator.operate(record.id, ask, check)
             self._drive(record)
             return outcome
@@ -211,7 +213,11 @@ class Bridge:
     def _drive(self, record: Record) -> None:
         """Have a tree driven that needs it, as the ledger knows it now."""
         links = bool((self.ledger.executions.request(record.tree) or {}).get("links"))
-        self.drivers.ensure(self._sync.known(record.tree), links=links)
+        self.drivers.ensure(self.known(record.tree), links=links)
+
+    def known(self, tree: str) -> Snapshot:
+        """A tree as it was last seen, without asking anybody."""
+        return self._sync.known(tree)
 
     def tend(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> Mapping[str, Pass]:
         """One pass over trees, by their ids: look, write down, do what follows. `sent` is kept from pass to pass."""
@@ -321,10 +327,14 @@ class Bridge:
 
     def _looks(self, record: Record, longest: float = _LONGEST_POLL) -> Iterator[tuple[Look, bool]]:
         """Look after look at a tree, for ever, each with whether it differs from the one before."""
-        with self.drivers.driving(record.tree, "a watch") as keep:
-            for look, changed in self._looks_alone(record, longest):
-                keep()
-                yield look, changed
+        try:
+            with self.drivers.driving(record.tree, "a watch") as keep:
+                for look, changed in self._looks_alone(record, longest):
+                    keep()
+                    yield look, changed
+        finally:
+            with self.ledger.if_possible():
+                self._drive(record)
 
     def _looks_alone(self, record: Record, longest: float) -> Iterator[tuple[Look, bool]]:
         sent: set[tuple[str, str]] = set()
@@ -430,6 +440,7 @@ class Bridge:
                     failed(tree, error)
                 continue
             looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
+            self._drive(looks[-1].record)
         self._observers.tell()
         return looks
 
@@ -471,7 +482,13 @@ class Bridge:
 
 def _driving(detached: Detached | None) -> Callable[[str], object]:
     """How a driver is begun: as a process of its own, or, where local runs are driven in another way, not at all."""
-    return lambda tree: detached and detached.start("flowbridge.driver", [tree])
+
+    def start(tree: str) -> None:
+        with suppress(OSError):  # the verb is done all the same, and the tree says that nobody drives it (O13)
+            if detached is not None:
+                detached.start("flowbridge.driver", [tree])
+
+    return start
 
 
 def _environment(config: configuration.Config) -> dict[str, str]:

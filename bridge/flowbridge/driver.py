@@ -10,12 +10,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from flowbridge.bridge import Bridge
-from flowbridge.errors import FlowbridgeError, LedgerError, NotFound
+from flowbridge.errors import FlowbridgeError, NotFound
 from flowbridge.law.driving import awaits_driver
 from flowbridge.law.tables import ACTIVE
-from flowbridge.sync import Pass
+from flowbridge.model import Snapshot
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 
@@ -34,32 +35,42 @@ def main(arguments: list[str]) -> int:
 
 
 def drive(bridge: Bridge, tree: str) -> None:
-    """Look and act until nothing of a tree moves by itself, or somebody else drives it.
+    """Look and act until nothing of a tree moves by itself. While somebody else drives it (a watch), stand by.
 
-    Raises `LedgerError` and `NotFound` (the tree was pruned); any other trouble is left for the next look.
+    Raises `NotFound` where the tree was pruned; any other trouble is left for the next look.
     """
-    lease = bridge.drivers.take(tree, f"the driver of {tree} (process {os.getpid()})")
+    leases = bridge.ledger.leases
+    standby = bridge.drivers.stand_by(tree, f"the driver of {tree} (process {os.getpid()})")
+    if standby is None:
+        return
+    try:
+        with bridge.drivers.driving(tree, f"the driver of {tree} (process {os.getpid()})") as keep:
+            _drive(bridge, tree, lambda: leases.keep(standby) and keep())
+    finally:
+        leases.give(standby)
+
+
+def _drive(bridge: Bridge, tree: str, keep: Callable[[], object]) -> None:
     sent: set[tuple[str, str]] = set()
     wait, last = _FIRST_WAIT, -1
-    while lease is not None and bridge.ledger.leases.keep(lease):
+    while True:
+        news = last
         try:
-            if is_over(bridge.tend([tree], sent)[tree]):
-                break
-        except (LedgerError, NotFound):
+            if is_over(bridge.tend([tree], sent)[tree].snapshot if keep() else bridge.known(tree)):
+                return
+            news = bridge.ledger.operations.last(tree)
+        except NotFound:
             raise
         except FlowbridgeError as error:
             sys.stderr.write(f"driver of {tree}: {error.message}\n")
-        news = bridge.ledger.operations.last(tree)
         wait, last = (_FIRST_WAIT if news != last else min(wait * 1.5, _LONGEST_WAIT)), news
         time.sleep(wait)
-    if lease is not None:
-        bridge.ledger.leases.give(lease)
 
 
-def is_over(found: Pass) -> bool:
+def is_over(snapshot: Snapshot) -> bool:
     """Whether nothing of a tree moves by itself: all of it has ended, is paused or is abandoned, and told."""
-    active = any(node.record.status in ACTIVE and not node.record.gone for node in found.snapshot.nodes)
-    return not active and not awaits_driver(found.snapshot)
+    active = any(node.record.status in ACTIVE and not node.record.gone for node in snapshot.nodes)
+    return not active and not awaits_driver(snapshot)
 
 
 if __name__ == "__main__":

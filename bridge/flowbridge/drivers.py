@@ -25,29 +25,39 @@ class Drivers:
     def is_driven(self, tree: str) -> bool:
         """Whether a living process drives a tree."""
         leases = self._ledger.leases
-        return leases.holder(_name(tree)) is not None or bool(leases.holders(AGENT))
+        return any(map(leases.holder, (_name(tree), _standby(tree)))) or bool(leases.holders(AGENT))
 
     def take(self, tree: str, who: str) -> Lease | None:
         """Be the tree's driver as long as the lease is renewed; None where there is one."""
         return self._ledger.leases.take(_name(tree), who)
 
+    def stand_by(self, tree: str, who: str) -> Lease | None:
+        """Be the one process that drives a tree whenever nobody else does; None where there is one."""
+        return self._ledger.leases.take(_standby(tree), who)
+
     @contextmanager
-    def driving(self, tree: str, who: str) -> Iterator[Callable[[], object]]:
-        """Be the tree's driver for a while, where there is none; what it gives is to be called now and then."""
-        lease: Lease | None = None
-        with self._ledger.if_possible():  # a look is good also where nothing can be written down
-            lease = self.take(tree, who)
+    def driving(self, tree: str, who: str) -> Iterator[Callable[[], bool]]:
+        """Be the tree's driver for a while, as soon as there is none.
+
+        What it gives is to be called now and then, and tells whether it is this one that drives.
+        """
+        held: list[Lease] = []
+
+        def keep() -> bool:
+            with self._ledger.if_possible():  # a look is good also where nothing can be written down
+                if held and not self._ledger.leases.keep(held[0]):
+                    held.clear()
+                if not held:
+                    held.extend(filter(None, [self.take(tree, who)]))
+            return bool(held)
+
         try:
-            yield lambda: self._keep(lease)
+            keep()
+            yield keep
         finally:
-            if lease is not None:
+            for lease in held:
                 with self._ledger.if_possible():
                     self._ledger.leases.give(lease)
-
-    def _keep(self, lease: Lease | None) -> None:
-        if lease is not None:
-            with self._ledger.if_possible():
-                self._ledger.leases.keep(lease)
 
     def waits(self, snapshot: Snapshot) -> bool:
         """Whether a tree waits for a driver, and none is alive."""
@@ -62,6 +72,10 @@ class Drivers:
 
 def _name(tree: str) -> str:
     return f"drive:{tree}"
+
+
+def _standby(tree: str) -> str:
+    return f"standby:{tree}"
 
 
 def _tree(snapshot: Snapshot) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from flowbridge.errors import FlowbridgeError, Unavailable
+from flowbridge.errors import FlowbridgeError, LedgerError, Unavailable
 from flowbridge.law.fold import birth_want
 from flowbridge.model import EngineState, ExecutionLook, Record, Ref, WaitingChild, Want
 
@@ -59,8 +59,8 @@ class Links:
         for host in hosts:
             for waiting in host.waiting:
                 if self.is_ours(waiting) and not found.has(host.ref, waiting.key):
-                    # Where an engine that must tell what the target is does not answer, the next pass asks again.
-                    with suppress(Unavailable):
+                    # Where an engine or a ledger that has to be asked for it does not answer, the next pass asks again.
+                    with suppress(Unavailable, LedgerError):
                         found.put(found.awaited(host, waiting) or self._born(known[host.ref], waiting, at, found))
         found.drop_unheard()
         return Bound(found.requests, found.by_key.keys())
@@ -85,7 +85,7 @@ class Links:
         )
         try:
             start = self.resolve(parent.ref.backend, waiting)
-        except Unavailable:
+        except (Unavailable, LedgerError):
             raise
         except FlowbridgeError as error:
             return refused(record, f"{waiting.target or 'a link without a target'}: {error.message}")

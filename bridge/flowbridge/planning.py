@@ -7,6 +7,9 @@ from flowbridge.law.fold import Facts, settle
 from flowbridge.law.verbs import Effect, apply
 from flowbridge.model import Record, Snapshot
 
+#: What is done for tasks that wait, whatever verb was asked for: it is no part of what was confirmed.
+_FOLLOWS = frozenset({Action.START, Action.REPORT})
+
 
 def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
     """What an effect comes to on a snapshot: a line for each execution, with a reason (O1)."""
@@ -31,7 +34,7 @@ def start_plan(record: Record) -> Plan:
 
 def fingerprint(plan: Plan) -> frozenset[tuple[str, str]]:
     """Which executions a plan touches, and how. Two plans with the same one are the same to a user (O9)."""
-    return frozenset((line.record, str(line.action)) for line in plan.lines if line.by)
+    return frozenset((line.record, str(line.action)) for line in plan.lines if line.by and line.action not in _FOLLOWS)
 
 
 def _names(snapshot: Snapshot, effect: Effect, place: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.calls import at_once
-from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Step
 from flowbridge.ledger.ledger import Ledger
@@ -23,6 +23,9 @@ from flowbridge.model import EngineState, Record, Snapshot, Status, TaskStatus
 
 #: How many calls are made before whoever sends them looks after its lease again.
 _CHUNK = 64
+
+#: What an engine says that will not change by asking again.
+_REFUSALS = (EngineRefused, NotFound, InvalidInput)
 
 Error = FlowbridgeError | None
 
@@ -75,12 +78,24 @@ class Sender:
     def _finished(self, step: Step, call: _Call, error: Error) -> Error:
         if error is None:
             call.after()
-        elif step.action is Action.START and isinstance(error, EngineRefused | NotFound | InvalidInput):
-            record = self._ledger.executions.get(step.record)
-            if record.key:
-                # Nobody waits at a terminal for it: the task that does is told by a report.
-                self._ledger.executions.put([refused(record, error.message)])
-                return None
+        elif step.action is Action.START:
+            return self._not_started(step, error)
+        return error
+
+    def _not_started(self, step: Step, error: FlowbridgeError) -> Error:
+        """A linked child whose start is refused has errored. Nobody waits at a terminal: its task is told by a report.
+
+        One whose start may have been taken earlier is not called refused for what is said of a later one.
+        """
+        record = self._ledger.executions.get(step.record)
+        request = self._ledger.executions.request(step.record) or {}
+        if not record.key:
+            return error
+        if isinstance(error, Unavailable) and not error.unsent:
+            self._ledger.executions.put_request(step.record, {**request, "asked": True})
+        elif isinstance(error, _REFUSALS) and not request.get("asked"):
+            self._ledger.executions.put([refused(record, error.message)])
+            return None
         return error
 
     def _call(self, step: Step) -> _Call:
@@ -91,8 +106,9 @@ class Sender:
             record = self._ledger.executions.get(step.record)
             request = self._request(backend, step)
             requested = replace(record, seen=EngineState.REQUESTED)
+            # Not beside others: to deploy, a backend may ask the catalog, which belongs to this thread.
             return _Call(
-                lambda: backend.start(request), backend.concurrent, lambda: self._ledger.executions.put([requested])
+                lambda: backend.start(request), together=False, after=lambda: self._ledger.executions.put([requested])
             )
         return _Call(lambda: _make(backend, step), backend.concurrent)
 

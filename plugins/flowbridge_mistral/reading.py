@@ -97,11 +97,18 @@ def _items(client: MistralClient, entry: Json, results: Any, count: int) -> tupl
     if entry.get("type") == "WORKFLOW":
         query = {"task_execution_id": entry["id"], "fields": "id,params,state,output,created_at"}
         return by_index(list(client.pages("executions", "executions", **query)))
-    if entry["state"] == "SUCCESS" and isinstance(results, list) and len(results) == count:
+    whole = isinstance(results, list) and len(results) == count
+    if whole and entry["state"] == "SUCCESS" and not _is_linked(client, entry):
         return tuple(ItemRead(index, TaskStatus.SUCCEEDED, result) for index, result in enumerate(results))
     query = {"task_execution_id": entry["id"], "include_output": "true"}
     actions = list(client.pages("action_executions", "action_executions", **query))
     return by_input(actions) or by_output(actions, results, count)
+
+
+def _is_linked(client: MistralClient, entry: Json) -> bool:
+    """Whether the items of a task are links: of those there is more to tell, and no list of results tells it."""
+    query = {"task_execution_id": entry["id"], "name": links.LINK, "fields": "id"}
+    return next(client.pages("action_executions", "action_executions", limit=1, **query), None) is not None
 
 
 def by_index(children: Sequence[Json]) -> tuple[ItemRead, ...]:

@@ -98,7 +98,7 @@ class BelievesCanceledTooEarly(Mutant):
     caught_by = "test_C4_it_is_canceling_until_no_task_is_active"
 
     def look(self, look: ExecutionLook) -> ExecutionLook:
-        return changed(look, active=False) if look.state is EngineState.CANCELED else look
+        return replace(changed(look, active=False), waiting=()) if look.state is EngineState.CANCELED else look
 
 
 class CancelsUpwards(Mutant):

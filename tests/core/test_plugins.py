@@ -397,6 +397,23 @@ def test_a_name_is_resolved_by_the_plugin_that_knows_it(plant: Plant, flow: Brid
     assert desk.engine.count()["validate"] == 1
 
 
+SHELF = """
+from flowbridge import CatalogEntry, hookimpl
+@hookimpl
+def flowbridge_catalog(ref, config):
+    names = ["pack.flow", "pack.other"]
+    return [CatalogEntry(name, description=str(config.ledger)) for name in names if ref in ("", name)]
+"""
+
+
+def test_a_plugin_tells_what_there_is_by_name_or_of_one_name(plant: Plant, flow: Bridge) -> None:
+    plant("shelf", SHELF)
+    mine = [entry for entry in flow.catalog() if entry.ref.startswith("pack.")]
+    assert [entry.ref for entry in mine] == ["pack.flow", "pack.other"]
+    assert {entry.description for entry in mine} == {str(flow.config.ledger)}
+    assert [entry.ref for entry in flow.catalog("pack.other")] == ["pack.other"]
+
+
 LOST = """
 from flowbridge import hookimpl
 @hookimpl

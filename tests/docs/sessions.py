@@ -132,7 +132,8 @@ class Session:
         shutil.copytree(ROOT / "examples", self.folder / "examples")
         for example in (self.folder / "examples").rglob("*.yaml"):
             text = example.read_text(encoding="utf-8")
-            slow = re.sub(r"<% \$\.pace %>", f"<% $.pace * {self.pace} %>", text)
+            # Where it is waited, not where it is handed on: else it would grow with every level.
+            slow = re.sub(r"seconds=<% \$\.pace %>", f"seconds=<% $.pace * {self.pace} %>", text)
             example.write_text(slow, encoding="utf-8")
 
     def run(self, command: str) -> str:

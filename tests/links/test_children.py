@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import pytest
 
-from flowbridge.errors import EngineRefused, NotFound
+from flowbridge.agent import Agent
+from flowbridge.bridge import Bridge
+from flowbridge.errors import EngineRefused, LedgerError, NotFound
 from flowbridge.model import EngineState, Status, TaskStatus
+from flowbridge.sync import Pass
 from links.kit import Desk, children, settle, statuses
 
 _R, _P = Status.RUNNING, Status.PAUSED
@@ -250,3 +256,82 @@ def test_a_links_input_stands_in_no_look_that_is_kept(desk: Desk) -> None:
     kept = desk.bridges[0].ledger.database.all("SELECT doc FROM looks")
     assert root.id
     assert all("hunter2" not in doc for (doc,) in kept)
+
+
+def test_O3_trouble_of_our_own_ledger_fails_no_child(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = desk.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(flow.targets, "request", _refuse(LedgerError("the key cannot be read")))
+        root = desk.root()
+        assert statuses(flow, root.id) == [_R]
+    settle(flow, root.id)
+    assert statuses(flow, root.id) == [_R, _R]
+
+
+def _refuse(error: Exception) -> Callable[..., object]:
+    def refuse(*_: object) -> object:
+        raise error
+
+    return refuse
+
+
+def test_O3_a_start_that_may_have_been_taken_is_not_called_refused_for_what_is_said_later(desk: Desk) -> None:
+    flow = desk.open()
+    desk.other.dropped = {"start"}
+    root = desk.root()
+    desk.other.dropped = set()
+    desk.other.refuses = {"start": EngineRefused("the token has expired")}
+    settle(flow, root.id)
+    assert desk.host.reports == []
+    desk.other.refuses = {}
+    settle(flow, root.id)
+    assert statuses(flow, root.id) == [_R, _R]
+
+
+def test_P2_children_of_an_engine_that_takes_several_calls_at_once_are_all_paused(desk: Desk) -> None:
+    desk.other.concurrent = True  # type: ignore[misc]  # a fact of the class, told of this one
+    root = desk.root(items=20)
+    flow = desk.bridges[0]
+    flow.pause(root.id)
+    assert {live.state for live in desk.other.has.values()} == {EngineState.PAUSED}
+    assert desk.other.count()["pause"] == 20
+
+
+def test_O13_the_agent_drives_the_other_trees_where_one_of_them_is_broken() -> None:
+    tended: list[str] = []
+
+    class Broken:
+        def tend(self, trees: list[str], _: object) -> dict[str, Pass]:
+            if "bad" in trees:
+                raise RuntimeError("a bug")
+            tended.extend(trees)
+            return {}
+
+    agent = Agent(lambda: cast(Bridge, Broken()))
+    group = frozenset({"engine"})
+    agent._sent[group] = set()
+    agent._drive(group, ["one", "bad", "two"])
+    assert tended == ["one", "two"]
+    assert "tree bad: RuntimeError: a bug" in agent._problems[group]
+
+
+def test_O13_who_stops_watching_leaves_the_tree_to_a_driver(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    desk.driven.clear()
+    for _ in flow.watch(root.id, deadline=0.0):
+        assert desk.driven == []
+    assert desk.driven == [root.tree]
+
+
+def test_O13_a_driver_stands_by_while_somebody_watches_and_takes_over(desk: Desk) -> None:
+    root = desk.root()
+    watcher, driver = desk.bridges[0], desk.open()
+    with watcher.drivers.driving(root.tree, "a watch"), driver.drivers.driving(root.tree, "the driver") as keep:
+        assert not keep()
+    with driver.drivers.driving(root.tree, "the driver") as keep:
+        assert keep()
+    standby = driver.drivers.stand_by(root.tree, "the driver")
+    assert standby is not None
+    assert watcher.drivers.is_driven(root.tree)
+    assert watcher.drivers.stand_by(root.tree, "another") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flowbridge.bridge import Bridge
@@ -10,8 +12,9 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, Rejected, Unsupported
 from flowbridge.law.decide import Action
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
+from flowbridge.planning import fingerprint
 from links.kit import Desk, children, settle
-from support.fakes import FakeEngine
+from support.fakes import FakeEngine, task
 from support.hosts import HostEngine
 
 OK, BAD = EngineState.SUCCEEDED, EngineState.ERRORED
@@ -207,3 +210,65 @@ def test_X7_down_three_levels_across_engines(desk: Desk) -> None:
     assert middle.count()["start"] == 0
     desk.end(nodes[2].record, OK)
     assert [node.record.status for node in settle(flow, fresh.id, 6).snapshot.nodes] == [Status.SUCCEEDED] * 3
+
+
+def test_X7_the_old_end_of_a_child_that_is_re_opened_for_something_below_it_is_not_told(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.other.has[child.ref.id].tasks = [task("sub", TaskStatus.ERRORED, of=child.ref.id)]
+    desk.other.add("deep", task("leaf", TaskStatus.ERRORED, of="deep"), parent=child.ref.id, state=BAD)
+    desk.other.has[child.ref.id].go(BAD)
+    assert settle(flow, root.id).record.status is Status.ERRORED
+    desk.host.reports.clear()
+    desk.other.ignores = {"rerun"}
+    outcome = flow.rerun(root.id, RerunRequest(("t.sub.leaf",)), timeout=0.05)
+    settle(flow, outcome.execution)
+    assert desk.host.reports == []
+    desk.other.ignores = set()
+    flow.recover(outcome.execution)
+    assert flow.get(outcome.execution).record.status is Status.RUNNING
+
+
+def test_X8_a_child_that_a_newer_one_took_over_from_is_not_re_opened(desk: Desk) -> None:
+    flow, root, (old,) = errored(desk)
+    fresh = again(flow, root, "t")
+    desk.end(children(settle(flow, fresh.id))[-1], BAD)
+    assert settle(flow, fresh.id).record.status is Status.ERRORED
+    desk.other.requests.clear()
+    with pytest.raises(Rejected, match="has a newer child") as caught:
+        flow.rerun(old.id, RerunRequest(("work",)))
+    assert caught.value.rule == "X8"
+    assert desk.other.sent() == []
+
+
+def test_X5_a_mark_that_an_earlier_re_run_left_is_not_taken_for_a_new_child(desk: Desk) -> None:
+    flow, root, (child,) = errored(desk)
+    flow.ledger.executions.put([replace(child, awaited=True)])
+    fresh = again(flow, root, "t")
+    settle(flow, fresh.id)
+    assert desk.other.count()["start"] == 1
+
+
+@pytest.mark.parametrize("tasks", [("t.work",), ("t",)])
+def test_S7_X6_a_result_that_is_to_be_kept_and_is_gone_is_told_before_anything_is_done(
+    desk: Desk, tasks: tuple[str, ...]
+) -> None:
+    desk.host = HostEngine(partial_rerun=PartialRerun.NO)
+    flow, root, before = errored(desk, OK, BAD)
+    desk.other.forget(before[0].ref.id)
+    settle(flow, root.id)
+    desk.other.requests.clear()
+    with pytest.raises(Rejected, match="no longer has it") as caught:
+        flow.rerun(root.id, RerunRequest(tasks, tasks if tasks == ("t",) else ()))
+    assert caught.value.rule == "X6"
+    assert desk.other.sent() == desk.host.sent() == []
+
+
+def test_O9_what_is_started_or_told_for_waiting_tasks_is_no_part_of_what_was_confirmed(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    first, second = children(flow.get(root.id))
+    confirmed = fingerprint(flow.plan(Verb.CANCEL, first.id))
+    desk.end(second, OK)
+    assert flow.operate(Verb.CANCEL, first.id, expect=confirmed).done

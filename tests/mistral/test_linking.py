@@ -282,3 +282,13 @@ def test_rewriting_twice_changes_nothing_and_keeps_every_value(
 @given(VALUES)
 def test_a_value_comes_back_from_its_node_as_it_was(value: Any) -> None:
     assert yaml.safe_load(nodes.text(nodes.node(value))) == value
+
+
+def test_the_tree_of_the_examples_is_linked_item_by_item() -> None:
+    example = Path(__file__).parents[2] / "examples/across/fleet.yaml"
+    rules = Rules(frozenset({"fleet.refill"}), {"fleet.refill"}.__contains__)
+    each = task(example.read_text(encoding="utf-8"), rules, "each")
+    assert (each["action"], each["input"]["target"]) == ("flowbridge.run", "fleet.refill")
+    assert each["input"]["input"] == {"host": "<% $.host %>", "pace": "<% $.pace %>"}
+    assert len(each["with-items"]) == 2  # the second counts them, so that each keeps its place
+    assert task(example.read_text(encoding="utf-8"), rules, "report")["input"]["target"] == "core.echo"

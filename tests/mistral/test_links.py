@@ -188,15 +188,16 @@ def test_links_of_another_tree_are_not_looked_at(server: Server) -> None:
     assert (len(keys["x"]), len(keys["y"]), keys["x"] & keys["y"]) == (2, 2, set())
 
 
-def test_items_of_links_are_read_at_their_places_with_every_try(server: Server) -> None:
+@pytest.mark.parametrize("end", [TaskStatus.SUCCEEDED, TaskStatus.ERRORED])
+def test_items_of_links_are_read_at_their_places_with_every_try(server: Server, end: TaskStatus) -> None:
     prod = backend()
     prod.start(StartRequest("x", "wide", definition=wide(2)))
     first, second = prod.observe(["x"])["x"][0].waiting
-    prod.report("x", second.key, TaskStatus.ERRORED, {"same": 1})
+    prod.report("x", second.key, end, {"same": 1})
     prod.report("x", first.key, TaskStatus.SUCCEEDED, {"same": 1})
     (task,) = prod.read("x").tasks
     read = [(item.index, item.status, item.result, item.attempts) for item in task.items or ()]
-    assert read == [(0, TaskStatus.SUCCEEDED, {"same": 1}, 1), (1, TaskStatus.ERRORED, {"same": 1}, 1)]
+    assert read == [(0, TaskStatus.SUCCEEDED, {"same": 1}, 1), (1, end, {"same": 1}, 1)]
 
 
 def test_a_start_says_who_starts_and_nothing_else_of_it_changes(server: Server) -> None:

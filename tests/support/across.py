@@ -15,7 +15,7 @@ import yaml
 from flowbridge.agent import Agent
 from flowbridge.backend import Backend, Definition, Target
 from flowbridge.bridge import Bridge
-from flowbridge.capabilities import Capabilities
+from flowbridge.capabilities import Capabilities, ResumeUp
 from flowbridge.config import Config
 from flowbridge.conformance import Harness, Shape
 from flowbridge.conformance.shapes import Flow
@@ -33,14 +33,19 @@ from support.v2yaml import flow_of
 
 
 class AcrossHarness(Harness):
-    """A tree whose engines change with each level: `engines` are the instances by depth, over and over."""
+    """A tree whose engines change with each level: `engines` are the instances by depth, over and over.
+
+    `nested` refuses the shapes that have no sub-workflow, and with that stay on one engine.
+    """
 
     across = True
 
-    def __init__(self, bridge: Bridge, engines: Sequence[str]) -> None:
+    def __init__(self, bridge: Bridge, engines: Sequence[str], *, nested: bool = False) -> None:
         super().__init__(bridge, engines[0])
         self._engines = engines
+        self._nested = nested
         self._flows: dict[str, Target] = {}
+        self._deployed: set[str] = set()
         self.knowing(bridge)
 
     def knowing(self, bridge: Bridge) -> Bridge:
@@ -50,30 +55,41 @@ class AcrossHarness(Harness):
 
     @property
     def facts(self) -> Capabilities:
-        """No engine reaches into another one: every cascade is the bridge's."""
-        return replace(self.backend.capabilities, cascades=frozenset())
+        """No engine reaches into another one: every cascade is the bridge's, and no resume goes up by itself."""
+        return replace(self.backend.capabilities, cascades=frozenset(), resume_up=ResumeUp.NEVER)
 
     @hookimpl
     def flowbridge_resolve(self, ref: str) -> Target | None:
         """The flows of the shapes that were started, by name."""
         return self._flows.get(ref)
 
-    def definition(self, shape: Shape) -> Definition:
+    def definition(self, shape: Shape) -> Definition | str:
+        if self._nested and len(shape.flows) == 1:
+            raise Unsupported(f"all of {shape.name} is on one engine")
         flows = {flow.name: flow for flow in shape.flows}
-        return self._written(shape, flows, shape.flows[0], 0)
+        target = self._target(shape, flows, shape.flows[0], 0)
+        return target.definition or target.workflow
 
-    def _written(self, shape: Shape, flows: Mapping[str, Flow], flow: Flow, depth: int) -> Definition:
+    def _target(self, shape: Shape, flows: Mapping[str, Flow], flow: Flow, depth: int) -> Target:
+        """A flow at a depth, and all that it links to. A server is given each of them once."""
         engine = self._engines[depth % len(self._engines)]
-        below = self._engines[(depth + 1) % len(self._engines)]
 
         def name(child: str) -> str:
             return f"across.{shape.name}_{child}_{depth + 1}"
 
         for step in flow.steps:
             if step.runs in flows and name(step.runs) not in self._flows:
-                definition = self._written(shape, flows, flows[step.runs], depth + 1)
-                self._flows[name(step.runs)] = Target(definition, backend=below)
-        return (chain if engine == "actionchain" else v2)(shape, flow, name)
+                self._flows[name(step.runs)] = self._target(shape, flows, flows[step.runs], depth + 1)
+        if engine == "actionchain":
+            return Target(chain(shape, flow, name), backend=engine)
+        definition = v2(shape, flow, name)
+        backend = self.bridge.instances.get(engine)
+        if isinstance(backend, LocalBackend):
+            return Target(definition, backend=engine)
+        if definition.source not in self._deployed:
+            backend.deploy(definition)
+            self._deployed.add(definition.source)
+        return Target(None, definition.source, engine)
 
     def gates(self, look: ExecutionLook) -> tuple[WaitingChild, ...]:
         return tuple(waiting for waiting in look.waiting if waiting.owner == "the kit")
@@ -83,10 +99,10 @@ class AcrossHarness(Harness):
 
 
 @contextmanager
-def _driven(open: Callable[[], Bridge]) -> Iterator[None]:
+def _driven(open: Callable[[], Bridge], interval: float) -> Iterator[None]:
     """An agent that drives every tree meanwhile, in a thread of this process, with bridges of its own."""
     stop = threading.Event()
-    agent = threading.Thread(target=Agent(open, interval=0.02).run, args=(stop,))
+    agent = threading.Thread(target=Agent(open, interval=interval).run, args=(stop,))
     agent.start()
     try:
         yield
@@ -95,7 +111,7 @@ def _driven(open: Callable[[], Bridge]) -> Iterator[None]:
         agent.join()
 
 
-class _Launchers:
+class Launchers:
     """A launcher for several engines."""
 
     def __init__(self, ledger: Path) -> None:
@@ -112,7 +128,7 @@ class _Launchers:
             launcher.join()
 
 
-def _engine(name: str, url: str) -> Backend:
+def engine_of(name: str, url: str) -> Backend:
     if name.startswith("mistral"):
         return MistralBackend(name, {"url": url})
     return ActionChainBackend(name, {}) if name == "actionchain" else MemoryBackend(name, {})
@@ -120,7 +136,7 @@ def _engine(name: str, url: str) -> Backend:
 
 def _like(backend: LocalBackend) -> LocalBackend:
     """The same engine for a thread of its own."""
-    mine = _engine(backend.name, "")
+    mine = engine_of(backend.name, "")
     assert isinstance(mine, LocalBackend)
     mine.attach(backend.host)
     mine.resolve = backend.resolve
@@ -128,18 +144,21 @@ def _like(backend: LocalBackend) -> LocalBackend:
 
 
 @contextmanager
-def harness_over(ledger: Path, engines: Sequence[str], url: str = "") -> Iterator[AcrossHarness]:
+def harness_over(
+    ledger: Path, engines: Sequence[str], url: str = "", *, nested: bool = False
+) -> Iterator[AcrossHarness]:
     """A harness over trees whose engines change with each level, and an agent that drives them."""
-    launcher = _Launchers(ledger)
+    launcher = Launchers(ledger)
     config = Config(ledger=ledger, actor="me", default_backend=engines[0])
 
     def opened() -> Bridge:
-        backends = [_engine(name, url) for name in dict.fromkeys(engines)]
+        backends = [engine_of(name, url) for name in dict.fromkeys(engines)]
         return Bridge(config, backends=backends, launch=launcher, durable=False)
 
     with opened() as bridge:
-        made = AcrossHarness(bridge, engines)
-        with _driven(lambda: made.knowing(opened())):
+        made = AcrossHarness(bridge, engines, nested=nested)
+        # Every look of a test drives its tree too: a server need not be asked without a pause besides.
+        with _driven(lambda: made.knowing(opened()), 0.3 if url else 0.02):
             yield made
             launcher.join()
 

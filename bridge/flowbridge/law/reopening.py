@@ -7,11 +7,11 @@ told once more, and nothing of them runs a second time (X6).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from flowbridge.capabilities import Cascade, PartialRerun
-from flowbridge.errors import Unsupported
+from flowbridge.errors import Rejected, Unsupported
 from flowbridge.law.fold import Facts
 from flowbridge.law.verbs import Effect, ancestors, describe
 from flowbridge.model import Snapshot, Status, TaskLook, TaskRerun, Verb, Want
@@ -52,10 +52,13 @@ def reopened(snapshot: Snapshot, places: Iterable[int], facts: Facts, verb: Verb
             continue
         _reject_unless_waits_again(snapshot, place, facts)
         task = _task(snapshot, node.parent, node.record.parent_task)
+        beside = children[node.parent, task.id]
+        _reject_unless_latest(snapshot, place, beside)
         again = _again(snapshot, node.parent, task, facts)
         waiting.setdefault(node.parent, {})[task.id] = again
-        beside = children[node.parent, task.id]
-        awaited |= {at for at in beside if at in found or again.reset or not _succeeded(snapshot, at)}
+        told = {at for at in beside if at not in found and (again.reset or not _succeeded(snapshot, at))}
+        _reject_gone(snapshot, told)
+        awaited |= told | found.intersection(beside)
     return Reopening(tuple(sorted(found)), waiting, frozenset(awaited))
 
 
@@ -72,6 +75,7 @@ def keeping(snapshot: Snapshot, tasks: Tasks, facts: Facts) -> frozenset[int]:
             if is_linked(snapshot, place, _task(snapshot, place, again.task)):
                 named[again.task] = TaskRerun(again.task)
                 kept |= {at for at in children[place, again.task] if _succeeded(snapshot, at)}
+    _reject_gone(snapshot, kept)
     return frozenset(kept)
 
 
@@ -104,7 +108,37 @@ def _succeeded(snapshot: Snapshot, place: int) -> bool:
 
 
 def _task(snapshot: Snapshot, place: int, id: str) -> TaskLook:
-    return next(task for task in snapshot.nodes[place].tasks if task.id == id)
+    task = next((task for task in snapshot.nodes[place].tasks if task.id == id), None)
+    if task is None:
+        raise Unsupported(f"{describe(snapshot.nodes[place])} no longer shows the task that waited for it (X7).")
+    return task
+
+
+def _reject_unless_latest(snapshot: Snapshot, place: int, beside: Collection[int]) -> None:
+    """Of several children of one item only the latest is waited for (X5)."""
+    if place not in beside:
+        node = snapshot.nodes[place]
+        newer = next(snapshot.nodes[at].record for at in beside if snapshot.nodes[at].record.item == node.record.item)
+        raise Rejected(
+            f"{describe(node)} cannot be re-opened: the task above it has a newer child, {newer.id} (X8).",
+            rule="X8",
+            reason="has_a_newer_one",
+            execution=node.record.id,
+        )
+
+
+def _reject_gone(snapshot: Snapshot, places: Iterable[int]) -> None:
+    """The result of a child that its engine no longer has cannot be told once more (S7)."""
+    for place in places:
+        node = snapshot.nodes[place]
+        if node.record.gone and _succeeded(snapshot, place):
+            raise Rejected(
+                f"the result of {describe(node)} is to be kept, and {node.record.ref.backend} no longer has it (X6, "
+                "S7). Re-run the whole task without --no-reset.",
+                rule="X6",
+                reason="kept_result_gone",
+                execution=node.record.id,
+            )
 
 
 def _reject_unless_opens_up(snapshot: Snapshot, place: int, facts: Facts) -> None:

@@ -131,6 +131,16 @@ class Executions:
         )
         return [record_from(row[0]) for row in rows]
 
+    def places(self, statuses: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """Every tree with something in one of these statuses, with each instance that it lives on."""
+        marks = ",".join("?" * len(statuses))
+        return self._db.all(
+            "SELECT DISTINCT tree, backend FROM executions WHERE is_current = 1 AND tree IN "  # noqa: S608
+            f"(SELECT tree FROM executions WHERE is_current = 1 AND status IN ({marks}) "
+            "AND json_extract(doc, '$.gone') IS NULL)",
+            statuses,
+        )
+
     def list(self, filter: Filter) -> list[Record]:
         """Records by a filter, newest first."""
         sql, values = _where(filter)

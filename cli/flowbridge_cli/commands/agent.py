@@ -59,7 +59,12 @@ def _teller(file: Path | None) -> Callable[[Health], None]:
         ):
             note(_line(health))
         if file is not None:
-            _write(file, health)
+            try:
+                _write(file, health)
+            except InvalidInput as error:
+                if before is None:
+                    raise
+                note(f"warning: {error.message}")
         last[:] = [health]
 
     return tell

@@ -1,0 +1,104 @@
+"""Write the reference of the Python API by walking its public names: `python docs/make_api.py` writes docs/api.md."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import flowbridge
+from flowbridge import backend, conformance, errors, hookspecs, model
+
+_HEAD = """# The Python API
+
+This page is written by walking the public names and their docstrings; a test fails when it is stale.
+Do not edit it: change the docstrings and run `python docs/make_api.py`.
+
+What stands here may be relied on; anything else may change with any release. Names in capitals and a digit, such as P3,
+are rules of [the law](law.md).
+
+"""
+
+#: The parts of the page: a heading, what it is for, the module, and its names where not all are meant.
+_PARTS: tuple[tuple[str, str, ModuleType, tuple[str, ...] | None], ...] = (
+    ("flowbridge", "For programs that start and control executions, and for plugins.", flowbridge, None),
+    ("flowbridge.backend", "For authors of a backend: what its methods take and give.", backend, None),
+    ("flowbridge.model", "The words of the law as data.", model, None),
+    ("flowbridge.errors", "Every error that is raised on purpose.", errors, None),
+    ("flowbridge.hookspecs", "What hooks are told.", hookspecs, ("Change",)),
+    ("flowbridge.conformance", "The kit that holds a backend to the law.", conformance, ("Harness",)),
+)
+
+
+def page() -> str:
+    """The page as text."""
+    parts = [_HEAD.rstrip("\n")]
+    seen: set[int] = set()
+    for heading, purpose, module, names in _PARTS:
+        parts += ["", f"## {heading}", "", purpose]
+        for name, thing in _public(module, names):
+            if id(thing) not in seen:
+                seen.add(id(thing))
+                parts += ["", *_section(name, thing)]
+    return "\n".join(parts) + "\n"
+
+
+def _public(module: ModuleType, names: tuple[str, ...] | None) -> Iterator[tuple[str, Any]]:
+    """The classes and functions that a module makes public, in the order of its table or its text."""
+    here = [name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
+    for name in names or getattr(module, "__all__", here):
+        thing = getattr(module, name)
+        if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing)):
+            yield name, thing
+
+
+def _section(name: str, thing: Any) -> list[str]:
+    if not inspect.isclass(thing):
+        return [f"### {name}{_signature(thing)}", "", _doc(thing)]
+    lines = [f"### {name}", ""]
+    if issubclass(thing, enum.Enum):
+        return [*lines, _doc(thing), "", ", ".join(f"`{member.value}`" for member in thing)]
+    if issubclass(thing, Exception):
+        above = thing.__mro__[1].__name__
+        return [*lines, f"Under [{above}](#{above.lower()}). {_doc(thing)}" if hasattr(errors, above) else _doc(thing)]
+    lines += ["```text", f"{name}{_signature(thing)}", "```", "", _doc(thing)]
+    for member, value in _members(thing):
+        lines += ["", f"**`{member}{value[0]}`**" if value[0] else f"**`{member}`**", "", value[1]]
+    return lines
+
+
+def _members(kind: type) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The methods and properties that a class itself tells of, each with its signature and its docstring."""
+    for name, member in vars(kind).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(member, property):
+            yield name, ("", _doc(member))
+        elif inspect.isfunction(member) or isinstance(member, classmethod | staticmethod):
+            function = member if inspect.isfunction(member) else member.__func__
+            yield name, (_signature(function), _doc(function))
+
+
+def _signature(thing: Any) -> str:
+    """A signature as its author wrote it: annotations are texts, and defaults read as in the source."""
+    try:
+        text = str(inspect.signature(thing))
+    except (TypeError, ValueError):
+        return ""
+    text = re.sub(r"<(\w+\.\w+): '[^']*'>", r"\1", text)
+    text = re.sub(r"(?<=frozenset\(\{)[^}]*", lambda match: ", ".join(sorted(match[0].split(", "))), text)
+    text = re.sub(r"(?<=: )'([^']*)'|(?<=-> )'([^']*)'", lambda match: match[1] or match[2], text)
+    text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", text)
+    return re.sub(r"\((self|cls)(, )?", "(", text, count=1).replace("<factory>", "...")
+
+
+def _doc(thing: Any) -> str:
+    return inspect.getdoc(thing) or ""
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("api.md").write_text(page(), encoding="utf-8")
