@@ -129,8 +129,9 @@ class ParentLink:
 class WaitingChild:
     """A task of a host that waits for an execution elsewhere. `key` names the waiting action at the engine.
 
-    `target` is what to run there, `input` what to start it with, in the environment `env`. `owner` is the ledger that
-    is to start it, "" where the host's executions can only be this ledger's.
+    `target` is what to run there, `input` what to start it with, in the environment `env`. `workflow` and `task_name`
+    say which of the target's workflows, and which of its tasks is wanted; they are empty where the target decides.
+    `owner` is the ledger that is to start it, "" where the host's executions can only be this ledger's.
     """
 
     key: str
@@ -140,6 +141,8 @@ class WaitingChild:
     input: Mapping[str, Any] = field(default_factory=dict)
     owner: str = ""
     env: Mapping[str, Any] = field(default_factory=dict)
+    workflow: str = ""
+    task_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

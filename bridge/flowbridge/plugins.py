@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -200,12 +201,17 @@ class Hooks:
             self.broken.append(describe(point, problem))
 
 
+#: Where stdout leads is one thing for the whole process: two calls that overlap would give back each other's, and
+#: plugins need not be written for threads. A plugin may use a bridge, and so come here again in its own thread.
+_one_at_a_time = threading.RLock()
+
+
 def _bound(implementation: Any) -> Callable[..., Any]:
     """Call one implementation with the arguments it names, as pluggy would."""
 
     def call(**arguments: Any) -> Any:
         # What a plugin prints is for people: on stdout it would stand in the middle of data.
-        with redirect_stdout(sys.stderr):
+        with _one_at_a_time, redirect_stdout(sys.stderr):
             return implementation.function(*(arguments[name] for name in implementation.argnames))
 
     return call

@@ -42,8 +42,9 @@ TASK_OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.CANC
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass found. `silent` maps each instance that did not answer to what it said; `before` are the records
-    that it began with, by id; `requests` is what children that were found now are to be started with, by record."""
+    """What one pass found. `silent` maps each instance that did not show all that it has of the tree to what it said;
+    `before` are the records that it began with, by id; `requests` is what children that were found now are to be
+    started with, by record."""
 
     settled: Settled
     silent: Mapping[str, str]
@@ -92,9 +93,9 @@ class Sync:
         for tree, records in known.items():
             if not records:
                 raise NotFound(f"no tree {tree} in the ledger")
-        looks, silent = self._observe(record for records in known.values() for record in records)
+        looks, unseen = self._observe(record for records in known.values() for record in records)
         at = time.time()
-        return {tree: self._pass(records, looks, silent, at) for tree, records in known.items()}
+        return {tree: self._pass(records, looks, _silent(records, unseen), at) for tree, records in known.items()}
 
     def _pass(
         self,
@@ -168,27 +169,32 @@ class Sync:
             for event in found.settled.events
         )
 
-    def _observe(self, records: Iterable[Record]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
+    def _observe(self, records: Iterable[Record]) -> _Seen:
+        """What the engines show of native trees, by their roots, and why some of those were not shown.
+
+        An engine elsewhere is asked once. One that runs here looks at each run by itself, so that one which cannot be
+        used, or whose runner does not answer, hides no other.
+        """
         wanted: dict[str, list[str]] = {}
         for record in records:
             if (record.parent is None or not record.native) and not is_refused(record):
                 wanted.setdefault(record.ref.backend, []).append(record.ref.id)
         looks: dict[Ref, tuple[ExecutionLook, ...]] = {}
-        silent: dict[str, str] = {}
+        unseen: dict[Ref, str] = {}
         elsewhere = [name for name in wanted if not self._instances.is_local(name)]
         asked = at_once([partial(self._ask, name, wanted[name]) for name in elsewhere])
-        here = [self._ask(name, ids) for name, ids in wanted.items() if name not in elsewhere]
+        here = [self._ask(name, [id]) for name, ids in wanted.items() if name not in elsewhere for id in ids]
         for found, problems in (*asked, *here):
             looks |= found
-            silent |= problems
-        return looks, silent
+            unseen |= problems
+        return looks, unseen
 
-    def _ask(self, name: str, ids: Sequence[str]) -> tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[str, str]]:
+    def _ask(self, name: str, ids: Sequence[str]) -> _Seen:
         """What one instance shows, or why it does not."""
         try:
             seen = self._instances.get(name).observe(ids)
         except (EngineError, InvalidInput) as error:
-            return {}, {name: error.message}
+            return {}, {Ref(name, id): error.message for id in ids}
         return {Ref(name, id): tree for id, tree in seen.items()}, {}
 
     def _join(
@@ -206,7 +212,15 @@ class Sync:
         return Snapshot(tuple(_in_order(known, mine, silent, kept, at))), bound.requests
 
 
+#: Native trees by their roots, and why others were not shown.
+_Seen = tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[Ref, str]]
+
 _Kept = Mapping[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]
+
+
+def _silent(records: Iterable[Record], unseen: Mapping[Ref, str]) -> dict[str, str]:
+    """The instances that did not show something of a tree, each with why."""
+    return {record.ref.backend: unseen[record.ref] for record in records if record.ref in unseen}
 
 
 def _in_order(

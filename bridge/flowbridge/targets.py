@@ -14,7 +14,7 @@ from flowbridge.links import Start
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import WaitingChild
 from flowbridge.plugins import Hooks
-from flowbridge.vault import Vault
+from flowbridge.vault import Vault, has_sealed
 from flowbridge.written import read
 
 
@@ -57,7 +57,7 @@ class Targets:
         engine = self._instances.get(name)
         named = wish.workflow or found.workflow
         chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, found.links)
-        secret = sorted(found.secret & wish.input.keys())
+        secret = sorted(name for name, value in wish.input.items() if name in found.secret or has_sealed(value))
         if secret and isinstance(engine, LocalBackend) and not engine.opens_sealed:
             raise EngineRefused(
                 f"{name} would keep the secret input {secret[0]!r} in the ledger as it is; name another --backend"
@@ -94,7 +94,8 @@ class Targets:
         instance, colon, name = waiting.target.partition(":")
         if not colon and self.catalog(waiting.target) is None:
             raise InvalidInput(f"{host} waits for {waiting.target!r}, which is no INSTANCE:NAME and in no catalog")
-        wish = Wish(dict(waiting.input), instance if colon else "", env=dict(waiting.env))
+        backend = instance if colon else ""
+        wish = Wish(dict(waiting.input), backend, waiting.workflow, dict(waiting.env), waiting.task_name)
         return Start(*self.request(name if colon else waiting.target, wish))
 
     def find(self, ref: str) -> Target:

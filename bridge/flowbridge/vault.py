@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import mkstemp
 from typing import TYPE_CHECKING, Any
 
 from flowbridge.errors import InvalidInput, LedgerError
@@ -75,17 +77,17 @@ class Vault:
         """The key in the file. A new one is complete before it has its name, so that nobody reads half a key."""
         if generate is not None and not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            with open(draft, "xb", opener=_private) as file:
-                file.write(generate())
-                file.flush()
-                os.fsync(file.fileno())
+            # A name that nobody else has: neither another thread, nor whoever was killed here with our process number.
+            descriptor, draft = mkstemp(prefix=f"{self._path.name}.", dir=self._path.parent)
             try:
-                os.link(draft, self._path)
-            except FileExistsError:
-                pass  # another process was first: its key is the one
+                with open(descriptor, "wb") as file:
+                    file.write(generate())
+                    file.flush()
+                    os.fsync(file.fileno())
+                with suppress(FileExistsError):  # another one was first: its key is the one
+                    os.link(draft, self._path)
             finally:
-                draft.unlink()
+                os.unlink(draft)
         return self._path.read_bytes()
 
 
@@ -116,7 +118,3 @@ def _replaced(value: Any, instead: Callable[[str], Any]) -> Any:
     if isinstance(value, list | tuple):
         return [_replaced(one, instead) for one in value]
     return value
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

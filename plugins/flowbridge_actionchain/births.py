@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
 from flowbridge.errors import FlowbridgeError, InvalidInput, NotFound
@@ -23,6 +23,9 @@ from flowbridge_actionchain.world import World, path_up
 #: A chain that calls itself without end is stopped here.
 MAX_DEPTH = 64
 
+#: The built-in action that runs anything elsewhere: what `target` names, with `input`.
+LINK = "flowbridge.run"
+
 _OF_THE_RUNNER = ("display_published", "skip_notify")
 
 
@@ -32,6 +35,18 @@ class ChainError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class Link(NamedTuple):
+    """What runs elsewhere for a task, as it may be written: what is secret in `input` is sealed, and nowhere else is
+    anything secret."""
+
+    target: str
+    input: Mapping[str, Any]
+    owner: str = ""
+    env: Mapping[str, Any] = {}
+    workflow: str = ""
+    task_name: str = ""
 
 
 def set_variables(world: World, run: Run) -> None:
@@ -136,16 +151,41 @@ def sealed(world: World, action: PackAction, values: Mapping[str, Any]) -> dict[
     return {name: vault.seal(value) if name in secrets else services.sealed(value) for name, value in values.items()}
 
 
-def handed_on(action: PackAction, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The input of a workflow that runs elsewhere: what its runner takes beside it is none of the workflow's inputs.
+def link_of(world: World, task: Task) -> Link:
+    """What a task of `flowbridge.run` runs elsewhere. Raises `ChainError`."""
+    given, services = rendered(world, task), world.services
+    target, input = str(given.get("target") or ""), given.get("input") or {}
+    if not target or not isinstance(input, Mapping):
+        raise ChainError(f"task {task.node.name!r}: {LINK} takes target, a text, and input, a mapping")
+    sealed_input = {name: services.sealed(value) for name, value in input.items()}
+    return _open_but_for_input(world, task, Link(target, sealed_input, str(given.get("owner") or "")))
 
-    Raises `InvalidInput` where such a parameter is given a value of its own: nobody there would heed it.
-    """
-    own = {name: parameter for name, parameter in action.parameters.items() if parameter.runner}
-    for name, parameter in own.items():
-        if name not in _OF_THE_RUNNER and values.get(name) != parameter.default:
-            raise InvalidInput(f"{action.ref} runs on another engine, which is given its inputs only, and not {name!r}")
-    return {name: value for name, value in values.items() if name not in own}
+
+def link_to(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> Link:
+    """What a task runs elsewhere whose action is a workflow. What its runner takes beside the workflow's input is no
+    part of that. Raises `ChainError`."""
+    of_runner = {name: value for name, value in values.items() if action.parameters[name].runner}
+    link = Link(
+        action.ref,
+        sealed(world, action, {name: value for name, value in values.items() if name not in of_runner}),
+        env=of_runner.get("context") or {},
+        workflow=of_runner.get("workflow") or "",
+        task_name=of_runner.get("task") or "",
+    )
+    return _open_but_for_input(world, task, link)
+
+
+_SAID_AS = {"input": "a name of input", "env": "context", "task_name": "task"}
+
+
+def _open_but_for_input(world: World, task: Task, link: Link) -> Link:
+    """A link where only the values of the input are secret: all else is written, and sent on, as it is."""
+    written = link._asdict() | {"input": list(link.input)}
+    if found := [_SAID_AS.get(name, name) for name, value in written.items() if world.services.is_tainted(value)]:
+        raise ChainError(
+            f"task {task.node.name!r}: there is a secret in {found[0]}; only a value of input can carry one elsewhere"
+        )
+    return link
 
 
 def bear(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flowbridge.backend import Definition
 from flowbridge.errors import FlowbridgeError
-from flowbridge_actionchain.language import LINK, Chain, parse
+from flowbridge_actionchain.births import LINK
+from flowbridge_actionchain.language import Chain, parse
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.metadata import text_of
 from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE

@@ -9,10 +9,10 @@ from typing import Any
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, LedgerError, NotFound, Unavailable
 from flowbridge.model import EngineState, TaskStatus
 from flowbridge_actionchain import births
-from flowbridge_actionchain.births import ChainError
+from flowbridge_actionchain.births import LINK, ChainError
 from flowbridge_actionchain.context import memory, names_of, remember
 from flowbridge_actionchain.jobs.model import Job, JobOutcome
-from flowbridge_actionchain.language import LINK, Node, is_template
+from flowbridge_actionchain.language import Node, is_template
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.parameters import has_template
 from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE, LEAVES
@@ -20,8 +20,6 @@ from flowbridge_actionchain.results import output_of
 from flowbridge_actionchain.state import ENDED, RUN_ENDED, Kind, Run, State, Task
 from flowbridge_actionchain.templates import TemplateError
 from flowbridge_actionchain.world import Ahead, World, is_busy
-
-#: The built-in action that runs anything elsewhere: what `target` names, with `input`.
 
 
 def go(world: World, run: Run) -> None:
@@ -110,8 +108,7 @@ def _launch(world: World, task: Task) -> None:
         _begin_job(world, task, job)
         return
     if node.ref == LINK:
-        given = births.rendered(world, task)
-        _link(world, task, str(given.get("target") or ""), given.get("input"), str(given.get("owner") or ""))
+        _link(world, task, births.link_of(world, task))
         return
     action = births.action_of(world, task)
     values = births.values_of(world, task, action)
@@ -119,7 +116,7 @@ def _launch(world: World, task: Task) -> None:
         births.bear(world, task, action, values)
         task.kind, task.state = Kind.CHAIN, State.RUNNING
     elif action.runner_type in ELSEWHERE:
-        _link(world, task, action.ref, births.sealed(world, action, births.handed_on(action, values)))
+        _link(world, task, births.link_to(world, task, action, values))
     else:
         _leaf(world, task, action, values)
 
@@ -153,11 +150,9 @@ def _ready(world: World, task: Task) -> Job | None:
     return ahead.job if ahead.secrets == len(world.services.secrets) else None
 
 
-def _link(world: World, task: Task, target: str, given: Any, owner: str = "") -> None:
-    if not target or not isinstance(given or {}, Mapping):
-        raise ChainError(f"task {task.node.name!r}: {LINK} takes target, a text, and input, a mapping")
-    task.kind, task.state, task.target, task.given = Kind.LINK, State.RUNNING, target, given or {}
-    task.owner = owner
+def _link(world: World, task: Task, link: births.Link) -> None:
+    task.kind, task.state, task.target, task.given = Kind.LINK, State.RUNNING, link.target, link.input
+    task.owner, task.env, task.workflow, task.goal = link.owner, link.env, link.workflow, link.task_name
     world.touch(task)
 
 

@@ -20,10 +20,6 @@ _NOTIFY_KEYS = ("on-complete", "on-failure", "on-success")
 _NAME = re.compile(r"\w+\Z")
 
 
-#: The action that waits for an execution elsewhere, which its parameters name.
-LINK = "flowbridge.run"
-
-
 @dataclass(frozen=True, slots=True)
 class Node:
     """One task of a chain as it is written. `line` is where it stands."""

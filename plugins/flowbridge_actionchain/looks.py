@@ -110,7 +110,8 @@ def _is_link(task: Task) -> bool:
 
 
 def _waiting(task: Task) -> WaitingChild:
-    return WaitingChild(task.key, task.id, None, task.target, task.given or {}, task.owner)
+    given, env = task.given or {}, task.env or {}
+    return WaitingChild(task.key, task.id, None, task.target, given, task.owner, env, task.workflow, task.goal)
 
 
 def _read_task(task: Task) -> TaskRead:

@@ -78,4 +78,5 @@ def _task_fields(task: Task) -> dict[str, Any]:
     return fields
 
 
-TASK_PLAIN = ("starts", "kind", "job", "target", "owner", "given", "error", "timed_out", "published", "ended")
+_LINK = ("target", "owner", "given", "env", "workflow", "goal")
+TASK_PLAIN = ("starts", "kind", "job", *_LINK, "error", "timed_out", "published", "ended")

@@ -43,8 +43,8 @@ class Task:
     """One task. `number` is unique in its execution for good: a task that a re-run took back leaves its number unused.
 
     `job` is the handle of a leaf action; `lost` tells that nobody knows how it ended. `child` is the latest child
-    execution. `target` and `given` say what a linked task waits for, `owner` which ledger starts it. `timed_out` tells
-    why a task failed.
+    execution. `target` and `given` say what a linked task waits for, `env`, `workflow` and `goal` (the task that is
+    wanted of it) how it is started, `owner` which ledger starts it. `timed_out` tells why a task failed.
     """
 
     run: Run
@@ -59,6 +59,9 @@ class Task:
     target: str = ""
     owner: str = ""
     given: Mapping[str, Any] | None = None
+    env: Mapping[str, Any] | None = None
+    workflow: str = ""
+    goal: str = ""
     result: Any = None
     error: str = ""
     timed_out: bool = False

@@ -195,8 +195,15 @@ def _report(world: World, run: Run, args: Mapping[str, Any]) -> None:
     status, result = State(args["status"]), args.get("result")
     if status not in (State.SUCCEEDED, State.ERRORED, State.CANCELED):
         raise EngineRefused(f"An action can end succeeded, errored or canceled, not {status.value}.")
-    error = "" if status is State.SUCCEEDED else str(result or f"The action was reported {status.value}.")
+    error = "" if status is State.SUCCEEDED else _words(result) or f"The action was reported {status.value}."
     over(world, task, status, result, error)
+
+
+def _words(result: Any) -> str:
+    """What a result that is no success says in words: its `error`, where it is data with one."""
+    if isinstance(result, Mapping) and result.get("error"):
+        return str(result["error"])
+    return str(result or "")
 
 
 def _recover(world: World, run: Run, args: Mapping[str, Any]) -> None:

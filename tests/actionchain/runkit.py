@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import CatalogConfig, Config
+from flowbridge.ledger.leases import Lease
+from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look
-from flowbridge.model import Status
+from flowbridge.model import Ref, Status
 from flowbridge_actionchain.backend import ActionChainBackend
 from support.threads import ThreadLauncher
 
@@ -51,19 +53,16 @@ class Shop:
         self.folder, self.packs = folder, folder / "packs"
         self.packs.mkdir(exist_ok=True)
         self._options = dict(options or {})
-        self.backend = self._backend()
-        self._launcher = ThreadLauncher(folder / "ledger.db", self._attached)
+        self.backend = ActionChainBackend("actionchain", self._options)
+        self._launchers: list[ThreadLauncher] = []
         config = Config(ledger=folder / "ledger.db", actor="ada", catalog=CatalogConfig((self.packs,)))
-        self.bridge = Bridge(config, backends=[self.backend], launch=self._launcher, durable=False)
+        self.bridge = Bridge(config, backends=[self.backend], launch=self._launch, durable=False)
         self._gates: list[Gate] = []
 
-    def _backend(self) -> ActionChainBackend:
-        return ActionChainBackend("actionchain", self._options)
-
-    def _attached(self) -> ActionChainBackend:
-        mine = self._backend()
-        mine.attach(self.backend.host)
-        return mine
+    def _launch(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        launcher = ThreadLauncher(self.folder / "ledger.db", lambda: _like(backend))
+        self._launchers.append(launcher)
+        launcher(backend, root, lease)
 
     def gate(self, name: str = "gate") -> Gate:
         gate = Gate(self.folder / name)
@@ -108,7 +107,16 @@ class Shop:
     def close(self) -> None:
         for gate in self._gates:
             gate.open()
-        self._launcher.join(BOUND)
+        for launcher in self._launchers:
+            launcher.join(BOUND)
         for gate in self._gates:
             gate.close()
         self.bridge.close()
+
+
+def _like(backend: LocalBackend) -> LocalBackend:
+    """The same engine for a thread of its own."""
+    mine = type(backend)(backend.name, backend.options)
+    mine.attach(backend.host)
+    mine.resolve = backend.resolve
+    return mine

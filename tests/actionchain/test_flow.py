@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from actionchain.chainkit import Failed, World, chain_of, given_to, pack
+from actionchain.runkit import Shop
 from flowbridge.errors import InvalidInput
-from flowbridge.model import TaskStatus
+from flowbridge.model import Status, TaskStatus
 
 ACTIONS = {
     "any": {
@@ -409,18 +410,72 @@ def test_a_linked_task_waits_for_a_report_and_has_its_result(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    ("given", "state"), [({}, "running"), ({"context": {}}, "running"), ({"context": {"k": 1}}, "errored")]
+    ("result", "error"),
+    [
+        ({"execution": "x", "error": "prod has no workflow x"}, "prod has no workflow x"),
+        ("no such host", "no such host"),
+        (None, "The action was reported errored."),
+    ],
 )
-def test_a_workflow_elsewhere_is_given_its_own_inputs_and_none_of_its_runner_s(
-    tmp_path: Path, given: dict[str, Any], state: str
-) -> None:
-    meta = {"runner_type": "mistral-v2", "entry_point": "flow.yaml", "parameters": {"n": {"type": "integer"}}}
-    world = World(tmp_path, pack(tmp_path, "den", ACTIONS | {"flow": meta}))
-    world.start(text=chain_of(task("c1", "den.flow", parameters={"n": "1", **given})))
-    assert world.state() == state
-    assert [dict(waiting.input) for waiting in world.look().waiting] == ([{"n": 1}] if state == "running" else [])
-    if state == "errored":
-        assert "not 'context'" in world.look().tasks[0].error
+def test_the_error_of_a_linked_task_is_what_its_report_says_went_wrong(world: World, result: Any, error: str) -> None:
+    world.start(text=chain_of(task("c1", "flowbridge.run", parameters={"target": "prod:x"})))
+    (waiting,) = world.look().waiting
+    world.do("report", key=waiting.key, status="errored", result=result)
+    world.go()
+    assert world.tasks()["c1"].error == error
+    assert world.look().error == error
+
+
+WORKFLOW = {
+    "runner_type": "mistral-v2",
+    "entry_point": "workflows/told.yaml",
+    "parameters": {
+        "n": {"type": "integer", "default": 3},
+        "token": {"type": "string", "secret": True},
+        "context": {"default": {"region": "eu"}},
+    },
+}
+
+
+def test_what_the_runner_of_a_workflow_takes_is_no_input_of_the_workflow(tmp_path: Path) -> None:
+    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW}))
+    given = {"task": "b", "workflow": "told", "skip_notify": ["a"], "n": "{{ n }}"}
+    world.start(text=chain_of(task("c1", "den.told", parameters=given)), n=4)
+    world.move_house()
+    (waiting,) = world.look().waiting
+    assert (waiting.target, dict(waiting.input), dict(waiting.env)) == ("den.told", {"n": 4}, {"region": "eu"})
+    assert (waiting.workflow, waiting.task_name) == ("told", "b")
+
+
+def test_a_secret_in_the_context_of_a_workflow_is_not_handed_on(tmp_path: Path) -> None:
+    secret = {"runner_type": "action-chain", "entry_point": "chains/c.yaml", "parameters": {"k": {"secret": True}}}
+    over = {"chain": [task("c1", "den.told", parameters={"context": {"a": "{{ k }}"}})]}
+    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW, "c": secret}, {"c": over}))
+    world.start("den.c", k="xyzzy-42")
+    assert world.state() == "errored"
+    assert "there is a secret in context;" in world.output()["error"]
+    assert "xyzzy-42" not in str(world.rows)
+
+
+def test_a_chain_calls_a_workflow_of_a_pack(shop: Shop) -> None:
+    pack(shop.folder, "den", {"told": WORKFLOW})
+    place = shop.packs / "den" / "actions" / "workflows"
+    place.mkdir()
+    (place / "told.yaml").write_text(
+        "version: '2.0'\n"
+        "told:\n"
+        "  type: reverse\n"
+        "  input: [n]\n"
+        "  output: {a: <% task(a).result %>}\n"
+        "  tasks:\n"
+        "    a: {action: std.echo, input: {output: '<% env().region %> <% $.n %>'}}\n"
+        "    b: {action: std.fail, requires: [a]}\n"
+    )
+    id = shop.run(chain_of(task("c1", "den.told", parameters={"task": "a", "context": {"region": "us"}})))
+    look = shop.bridge.wait(id, timeout=60)
+    assert look.record.status is Status.SUCCEEDED
+    assert [node.record.ref.backend for node in look.snapshot.nodes] == ["actionchain", "memory"]
+    assert shop.output(id)["tasks"][0]["result"] == {"a": "us 3"}
 
 
 def test_a_configuration_that_is_broken_is_the_chain_s_own_error(tmp_path: Path) -> None:

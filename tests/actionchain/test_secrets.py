@@ -49,7 +49,18 @@ ACTIONS: dict[str, Any] = {
         "entry_point": "chains/over.yaml",
         "parameters": {"password": {"type": "string", "secret": True}},
     },
+    "link": {
+        "runner_type": "action-chain",
+        "entry_point": "chains/link.yaml",
+        "parameters": {"password": {"type": "string", "secret": True}},
+    },
+    "open": {
+        "runner_type": "action-chain",
+        "entry_point": "chains/open.yaml",
+        "parameters": {"word": {"type": "string"}, "more": {"type": "string"}},
+    },
 }
+SAY = f"printf %s '{{{{ word[1:-1] }}}}' | {TOLD}; echo '{{{{ word }}}} {{{{ more }}}}'"
 CHAINS: dict[str, Any] = {
     "flow": {
         "vars": {"header": "Bearer {{ password }}"},
@@ -71,6 +82,16 @@ CHAINS: dict[str, Any] = {
         ],
     },
     "over": {"chain": [{"name": "sub", "ref": "den.flow", "parameters": {"password": "{{ password }}"}}]},
+    "link": {
+        "chain": [
+            {
+                "name": "sub",
+                "ref": "flowbridge.run",
+                "parameters": {"target": "den.open", "input": {"word": "<{{ password }}>", "more": "open"}},
+            }
+        ]
+    },
+    "open": {"chain": [{"name": "say", "ref": "core.local", "parameters": {"cmd": SAY}}]},
 }
 
 
@@ -105,6 +126,36 @@ def test_a_secret_input_reaches_its_commands_and_is_written_nowhere(shop: Shop, 
     published = (output if target == "den.flow" else output["tasks"][0]["result"])["published"]
     assert masked(published)["again"] == SHOWN
     assert SECRET not in shown(shop, id)
+    assert SECRET not in everything_written(shop.folder)
+
+
+def test_a_secret_that_goes_to_a_linked_child_is_written_nowhere_and_reaches_it(shop: Shop) -> None:
+    id = shop.run("den.link", password=SECRET)
+    look = shop.bridge.wait(id, timeout=60)
+    assert look.record.status is Status.SUCCEEDED
+    child = next(node.record for node in look.snapshot.nodes if node.record.key)
+    said = shop.output(child.id)["tasks"][0]["result"]["stdout"]
+    assert said.splitlines() == [DIGEST, f"{SHOWN} open"]
+    assert shop.bridge.read(child.id).input["more"] == "open"
+    assert SECRET not in shown(shop, id)
+    assert SECRET not in everything_written(shop.folder)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "what"),
+    [
+        ({"target": "prod:{{ password }}"}, "target"),
+        ({"target": "prod:x", "owner": "{{ password }}"}, "owner"),
+        ({"target": "prod:x", "input": {"{{ password }}": 1}}, "a name of input"),
+    ],
+)
+def test_only_a_value_of_the_input_of_a_link_can_be_secret(shop: Shop, parameters: dict[str, Any], what: str) -> None:
+    (shop.packs / "den" / "actions" / "chains" / "link.yaml").write_text(
+        json.dumps({"chain": [{"name": "sub", "ref": "flowbridge.run", "parameters": parameters}]})
+    )
+    id = shop.run("den.link", password=SECRET)
+    assert shop.bridge.wait(id, timeout=60).record.status is Status.ERRORED
+    assert f"there is a secret in {what};" in shop.output(id)["error"]
     assert SECRET not in everything_written(shop.folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import threading
 from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,6 +18,7 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.errors import InvalidInput, Rejected
+from flowbridge.hookspecs import hookimpl
 from flowbridge.instances import Instances
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState
@@ -444,6 +446,51 @@ def test_an_observer_that_one_process_does_not_load_is_told_later_by_one_that_do
     assert len(seen()) == told
     desk.open("again").cancel(record.id)
     assert next(line[2:] for line in seen()[told:] if line[0] == "status") == [record.id, "pausing", "paused"]
+
+
+def test_calls_of_hooks_that_overlap_leave_stdout_where_it_was() -> None:
+    held, entered, order = threading.Event(), threading.Event(), []
+
+    class Slow:
+        @hookimpl
+        def flowbridge_before_operation(self, operation: str, plan: object) -> str | None:
+            del plan
+            order.append(f"{operation} begins")
+            if operation == "first":
+                entered.set()
+                held.wait(30)
+            order.append(f"{operation} ends")
+            print(operation)  # noqa: T201  what a plugin prints goes to stderr
+            return None
+
+    hooks = Hooks(points=[])
+    hooks.register(Slow(), "slow")
+    real = sys.stdout
+    first = threading.Thread(target=hooks.veto, args=("first", None))
+    first.start()
+    assert entered.wait(30)
+    second = threading.Thread(target=hooks.veto, args=("second", None))
+    second.start()
+    held.set()
+    first.join(30)
+    second.join(30)
+    assert sys.stdout is real
+    assert order == ["first begins", "first ends", "second begins", "second ends"]
+
+
+def test_a_hook_may_come_to_call_hooks_itself() -> None:
+    class Nested:
+        @hookimpl
+        def flowbridge_before_operation(self, operation: str, plan: object) -> str | None:
+            return f"no {operation}" if operation == "inner" else hooks.veto("inner", plan)
+
+    hooks = Hooks(points=[])
+    hooks.register(Nested(), "nested")
+    told: list[str | None] = []
+    asking = threading.Thread(target=lambda: told.append(hooks.veto("outer", None)), daemon=True)
+    asking.start()
+    asking.join(30)
+    assert told == ["no inner (plugin nested) (plugin nested)"]
 
 
 def test_a_hook_wrapper_is_refused_by_name(flow: Bridge) -> None:

@@ -128,6 +128,16 @@ def test_a_local_engine_that_cannot_open_secrets_is_not_given_any(tmp_path: Path
         assert bridge.history() == []
 
 
+def test_a_local_engine_that_cannot_open_secrets_is_not_given_what_was_sealed_before(tmp_path: Path) -> None:
+    text = "version: '2.0'\nw: {input: [given], tasks: {t: {action: std.noop}}}"
+    with Bridge(Config(ledger=tmp_path / "ledger.db")) as bridge:
+        sealed = bridge.ledger.vault.seal("xyzzy-42")
+        for given in (sealed, {"deep": [sealed]}):
+            with pytest.raises(EngineRefused, match="memory would keep the secret input 'given'"):
+                bridge.run(Definition(text), {"given": given}, backend="memory")
+        assert bridge.history() == []
+
+
 def test_folders_of_packs_come_from_the_file_beside_it_or_from_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps({"catalog": {"packs": ["packs", "/srv/packs"], "workflows": "prod"}}))

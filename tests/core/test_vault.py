@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,48 @@ def test_two_processes_that_need_a_key_at_once_have_the_same(tmp_path: Path) -> 
     assert in_child(lambda: sealed.write_text(json.dumps(first.seal("theirs")))) == 0
     second.seal("ours")
     assert second.open(json.loads(sealed.read_text())) == "theirs"
+
+
+def test_what_a_kill_left_of_a_new_key_stands_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        os._exit(0)
+
+    def seal_and_die() -> None:
+        monkeypatch.setattr(os, "link", killed)
+        Vault(tmp_path / "vault.key").seal("x")
+
+    assert in_child(seal_and_die) == 0
+    [left] = tmp_path.iterdir()
+    assert left.name.startswith("vault.key.")
+    assert left.stat().st_mode & 0o777 == 0o600
+    # In a container the next process has the number of the one that was killed.
+    (tmp_path / f"vault.key.{os.getpid()}").touch()
+    vault = Vault(tmp_path / "vault.key")
+    assert vault.open(vault.seal("x")) == "x"
+
+
+def test_two_threads_that_need_a_key_at_once_have_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, link = threading.Barrier(2), os.link
+
+    def together(draft: str, name: Path) -> None:
+        both.wait(30)  # both have their drafts
+        link(draft, name)
+
+    monkeypatch.setattr(os, "link", together)
+    with ThreadPoolExecutor(2) as pool:
+        sealed = list(pool.map(lambda value: Vault(tmp_path / "vault.key").seal(value), ("x", "y")))
+    assert Vault(tmp_path / "vault.key").open(sealed) == ["x", "y"]
+    assert [file.name for file in tmp_path.iterdir()] == ["vault.key"]
+
+
+def test_a_key_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LedgerError, match="No space left"):
+        Vault(tmp_path / "vault.key").seal("x")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_sealed_stays_so_when_it_is_sealed_again(tmp_path: Path) -> None:

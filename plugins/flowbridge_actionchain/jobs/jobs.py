@@ -98,7 +98,8 @@ class _Known:
 
     def _remove_outputs(self) -> None:
         for name, size in (("out", "stdout"), ("err", "stderr")):
-            if 0 < (self._end or {}).get(size, 0) <= TEXT_LIMIT:
+            end = self._end or {}
+            if size in end.get("cut", {}) or 0 < end.get(size, 0) <= TEXT_LIMIT:
                 (self._folder / f"{self._known['id']}.{name}").unlink(missing_ok=True)
 
 

@@ -1,17 +1,18 @@
 """The keeper: a small process that runs jobs, so that they and their outcomes outlive whoever asked for them.
 
-`python -I -S keeper.py SOCKET LOG`. It knows nothing of flowbridge and imports the standard library only: starting it
-costs little, and so does every process that it starts. Jobs come over the socket, one JSON document a line. What a job
-says goes to files beside the log, secrets masked; that it began and how it ended stand in the log, and its end is
-told over the socket. When the socket is closed it takes no new jobs, and leaves once the last one has ended.
+`python -I -S keeper.py SOCKET LOG`. It imports `outputs` and the standard library only: starting it costs little, and
+so does every process that it starts. Jobs come over the socket, one JSON document a line. What a job says goes to
+files beside the log, secrets masked; that it began and how it ended stand in the log, and its end is told over the
+socket. When the socket is closed it takes no new jobs, and leaves once the last one has ended.
 
 ::
 
     asked   {"id", "argv", "cwd", "env", "timeout", "secrets", "feed", "stdin", "results"}
-    told    {"id", "end": {"code", "timed_out", "error", "stdout", "stderr", "result"}}
+    told    {"id", "end": {"code", "timed_out", "error", "stdout", "stderr", "cut", "result"}}
 
 `feed` is text that the process reads on file descriptor 9, `results` whether its result is read from descriptor 8:
-neither stands in the process list. `stdout` and `stderr` count bytes.
+neither stands in the process list. `stdout` and `stderr` count bytes; `cut` says of either why the rest of it could not
+be kept. Where the disk is full a job goes on without its output, and its end is written down once there is room.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import select
 import signal
 import socket
@@ -28,14 +28,12 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+if __name__ == "__main__":  # a program's folder is no place to import from: `-I` leaves it out
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from flowbridge_actionchain.jobs.outputs import CHUNK, Log, Mask, Result, Stream
+
 FEED, RESULTS = 9, 8
-
-#: Bytes of a stream that are kept in its file; of what comes after them only the last are.
-FILE_LIMIT = 256 * 1024 * 1024
-LAST = 512 * 1024
-
-#: Bytes that a result may have.
-RESULT_LIMIT = 4 * 1024 * 1024
 
 #: Seconds between the polite signal and the other one, and from that to giving up on the output.
 GRACE, LEFT_OPEN = 2.0, 1.0
@@ -43,134 +41,12 @@ GRACE, LEFT_OPEN = 2.0, 1.0
 #: Seconds after which it is written down which process a job is; most are over before.
 NOTED_AFTER = 0.05
 
-_CHUNK = 65536
-_STARS = b"********"
+#: Seconds after which it is tried again to write what could not be written.
+AGAIN_AFTER = 0.5
+
 _JSON = json.JSONEncoder(separators=(",", ":"))
 _ENVIRONMENT = dict(os.environb)
 _HOME = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-
-
-class Mask:
-    """Replaces secrets in a stream of bytes, also where one comes in two parts."""
-
-    def __init__(self, secrets: list[str]) -> None:
-        self._held = b""
-        self._secrets = sorted((one.encode(errors="surrogateescape") for one in secrets if one), key=len, reverse=True)
-        if self._secrets:
-            self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
-
-    def __call__(self, data: bytes, *, last: bool = False) -> bytes:
-        """What may be shown now; what may become a secret, or part of a longer one, is held back until `last`."""
-        if not self._secrets:
-            return data
-        data = self._held + data
-        cut = len(data)
-        if not last:
-            cut -= self._beginning(data)
-            for match in self._pattern.finditer(data):
-                if match.start() < cut < match.end():
-                    cut = match.start()
-        self._held = data[cut:]
-        return self._pattern.sub(_STARS, data[:cut])
-
-    def _beginning(self, data: bytes) -> int:
-        """How many bytes at the end may be the beginning of a secret."""
-        longest = min(len(self._secrets[0]) - 1, len(data))
-        for length in range(longest, 0, -1):
-            end = data[-length:]
-            if any(len(secret) > length and secret.startswith(end) for secret in self._secrets):
-                return length
-        return 0
-
-    def value(self, value: Any) -> Any:
-        """JSON data with the secrets in it masked."""
-        if isinstance(value, dict):
-            return {self.value(key): self.value(one) for key, one in value.items()}
-        if isinstance(value, list):
-            return [self.value(one) for one in value]
-        if isinstance(value, str):
-            return self.once(value)
-        if value is None or isinstance(value, bool):
-            return value
-        return shown if (shown := self.once(str(value))) == _STARS.decode() else value
-
-    def once(self, text: str) -> str:
-        """A whole text with the secrets in it masked."""
-        if not self._secrets:
-            return text
-        data = text.encode(errors="surrogateescape")
-        return self._pattern.sub(_STARS, data).decode(errors="surrogateescape")
-
-
-class Stream:
-    """One output of a job, on its way from a pipe to a file. The file is made when there is something to keep."""
-
-    def __init__(self, pipe: int, path: str, mask: Mask) -> None:
-        self.pipe, self.path = pipe, path
-        self.size = 0
-        self._mask = mask
-        self._file = -1
-        self._last = b""
-
-    def take(self) -> bool:
-        """Take what is there. False at the end of it."""
-        data = os.read(self.pipe, _CHUNK)
-        self._keep(self._mask(data, last=not data))
-        return bool(data)
-
-    def _keep(self, data: bytes) -> None:
-        room = FILE_LIMIT - self.size
-        self.size += len(data)
-        if room > 0 and data:
-            self._write(data[:room])
-        if len(data) > max(room, 0):
-            self._last = (self._last + data[max(room, 0) :])[-LAST:]
-
-    def _write(self, data: bytes) -> None:
-        if self._file < 0:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        while data:
-            data = data[os.write(self._file, data) :]
-
-    def close(self) -> None:
-        """No more is read. Twice does no harm."""
-        if self.pipe >= 0:
-            os.close(self.pipe)
-            self.pipe = -1
-            self._keep(self._mask(b"", last=True))
-        if self._last:
-            self._write(self._last)
-            self._last = b""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-class Result(Stream):
-    """The result of a job, kept in memory up to a limit."""
-
-    def __init__(self, pipe: int, mask: Mask) -> None:
-        super().__init__(pipe, "", mask)
-        self._data = bytearray()
-
-    def take(self) -> bool:
-        data = os.read(self.pipe, _CHUNK)
-        self.size += len(data)
-        if self.size <= RESULT_LIMIT:
-            self._data += data
-        return bool(data)
-
-    def close(self) -> None:
-        if self.pipe >= 0:
-            os.close(self.pipe)
-            self.pipe = -1
-
-    @property
-    def value(self) -> Any:
-        """What came, as JSON data; None where nothing came. Raises `ValueError` where it is none, or too much."""
-        if self.size > RESULT_LIMIT:
-            raise ValueError(f"its result has {self.size} bytes; at most {RESULT_LIMIT} are kept")
-        return self._mask.value(json.loads(self._data)) if self._data else None
 
 
 _Stream = TypeVar("_Stream", bound=Stream)
@@ -277,7 +153,11 @@ class Job:
 
     def end(self) -> dict[str, Any]:
         """How it ended, as it stands in the log."""
-        end: dict[str, Any] = {"code": self.code, "stdout": self.stdout.size, "stderr": self.stderr.size}
+        end: dict[str, Any] = {"code": self.code}
+        for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
+            end[name] = stream.kept if stream.cut else stream.size
+            if stream.cut:
+                end.setdefault("cut", {})[name] = stream.cut
         if self.timed_out:
             end["timed_out"] = True
         try:
@@ -331,7 +211,7 @@ class Keeper:
     def __init__(self, control: socket.socket, log: str) -> None:
         self._control = control
         self._asked = b""
-        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._log = Log(log)
         self._folder = os.path.dirname(log)
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], None]] = {}
@@ -369,22 +249,26 @@ class Keeper:
             job.signal(signal.SIGTERM)
 
     def run(self) -> None:
-        """Until the socket is closed and the last job is over."""
-        while self._open or self._jobs:
+        """Until the socket is closed, the last job is over, and its end stands in the log."""
+        while self._open or self._jobs or self._log.is_owed:
             for fd, _ in self._poll.poll(self._idle()):
                 # What one of them did may have ended another.
                 if fd in self._ready:
                     self._ready[fd]()
+            if self._log.problem:
+                self._log.write()
             now = time.monotonic()
             for job in list(self._jobs.values()):
                 self._look_after(job, now)
 
     def _idle(self) -> float | None:
         """Milliseconds until something is due."""
-        if not self._jobs:
-            return None
-        due = min(job.due if job.noted else job.began + NOTED_AFTER for job in self._jobs.values())
-        return None if due == float("inf") else max(0.0, due - time.monotonic()) * 1000 + 1
+        now = time.monotonic()
+        dues = [job.due if job.noted else job.began + NOTED_AFTER for job in self._jobs.values()]
+        if self._log.problem:
+            dues.append(now + AGAIN_AFTER)
+        due = min(dues, default=float("inf"))
+        return None if due == float("inf") else max(0.0, due - now) * 1000 + 1
 
     def _look_after(self, job: Job, now: float) -> None:
         if job.due <= now:
@@ -401,11 +285,11 @@ class Keeper:
             self._tell(job.id, job.end())
         elif not job.noted and now >= job.began + NOTED_AFTER:
             job.noted = True
-            os.write(self._log, _line({"id": job.id, "pid": job.pid, "born": born(job.pid)}))
+            self._log.write(_line({"id": job.id, "pid": job.pid, "born": born(job.pid)}))
 
     def _listen(self) -> None:
         try:
-            data = self._control.recv(_CHUNK)
+            data = self._control.recv(CHUNK)
         except OSError:
             data = b""
         if not data:
@@ -418,7 +302,10 @@ class Keeper:
 
     def _begin(self, asked: dict[str, Any]) -> None:
         id = asked["id"]
-        os.write(self._log, _line({"id": id, "begun": True}))
+        if not self._log.write(_line({"id": id, "begun": True})):
+            # A job that nobody could find again must not run: whoever comes later would have it run once more.
+            self._tell(id, {"code": None, "error": f"its beginning cannot be written down: {self._log.problem}"})
+            return
         try:
             job = self._jobs[id] = Job(asked, self._folder)
         except (OSError, ValueError) as error:
@@ -444,7 +331,7 @@ class Keeper:
     def _feeding(self, job: Job, fd: int) -> Callable[[], None]:
         def feed() -> None:
             try:
-                job.feeds[fd] = job.feeds[fd][os.write(fd, job.feeds[fd][:_CHUNK]) :]
+                job.feeds[fd] = job.feeds[fd][os.write(fd, job.feeds[fd][:CHUNK]) :]
             except BlockingIOError:
                 return
             except BrokenPipeError:
@@ -468,7 +355,7 @@ class Keeper:
             except OSError:
                 self._open = False
                 self._forget(self._control.fileno())
-        os.write(self._log, line)
+        self._log.write(line)
 
 
 def _line(doc: dict[str, Any]) -> bytes:

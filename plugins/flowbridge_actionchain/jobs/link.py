@@ -87,8 +87,10 @@ class Keeper:
         """Ask for nothing more. Where it is `idle` it leaves at once, and its log is wanted no more."""
         self._socket.close()
         if idle:
+            log = log_of(self.folder, self.name)
+            log.unlink(missing_ok=True)  # so that it does not stay to write down what is wanted no more
             self._process.wait()
-            log_of(self.folder, self.name).unlink(missing_ok=True)
+            log.unlink(missing_ok=True)  # one that had only just been started has made it again
             with suppress(OSError):  # something is kept there
                 self.folder.rmdir()
         else:

@@ -28,7 +28,9 @@ def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> Jo
 
 
 def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
-    out, err = (_text(folder, f"{plan['id']}.{name}", end.get(size, 0)) for name, size in _STREAMS)
+    out, err = (
+        _text(folder, f"{plan['id']}.{name}", end.get(size, 0)) + _cut_off(end, size) for name, size in _STREAMS
+    )
     error = _error(plan, end)
     if plan["runner"] == NOOP:
         return JobOutcome(TaskStatus.SUCCEEDED, {"failed": False, "succeeded": True, "return_code": 0})
@@ -132,6 +134,12 @@ def _text(folder: Path, name: str, size: int) -> str:
     left_out = size - len(first) - len(last)
     note = f"\n[... {left_out} bytes are left out here; the output is in {path} ...]\n"
     return first.decode(errors="replace") + note + last.decode(errors="replace")
+
+
+def _cut_off(end: Mapping[str, Any], name: str) -> str:
+    """What to say behind an output whose rest could not be kept."""
+    why = end.get("cut", {}).get(name)
+    return f"\n[output cut off: {why}]\n" if why else ""
 
 
 def _stripped(text: str) -> str:

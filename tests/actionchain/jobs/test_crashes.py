@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +186,59 @@ def test_a_keeper_told_to_end_ends_its_jobs_and_writes_that_down(site: Site) -> 
 def test_a_process_number_that_another_process_has_now_is_not_taken_for_the_job() -> None:
     assert link.alive(os.getpid(), keeper.born(os.getpid()))
     assert not link.alive(os.getpid(), "1")
+
+
+def test_P5_an_action_whose_output_finds_no_room_goes_on_and_its_end_is_known(site: Site, gate: Path) -> None:
+    job = site.prepare("core.local", cmd=f"echo kept; read word < {gate}; echo lost; echo lost >&2; exit 4")
+    job.start()
+    wait_until(lambda: "kept" in job.tail(100))
+    with _full(json.loads(job.handle)["pid"]):
+        gate.write_text("on\n")
+        outcome = ended(job, discard=False)
+    assert (outcome.status, outcome.result["return_code"]) == (TaskStatus.ERRORED, 4)
+    assert outcome.result["stdout"] == "kept\n\n[output cut off: File too large]"
+    assert outcome.result["stderr"] == "\n[output cut off: File too large]"
+    job.discard()
+
+
+def test_P5_the_end_of_an_action_is_written_down_once_there_is_room(site: Site, gate: Path) -> None:
+    handle = left_behind(site, saying("begun"), cmd=f"echo begun; read word < {gate}; exit 4")
+    known = json.loads(handle)
+
+    def noted() -> dict[str, Any]:
+        return link.noted(site.files, known["keeper"], known["id"]) or {}
+
+    wait_until(lambda: "pid" in noted())
+    with _full(known["pid"]):
+        gate.write_text("on\n")
+        wait_until(lambda: not link.alive(noted()["pid"], noted()["born"]))
+        assert "end" not in noted()
+        job = site.jobs.find(handle)
+        assert job is not None
+        assert not job.wait(0)
+    assert ended(job).result["return_code"] == 4
+
+
+def test_an_action_whose_beginning_cannot_be_written_down_does_not_begin(site: Site, tmp_path: Path) -> None:
+    job = site.prepare("core.local", cmd=f"touch {tmp_path / 'effect'}")
+    known = json.loads(job.handle)
+    with _full(known["pid"]):
+        job.start()
+        outcome = ended(job, discard=False)
+        assert "cannot be started: its beginning cannot be written down: File too large" in outcome.error
+        assert not (tmp_path / "effect").exists()
+        job.discard()
+        site.jobs.close()  # what it owes to the log is wanted no more
+    assert not link.alive(known["pid"], known["born"])
+
+
+@contextmanager
+def _full(keeper: int) -> Iterator[None]:
+    """A keeper finds no room for another byte meanwhile."""
+    before = resource.prlimit(keeper, resource.RLIMIT_FSIZE)
+    resource.prlimit(keeper, resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        if os.path.exists(f"/proc/{keeper}"):
+            resource.prlimit(keeper, resource.RLIMIT_FSIZE, before)

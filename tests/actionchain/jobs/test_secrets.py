@@ -10,9 +10,9 @@ import pytest
 
 from actionchain.packkit import Site, ended, wait_until
 from flowbridge.errors import EngineRefused
-from flowbridge_actionchain.jobs.keeper import Mask
 from flowbridge_actionchain.jobs.masking import needles
 from flowbridge_actionchain.jobs.model import RunContext
+from flowbridge_actionchain.jobs.outputs import Mask
 
 SECRET = "xyzzy '4\"2"
 
