@@ -33,6 +33,7 @@ class Target:
     `workflow` is what to start: one of `definition`, or, without one, a name that the backend knows. `backend` is an
     instance, or a type whose instance is meant; empty for the default. `secret` names the inputs that are sealed before
     anything is written down (`flowbridge.vault`), `text` those that are text, whatever they read as on a command line.
+    `links` tells that it may come to wait for an execution elsewhere; of a definition its backend tells that itself.
     """
 
     definition: Definition | None = None
@@ -40,6 +41,7 @@ class Target:
     backend: str = ""
     secret: frozenset[str] = frozenset()
     text: frozenset[str] = frozenset()
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True)

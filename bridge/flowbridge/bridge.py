@@ -485,8 +485,7 @@ def _driving(detached: Detached | None) -> Callable[[str], object]:
 
     def start(tree: str) -> None:
         with suppress(OSError):  # the verb is done all the same, and the tree says that nobody drives it (O13)
-            if detached is not None:
-                detached.start("flowbridge.driver", [tree])
+            _ = detached and detached.start("flowbridge.driver", [tree])
 
     return start
 

@@ -56,7 +56,7 @@ class Targets:
         name = wish.backend or self._instance_for(found)
         engine = self._instances.get(name)
         named = wish.workflow or found.workflow
-        chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, False)
+        chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, found.links)
         secret = sorted(name for name, value in wish.input.items() if name in found.secret or has_sealed(value))
         if secret and isinstance(engine, LocalBackend) and not engine.opens_sealed:
             raise EngineRefused(

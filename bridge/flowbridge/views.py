@@ -116,7 +116,8 @@ def task_status(task: TaskLook, children: list[Status], want: Want) -> TaskStatu
         if child in _ACTIVE:
             return _ACTIVE[child]
     if not task.active:
-        return task.status
+        held = task.status is TaskStatus.RUNNING and Status.PAUSED in children and want is Want.HOLD
+        return TaskStatus.PAUSED if held else task.status
     if task.status is TaskStatus.PAUSED and want is Want.HOLD:
         return TaskStatus.PAUSING
     if task.status is TaskStatus.CANCELED:

@@ -13,8 +13,13 @@ from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE
 
 def may_link(chain: Chain, catalog: Catalog) -> bool:
     """Whether a task of a chain, or of one that it calls, runs elsewhere. What is wrong there is told when it runs."""
+    return any(calls_elsewhere(ref, catalog) for ref in {node.ref for node in chain.nodes.values()})
+
+
+def calls_elsewhere(ref: str, catalog: Catalog) -> bool:
+    """The same of an action by its name."""
     seen: set[str] = set()
-    refs = {node.ref for node in chain.nodes.values()}
+    refs = {ref}
     while refs:
         ref = refs.pop()
         if ref == LINK:

@@ -12,6 +12,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.errors import EngineRefused, LedgerError, NotFound
 from flowbridge.model import EngineState, Status, TaskStatus
 from flowbridge.sync import Pass
+from flowbridge.views import tree_view
 from links.kit import Desk, children, settle, statuses
 
 _R, _P = Status.RUNNING, Status.PAUSED
@@ -335,3 +336,15 @@ def test_O13_a_driver_stands_by_while_somebody_watches_and_takes_over(desk: Desk
     assert standby is not None
     assert watcher.drivers.is_driven(root.tree)
     assert watcher.drivers.stand_by(root.tree, "another") is None
+
+
+def test_S2_a_task_whose_children_elsewhere_are_all_paused_or_over_is_shown_as_paused(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    first, _ = children(flow.get(root.id))
+    desk.end(first, EngineState.SUCCEEDED)
+    flow.pause(root.id)
+    for live in desk.other.has.values():
+        live.set("work", active=False)
+    (shown,) = tree_view(settle(flow, root.id).snapshot)["tasks"]
+    assert (shown["status"], shown["active"]) == ("paused", False)

@@ -9,6 +9,7 @@ from flowbridge.catalog import CatalogEntry
 from flowbridge.config import Config
 from flowbridge.errors import EngineRefused
 from flowbridge.yamltext import load
+from flowbridge_actionchain.elsewhere import calls_elsewhere
 from flowbridge_actionchain.packs.configured import catalog_of
 from flowbridge_actionchain.packs.metadata import parameter_view, text_of
 from flowbridge_actionchain.packs.model import Broken, PackAction
@@ -33,7 +34,7 @@ def target_of(ref: str, config: Config) -> Target | None:
     action = catalog.get(ref)
     require_runnable(action)
     if action.runner_type not in ELSEWHERE:
-        return Target(None, ref, CHAINS, action.secrets, action.texts)
+        return Target(None, ref, CHAINS, action.secrets, action.texts, links=calls_elsewhere(ref, catalog))
     if action.entry_point is None:
         raise EngineRefused(f"{ref} has no entry_point ({action.source})")
     definition = Definition(text_of(action.entry_point), str(action.entry_point))
