@@ -395,7 +395,8 @@ def engine_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
             yield from _ends(scene, world, slot)
         if scene.items and exec.state is _E.RUNNING and _child_canceled(scene, world, slot):
             yield f"{slot} ends with its canceled item (C5)", _end_canceled(scene, world, slot)
-        if world.left.delayed and not exec.busy and exec.state in (_E.PAUSED, _E.CANCELED):
+        may_start = not exec.busy and exec.leaf is not Leaf.SKIPPED
+        if world.left.delayed and may_start and exec.state in (_E.PAUSED, _E.CANCELED):
             left = world.left._replace(delayed=world.left.delayed - 1)
             yield (
                 f"delayed task of {slot} starts",
