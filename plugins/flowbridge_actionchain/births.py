@@ -206,7 +206,13 @@ def bear(world: World, task: Task, action: PackAction, values: Mapping[str, Any]
 
 
 def fill(world: World, run: Run, action: PackAction, values: Mapping[str, Any]) -> None:
-    """Give an execution of a catalog's chain its input, and what its runner takes beside it."""
+    """Give an execution of a catalog's chain its input, and what its runner takes beside it.
+
+    In a chain every parameter that its metadata declares has a value, None where nobody gave one.
+    """
+    if not run.single:
+        declared = [name for name, parameter in action.parameters.items() if not parameter.runner]
+        values = {**dict.fromkeys(declared), **values}
     shown, quiet = values.get("display_published"), values.get("skip_notify")
     run.show_published = shown if isinstance(shown, bool) else True
     run.quiet = tuple(map(str, quiet)) if isinstance(quiet, list) else ()

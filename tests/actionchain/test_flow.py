@@ -373,6 +373,25 @@ def test_a_chain_of_a_pack_takes_what_its_metadata_says(tmp_path: Path) -> None:
     assert set(world.output()) == {"tasks"}
 
 
+def test_a_parameter_that_nobody_gave_is_none_in_a_chain_and_below_it(tmp_path: Path) -> None:
+    optional = {"who": {"type": "string"}, "key": {"type": "string", "secret": True, "default": None}}
+    flow = {"runner_type": "action-chain", "entry_point": "chains/flow.yaml", "parameters": optional}
+    under = {"runner_type": "action-chain", "entry_point": "chains/under.yaml", "parameters": optional}
+    packs = pack(
+        tmp_path,
+        "den",
+        ACTIONS | {"flow": flow, "under": under},
+        {
+            "flow": {"chain": [task("c1", "den.under", then="c2"), task("c2", parameters={"p1": "{{ who }}"})]},
+            "under": {"chain": [task("c1", parameters={"p1": "{% if key %}locked{% else %}open{% endif %}"})]},
+        },
+    )
+    world = World(tmp_path, packs, plays={"den.any": lambda given: {}})
+    world.start("den.flow")
+    assert world.state() == "succeeded"
+    assert given_to(world.stage.calls, "den.any") == [{"p1": "open"}, {"p1": "None"}]
+
+
 def test_one_action_is_an_execution_with_one_task(world: World) -> None:
     world.start("den.any", p1="{{ as it is }}")
     assert (world.state(), world.output()) == ("succeeded", {"o1": "1"})
