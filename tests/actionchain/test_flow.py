@@ -518,3 +518,21 @@ def test_a_lost_key_of_secrets_ends_the_chain_with_an_error(tmp_path: Path) -> N
     world.finish({})
     assert world.state() == "errored"
     assert "vault.key" in world.output()["error"]
+
+
+@pytest.mark.parametrize(
+    ("action", "why"),
+    [
+        ({"runner_type": "orquesta", "entry_point": "workflows/x.yaml"}, "runner type 'orquesta'"),
+        ({"runner_type": "noop", "enabled": False}, "disabled by its pack"),
+    ],
+)
+def test_a_chain_with_an_action_that_is_not_run_here_is_refused_before_anything_runs(
+    shop: Shop, action: dict[str, Any], why: str
+) -> None:
+    pack(shop.folder, "den", {"never": action})
+    trace = shop.folder / "trace"
+    first = task("one", "core.local", then="two", parameters={"cmd": f"touch {trace}"})
+    with pytest.raises(InvalidInput, match=f"chain.yaml:.*task 'two': .*{why}"):
+        shop.run(chain_of(first, task("two", "den.never")))
+    assert not trace.exists()
