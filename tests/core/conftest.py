@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 
 from core.kit import Desk
-from flowbridge import bridge, carry
 from flowbridge.bridge import Bridge
+from support.haste import hurry
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A ledger and two engines. Nothing of this machine's configuration is seen, and waits are short."""
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(tmp_path / "none.yaml"))
-    monkeypatch.setattr(carry, "_LONGEST_WAIT", 0.02)
-    monkeypatch.setattr(bridge, "_FIRST_POLL", 0.001)
+    hurry(monkeypatch, tmp_path)
     made = Desk(tmp_path / "ledger.db")
     yield made
     made.close()
