@@ -78,7 +78,7 @@ def test_the_matrix_is_printed_and_written_for_what_was_tried(pytester: pytest.P
     result = ran(pytester, "--conformance-json", "run.json")
     result.assert_outcomes(passed=2, skipped=6)
     result.stdout.fnmatch_lines(
-        ["rule  ours", "S1    kept", "P4    native", "X9    not possible: this engine has no joins"]
+        ["rule  ours", "S1    kept", "P4    native", "X9    not possible [[]1]", "[[]1] this engine has no joins"]
     )
     assert cells(pytester) == {
         "S1": {"how": "kept", "why": []},

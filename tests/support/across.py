@@ -54,6 +54,11 @@ class AcrossHarness(Harness):
         return bridge
 
     @property
+    def column(self) -> str:
+        """Not that of the root's engine alone."""
+        return " over ".join(self._engines)
+
+    @property
     def facts(self) -> Capabilities:
         """No engine reaches into another one: every cascade is the bridge's, and no resume goes up by itself."""
         return replace(self.backend.capabilities, cascades=frozenset(), resume_up=ResumeUp.NEVER)

@@ -40,6 +40,11 @@ class Harness(ABC):
         return self.bridge.instances.get(self.instance)
 
     @property
+    def column(self) -> str:
+        """Under which name the matrix shows what was seen; the instance's, where the harness says no other."""
+        return self.instance
+
+    @property
     def facts(self) -> Capabilities:
         """What is expected of the engine: what its backend declares."""
         return self.backend.capabilities

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flowbridge.backend import Backend
 from flowbridge.capabilities import Capabilities
+from flowbridge.conformance.harness import Harness
 from flowbridge.conformance.lab import NOT_ASKED, Notes
 from flowbridge.conformance.rules import ELSEWHERE, RULES, in_order
 
@@ -55,13 +55,13 @@ class Matrix:
         return set(suite) - self._tests[backend]
 
 
-def told(test: str, rule: str, backend: Backend, notes: Notes, *, outcome: str, reason: str) -> dict[str, Any]:
+def told(test: str, rule: str, harness: Harness, notes: Notes, *, outcome: str, reason: str) -> dict[str, Any]:
     """One test as plain data, which goes from the process that ran it to the one that tells."""
     return {
         "test": test,
         "rule": rule,
-        "backend": backend.name,
-        "facts": {"type": backend.type, **_declared(backend.capabilities)},
+        "backend": harness.column,
+        "facts": {"type": harness.backend.type, **_declared(harness.backend.capabilities)},
         "calls": notes.calls,
         "why": sorted(set(notes.why)),
         "outcome": outcome,
@@ -99,14 +99,23 @@ def _cell(tests: Iterable[Mapping[str, Any]]) -> Cell:
 
 
 def text(columns: Mapping[str, Column]) -> list[str]:
-    """The matrix for a terminal, a rule a line; nothing where no rule was tried."""
+    """The matrix for a terminal, a rule a line and the reasons below; nothing where no rule was tried."""
     names = sorted(columns)
     rules = sorted({rule for name in names for rule in columns[name]["rules"]}, key=in_order)
+    reasons: dict[str, int] = {}
     rows = [("rule", *names)]
-    rows += [(rule, *(_words(columns[name]["rules"].get(rule)) for name in names)) for rule in rules]
+    rows += [(rule, *(_marked(columns[name]["rules"].get(rule), reasons) for name in names)) for rule in rules]
     widths = [max(len(row[place]) for row in rows) for place in range(len(names) + 1)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return lines if names else []
+    return [*lines, *(f"[{number}] {why}" for why, number in reasons.items())] if names else []
+
+
+def _marked(cell: Cell | None, reasons: dict[str, int]) -> str:
+    """A cell in few words: its reasons as numbers, the same reason under the same one."""
+    if cell is None:
+        return "-"
+    marks = [f"[{reasons.setdefault(why, len(reasons) + 1)}]" for why in cell["why"]]
+    return " ".join((_WORDS[cell["how"]], *marks))
 
 
 def table(columns: Mapping[str, Column]) -> str:

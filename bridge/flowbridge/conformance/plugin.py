@@ -65,7 +65,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         about = matrix.told(
             getattr(item, "originalname", item.name),
             rule.group(1),
-            lab.harness.backend,
+            lab.harness,
             lab.notes,
             outcome=report.outcome,
             reason=reason.removeprefix("Skipped: "),
