@@ -191,12 +191,17 @@ class Carrier:
             progress.exit_code, progress.open = max(progress.exit_code, Unavailable.exit_code), True
 
     def _drop_what_came_true(self, operation: Operation, progress: Progress) -> None:
-        """What the last look shows is done, whatever its call was answered; what had ended first was not refused."""
+        """What the last look shows is done, whatever its call was answered; what had ended first was not refused.
+
+        Where nobody drives it on, that is what the call was answered.
+        """
         snapshot = progress.found.snapshot
         wanted = {step.record for step in (*not_shown(operation.steps, snapshot), *self._asked(operation, snapshot))}
         for node in snapshot.nodes:
             id = node.record.id
-            if node.reachable and id not in wanted:
+            if node.state is EngineState.ABANDONED:
+                progress.silent |= {id: progress.unsure[id]} if id in progress.unsure else {}
+            elif node.reachable and id not in wanted:
                 progress.silent.pop(id, None)
             if node.reachable and node.state in _OVER and operation.verb in _LEVEL:
                 progress.refused.pop(id, None)

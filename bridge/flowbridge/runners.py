@@ -92,15 +92,15 @@ class Host:
         """Have a command carried out, by the run's runner or here.
 
         Raises `EngineRefused`, `InvalidInput` or `NotFound` as the session said, `Unavailable` where no answer came in
-        time: the command is then taken back.
+        time, the command is then taken back, and where it was carried out but nobody can be started to go on.
         """
         self._rows.send(str(root), command, time.time())
         deadline = time.monotonic() + _ANSWER_SECONDS
         while (outcome := self._rows.outcome(command.id)) is None:
             try:
                 self._advance(backend, root, command.name, deadline)
-            except Unavailable:
-                if self._rows.withdraw(command.id):
+            except Unavailable as error:
+                if not error.unsent or self._rows.withdraw(command.id):
                     raise
         _raise(outcome)
 

@@ -105,6 +105,8 @@ class Starter:
 
     def _raise_unless_done(self, record: Record, outcome: Outcome) -> None:
         if any(one.looked for one in self._ledger.executions.tree(record.tree)):
+            if record.id in outcome.not_done:  # it is there, and nobody drives it
+                raise Unavailable(outcome.not_done[record.id])
             return  # it was seen; what else was to be done in its tree is left to whoever looks next
         why = "; ".join(outcome.not_done.values()).rstrip(".")
         if outcome.exit_code == Unavailable.exit_code and self._ledger.executions.tree(record.tree):

@@ -100,9 +100,9 @@ class Site:
         return found[0].id
 
     def at_work(self, id: str, task: str) -> None:
-        """Wait until the action of a task has begun."""
+        """Wait until the action of a task has begun. Looking drives it on: the task may be there before what it is for."""
         self.until(lambda: any(name == task for name, _ in self.tasks(id)), f"task {task}")
-        self.until(lambda: "begun" in self.said(), "the action that a gate keeps")
+        self.until(lambda: self.tasks(id) and "begun" in self.said(), "the action that a gate keeps")
 
     def tasks(self, id: str) -> list[tuple[str, str]]:
         """The tasks of an execution and their statuses, by name."""
