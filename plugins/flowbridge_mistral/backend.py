@@ -23,9 +23,9 @@ from flowbridge.backend import (
     StartRequest,
     TaskRerun,
 )
-from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
+from flowbridge.errors import EngineRefused, InvalidInput, Unavailable
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
-from flowbridge_mistral import links, reading, words
+from flowbridge_mistral import links, reading, storing, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
 from flowbridge_mistral.client import Json, MistralClient
 from flowbridge_mistral.failures import Conflict, Ended, NotErrored, TooLarge
@@ -110,10 +110,10 @@ class MistralBackend(Backend):
         text = self._prepared(definition)
         if text.linked:
             links.put_action(self._client)
-        parts = text.parts(self._known(text))
+        before = storing.changed(self._client, text.kind, text.stored)
         try:
-            for part, known in parts:
-                self._store(text.kind, part, known=known)
+            for part, known in text.parts(before):
+                storing.store(self._client, text.kind, part, before, known=known)
         except EngineRefused:
             self._validate(text)
             raise
@@ -253,24 +253,12 @@ class MistralBackend(Backend):
         rules = linking.Rules(meant - own, lambda name: self.resolve(name) is not None, self.owner, self._linked)
         return text.with_links(rules)
 
-    def _known(self, text: Text) -> frozenset[str]:
-        """Which of a definition's names the engine has: those of its workflows, or that of the workbook."""
-        return self._named(text.kind, text.stored)
-
     def _named(self, kind: str, names: Collection[str]) -> frozenset[str]:
         """Which of these names the engine has in a collection."""
         wanted = ",".join(sorted(names))
         found = self._client.pages(kind, kind, name=f"in:{wanted}", fields="id,name") if names else ()
         with self._client.reading():
             return frozenset(member["name"].strip() for member in found)
-
-    def _store(self, kind: str, text: str, *, known: bool) -> None:
-        """Create or update; the other way round where somebody else did it in between."""
-        first, second = ("PUT", "POST") if known else ("POST", "PUT")
-        try:
-            self._client.text(first, kind, text=text)
-        except (Conflict, NotFound):
-            self._client.text(second, kind, text=text)
 
     def _set_state(self, id: str, state: str, *, repeatable: bool) -> None:
         self._client.put("executions", id, body={"state": state}, repeatable=repeatable)

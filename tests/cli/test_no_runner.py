@@ -1,4 +1,4 @@
-"""A local run that nobody can be started to drive: it is told, it is not lost, and it goes on once that is mended (S6)."""
+"""A local run that nobody can be started to drive: it is told, not lost, and goes on once that is mended (S6)."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,6 +64,30 @@ def test_validate_gives_the_engines_words_and_the_line_of_what_it_refuses(lab: L
     with pytest.raises(InvalidInput, match="'actin' was unexpected") as caught:
         lab.backend.validate(Definition(text, "w.yaml"))
     assert (caught.value.source, caught.value.line, caught.value.column) == ("w.yaml", 4, 5)
+
+
+def test_a_definition_changed_twice_within_a_second_runs_as_it_was_deployed_last(lab: Lab) -> None:
+    def text(word: str) -> Definition:
+        return Definition(f"version: '2.0'\nhasty: {{output: {{said: {word}}}, tasks: {{t: {{action: std.noop}}}}}}\n")
+
+    def said() -> Any:
+        ref = lab.backend.start(StartRequest(str(uuid.uuid4()), "hasty"))
+        until(lambda: lab.backend.observe([ref.id])[ref.id][0].state is EngineState.SUCCEEDED)
+        return lab.backend.read(ref.id, []).output["said"]
+
+    lab.backend.deploy(text("first"))
+    put = partial(lab.backend._client.text, "PUT", "workflows")
+    for number in range(20):  # until both changes fall into one second of the server's, and it runs the first
+        put(text=text(f"one {number}").text)
+        said()
+        put(text=text(f"other {number}").text)
+        if said() != f"other {number}":
+            break
+    else:
+        pytest.fail("the server always ran what was deployed last: nothing needs to be done about it any more")
+    for number in range(3):
+        lab.backend.deploy(text(f"ours {number}"))
+        assert said() == f"ours {number}"
 
 
 def test_deploy_creates_updates_and_does_both_in_one_file(lab: Lab) -> None:

@@ -100,7 +100,7 @@ class Site:
         return found[0].id
 
     def at_work(self, id: str, task: str) -> None:
-        """Wait until the action of a task has begun. Looking drives it on: the task may be there before what it is for."""
+        """Wait until the action of a task has begun. Looks drive it on: a task may be there before its child."""
         self.until(lambda: any(name == task for name, _ in self.tasks(id)), f"task {task}")
         self.until(lambda: self.tasks(id) and "begun" in self.said(), "the action that a gate keeps")
 

@@ -46,6 +46,8 @@ class FakeMistral:
     def __init__(self) -> None:
         self.workflows: dict[str, Json] = {}
         self.books: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        self.changed: dict[str, str] = {}
         self.bases: dict[str, str] = {"std.noop": "std.noop"}
         self.adhoc: dict[str, Json] = {}
         self.executions: dict[str, Execution] = {}
@@ -79,7 +81,7 @@ class FakeMistral:
     def _definitions(self, method: str, kind: str, rest: str, query: Mapping[str, str], body: str) -> tuple[int, Json]:
         known = self.workflows if kind == "workflows" else self.books
         if method == "GET":
-            return 200, listed(kind, [{"id": name, "name": name} for name in known], query)
+            return 200, listed(kind, [self._stored(name) | {"id": name} for name in known], query)
         document = yaml.safe_load(body)
         book = f"{document['name']}." if kind == "workbooks" else ""
         flows = document["workflows"] if book else {key: flow for key, flow in document.items() if key != "version"}
@@ -100,8 +102,13 @@ class FakeMistral:
         self.books |= {name: body for name in names if book}
         self.bases |= {f"{book}{name}": each["base"] for name, each in document.get("actions", {}).items()}
         self.workflows |= {f"{book}{name}": {**flow, "book": book} for name, flow in flows.items()}
-        stored = [{"name": name} for name in names]
+        self.changed |= {name: self._now() for name in names if self.texts.get(name, body) != body}
+        self.texts |= dict.fromkeys(names, body)
+        stored = [{"name": name} if method == "POST" else self._stored(name) for name in names]
         return 201 if method == "POST" else 200, stored[0] if book else {"workflows": stored}
+
+    def _stored(self, name: str) -> Json:
+        return {"name": name, "updated_at": self.changed.get(name)}
 
     def _adhoc(self, method: str, name: str, query: Mapping[str, str], body: str) -> tuple[int, Json]:
         if name:
