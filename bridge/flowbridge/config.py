@@ -56,7 +56,10 @@ class CatalogConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Where the ledger is, which instances there are, and who acts. `source` is the file, None where there is none."""
+    """Where the ledger is, which instances there are, and who acts.
+
+    `source` is the file, None where there is none; `lines` tells where in it each instance stands.
+    """
 
     ledger: Path
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class Config:
     actor: str = ""
     source: Path | None = None
     catalog: CatalogConfig = CatalogConfig()
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Config:
@@ -72,7 +76,7 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
     env = os.environ if environ is None else environ
     file = path(env)
     there = bool(env.get("FLOWBRIDGE_CONFIG")) or file.exists()
-    data = _read(file) if there else {}
+    data, lines = _read(file) if there else ({}, {})
     ledger = env.get("FLOWBRIDGE_LEDGER") or data.get("ledger")
     return Config(
         ledger=_expanded(ledger, lambda why: InvalidInput(f"FLOWBRIDGE_LEDGER: {why}")) if ledger else default_ledger(),
@@ -82,6 +86,7 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         actor=env.get("FLOWBRIDGE_ACTOR") or _user(),
         source=file if there else None,
         catalog=_catalog(env.get("FLOWBRIDGE_PACKS"), data.get("catalog") or {}, file.parent),
+        lines=lines,
     )
 
 
@@ -111,7 +116,7 @@ def default_ledger() -> Path:
     return Path(platformdirs.user_data_dir("flowbridge")) / "ledger.db"
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> tuple[Mapping[str, Any], Mapping[str, int]]:
     from flowbridge.yamltext import load as load_yaml  # noqa: PLC0415  only where there is a file
 
     try:
@@ -125,7 +130,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise located.wrong((), "the configuration must be a mapping")
     for key, value in data.items():
         _check(located, key, value)
-    return data
+    return data, {name: located.position(("backends", name))[0] for name in data.get("backends") or {}}
 
 
 def _check(located: Located, key: str, value: Any) -> None:

@@ -78,11 +78,20 @@ class Instances:
     def _build(self, name: str) -> Backend:
         if name in self._config.backends:
             options = dict(self._config.backends[name])
-            return _made(load_backend(str(options.pop("type"))), name, options)
+            try:
+                return _made(load_backend(str(options.pop("type"))), name, options)
+            except InvalidInput as error:
+                raise self._placed(name, error) from error
         implicit = self._implicit(name)
         if implicit is None:
             raise InvalidInput(f"there is no backend {name!r}; known are: {', '.join(self.names()) or 'none'}")
         return _made(load_backend(name), name, implicit)
+
+    def _placed(self, name: str, error: InvalidInput) -> InvalidInput:
+        """What is wrong with an instance, with the place in the configuration file where there is one."""
+        if self._config.source is None or error.source is not None:
+            return error
+        return InvalidInput(error.message, source=str(self._config.source), line=self._config.lines.get(name))
 
     def _implicit(self, type: str) -> Mapping[str, object] | None:
         if backend_point(type) is None:

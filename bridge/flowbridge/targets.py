@@ -15,7 +15,7 @@ from flowbridge.localbackend import LocalBackend
 from flowbridge.model import WaitingChild
 from flowbridge.plugins import Hooks
 from flowbridge.vault import Vault, has_sealed
-from flowbridge.written import read
+from flowbridge.written import read, require_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Targets:
         Raises `InvalidInput` or `NotFound` for a target, a definition or a workflow that is wrong, and `EngineRefused`
         where the instance is a local one that would keep a secret input open in the ledger.
         """
+        require_json(wish.input, "input")
+        require_json(wish.env, "the environment's")
         found = Target(target) if isinstance(target, Definition) else self.find(target)
         name = wish.backend or self._instance_for(found)
         engine = self._instances.get(name)

@@ -141,7 +141,11 @@ def _chosen(bridge: Bridge, chosen: Selection) -> Sequence[str]:
     if chosen.ids and chosen.filtered:
         raise InvalidInput("give ids or a filter, not both")
     if chosen.ids:
-        return tuple(dict.fromkeys(chosen.ids))
+        ids = tuple(dict.fromkeys(chosen.ids))
+        for id in ids:  # a slip of the pen must not be found out after the first of them was acted on
+            if ":" not in id:
+                bridge.find(id)
+        return ids
     if not chosen.filtered:
         raise InvalidInput("name an execution, or choose by --status, --backend, --workflow or --older-than")
     filter = Filter(chosen.status, chosen.backend, chosen.workflow, before=chosen.older_than, limit=-1)

@@ -7,6 +7,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,9 @@ from flowbridge.errors import InvalidInput
 from flowbridge.written import Written
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+#: No list is longer, and no database counts further.
+MANY = 2**63 - 1
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
@@ -167,11 +171,11 @@ class ManyValues(click.Command):
     def _spread(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
         current = ""
-        for word, following in zip(args, [*args[1:], "-"], strict=True):
+        for word, following in pairwise([*args, "-"]):
             name, equals, value = word.partition("=")
             if name in self.many:
                 current = name
-                if not (value if equals else not following.startswith("-")):
+                if not (value if equals else not following.startswith("-")) and not ctx.resilient_parsing:
                     raise click.UsageError(f"{name} needs at least one task name after it", ctx)
                 spread += [name, value] if equals else []
             elif word.startswith("-"):

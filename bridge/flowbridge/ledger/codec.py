@@ -23,8 +23,9 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON, keys in their order."""
-    return _ENCODER.encode(value)
+    """Compact JSON, keys in their order. Half of a surrogate pair is no text, and nothing that keeps text takes it."""
+    text = _ENCODER.encode(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def plain(thing: Any) -> dict[str, Any]:

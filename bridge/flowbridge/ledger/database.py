@@ -39,7 +39,7 @@ class Database:
                 self._create()
                 self._connect(str(path), lambda: self._prepare(durable=durable))
         except LedgerError as error:
-            if not path.is_file() or not self._can_read():
+            if not os.path.isfile(path) or not self._can_read():
                 raise
             self._unwritable = error
 

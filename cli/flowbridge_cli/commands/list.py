@@ -36,8 +36,8 @@ _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at", "seen"
 @click.option("--older-than", callback=options.age, help="Started longer ago than this, such as 90s, 15m, 2h or 3d.")
 @click.option("--newer-than", callback=options.age, help="Started less long ago than this.")
 @click.option("--children", is_flag=True, help="Children too, not only what was started itself.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
-@click.option("--offset", type=click.IntRange(0), default=0, help="How many to pass over.")
+@click.option("--limit", type=click.IntRange(1, options.MANY), default=50, show_default=True, help="How many at most.")
+@click.option("--offset", type=click.IntRange(0, options.MANY), default=0, help="How many to pass over.")
 @click.option("--engine", is_flag=True, help="What the engine of --backend has itself, whoever started it.")
 @click.option("--look/--no-look", default=True, help="Ask the engines about those that have not ended.")
 @options.output

@@ -32,7 +32,8 @@ from flowbridge_cli.pluginwarnings import tell_of_plugins
 @click.option("--env", multiple=True, metavar="JSON|KEY=VALUE", help="Of the workflow's environment: a value, or all.")
 @click.option("--task-name", default="", metavar="NAME", help="The target task of a reverse workflow.")
 @click.option("--reason", default="", help="Why; kept in the history.")
-@click.option("--detach", is_flag=True, help="Start it and do not watch.")
+@click.option("--wait/--no-wait", default=True, help="Watch it to its end; --no-wait only starts it.")
+@click.option("--detach", is_flag=True, help="The same as --no-wait.")
 @click.option(
     "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to watch; the run goes on after that."
 )
@@ -47,6 +48,7 @@ def run(
     env: tuple[str, ...],
     task_name: str,
     reason: str,
+    wait: bool,
     detach: bool,
     timeout: float | None,
     tail: bool,
@@ -71,7 +73,7 @@ def run(
             reason=reason,
         )
         tell_of_plugins(bridge)
-        if detach:
+        if detach or not wait:
             emit(execution_view(record), output) if output != "table" else click.echo(record.id)
             return 0
         note(f"execution {record.id}")
@@ -107,11 +109,15 @@ def read(path: Path) -> str:
 
 
 def _from_file(path: str | None) -> dict[str, Any]:
-    """JSON is YAML, so one reader does for both."""
+    """What is JSON is read as such: YAML knows some of its numbers and texts as something else."""
     if path is None:
         return {}
     source = "stdin" if path == "-" else path
-    data = load_yaml(_stdin() if path == "-" else read(Path(path)), source).data
+    text = _stdin() if path == "-" else read(Path(path))
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):  # told by the other reader, which knows the line
+        data = load_yaml(text, source).data
     if not isinstance(data, dict):
         raise InvalidInput("the input must be a mapping of names to values", source=source)
     return data
