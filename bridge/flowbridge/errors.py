@@ -19,6 +19,7 @@ A backend raises `NotFound`, `Unavailable` and `EngineRefused` and nothing else 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -62,14 +63,25 @@ class Rejected(CallerError):
 
     `rule` is the rule's number in the law, `reason` one word for programs (`already`, `not_running`, ...),
     `execution` the id of the execution it was judged on, `accept` the rule to name in `--accept` where going
-    ahead is possible.
+    ahead is possible. `rows` are what it is about, one each: `NAME: what is wrong with it` for tasks that were named,
+    else the execution's id.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, rule: str, reason: str, execution: str = "", accept: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: str,
+        reason: str,
+        execution: str = "",
+        accept: str | None = None,
+        rows: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.rule, self.reason, self.execution, self.accept = rule, reason, execution, accept
+        self.rows = tuple(rows) or ((execution,) if execution else ())
 
 
 class Timeout(CallerError):

@@ -88,7 +88,7 @@ def worst(codes: Iterable[int]) -> int:
 def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = None) -> int:
     """Carry out a verb on all that was chosen; gives the exit code."""
     with Bridge() as bridge:
-        ids = _chosen(bridge, chosen)
+        ids = _chosen(bridge, verb, chosen)
         if how.dry_run:
             return _shown(bridge, verb, ids, how, request)
         plans: dict[str, Plan | FlowbridgeError] = {}
@@ -137,14 +137,15 @@ def _carry_out(
                 note(f"flowbridge: error: {error.message}")
 
 
-def _chosen(bridge: Bridge, chosen: Selection) -> Sequence[str]:
+def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Sequence[str]:
     if chosen.ids and chosen.filtered:
         raise InvalidInput("give ids or a filter, not both")
     if chosen.ids:
         ids = tuple(dict.fromkeys(chosen.ids))
-        for id in ids:  # a slip of the pen must not be found out after the first of them was acted on
-            if ":" not in id:
-                bridge.find(id)
+        if verb in (Verb.RERUN, Verb.SKIP):  # a slip of the pen is found before something is run that was not meant
+            for id in ids:
+                if ":" not in id:
+                    bridge.find(id)
         return ids
     if not chosen.filtered:
         raise InvalidInput("name an execution, or choose by --status, --backend, --workflow or --older-than")

@@ -137,6 +137,7 @@ def error_view(error: FlowbridgeError) -> dict[str, Any]:
     view: dict[str, Any] = {"error": type(error).__name__, "message": error.message, "exit_code": error.exit_code}
     if isinstance(error, Rejected):
         view |= {"rule": error.rule, "reason": error.reason, "execution": error.execution, "accept": error.accept}
+        view["rows"] = list(error.rows)
     if isinstance(error, InvalidInput):
         view |= {"source": error.source, "line": error.line, "column": error.column}
     return view

@@ -44,8 +44,8 @@ def test_completion_says_nothing_of_what_is_not_there_yet(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("verb", [("re-run",), ("cancel",), ("re-run", "--tasks", "t", "--")])
-def test_ids_are_all_known_before_the_first_is_acted_on(
+@pytest.mark.parametrize("verb", [("re-run",), ("re-run", "--tasks", "t", "--")])
+def test_ids_are_all_known_before_the_first_is_run_again(
     flowbridge: Flowbridge, echo: str, verb: tuple[str, ...]
 ) -> None:
     id = flowbridge("run", echo, "-o", "json").data["id"]
@@ -135,3 +135,18 @@ def test_half_of_a_surrogate_pair_never_reaches_the_ledger(flowbridge: Flowbridg
         assert flowbridge("list").code == 0
         assert json.loads(flowbridge("get", "last", "-o", "json").out)["status"] == "errored"
     config.unlink()
+
+
+def test_O2_a_rejection_tells_a_program_its_rule_its_reason_and_the_rows_it_is_about(
+    flowbridge: Flowbridge, echo: str
+) -> None:
+    id = flowbridge("run", echo, "-o", "json").data["id"]
+    said = flowbridge("pause", id, "-o", "json")
+    assert (said.code, said.row["rule"], said.row["reason"], said.row["rows"]) == (3, "P1", "is_succeeded", [id])
+    assert len(said.err.splitlines()) == 1
+    (home := Path("bad.yaml")).write_text(
+        "version: '2.0'\nmain: {tasks: {t: {action: std.fail}, u: {action: std.noop}}}\n"
+    )
+    bad = flowbridge("run", str(home), "-o", "json").data["id"]
+    wrong = flowbridge("re-run", bad, "--tasks", "a", "u", "-o", "json").row
+    assert (wrong["rule"], [row.partition(":")[0] for row in wrong["rows"]]) == ("X3", ["a", "u"])

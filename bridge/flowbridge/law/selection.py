@@ -274,4 +274,6 @@ def _reject_nested(snapshot: Snapshot, chosen: Sequence[Chosen]) -> None:
 
 
 def _rejected(execution: str, rule: str, reason: str, wrong: list[str]) -> Rejected:
-    return Rejected(f"nothing was done ({rule}): " + "; ".join(wrong), rule=rule, reason=reason, execution=execution)
+    return Rejected(
+        f"nothing was done ({rule}): " + "; ".join(wrong), rule=rule, reason=reason, execution=execution, rows=wrong
+    )
