@@ -46,7 +46,8 @@ def run(arguments: Sequence[str]) -> int:
     stdout, stderr = sys.stdout, sys.stderr
     if any(not is_text(word) for word in arguments):
         return _usage("a word of the command line is not UTF-8 text", state)
-    colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    colour = False if plain else None  # None: on a terminal only
     try:
         code = cli.main(list(arguments), prog_name="flowbridge", standalone_mode=False, obj=state, color=colour) or 0
         return _flushed(int(code))

@@ -123,6 +123,8 @@ def pairs(values: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise InvalidInput(f"{word!r} is not of the form key=value")
+        if key in found:
+            raise InvalidInput(f"{key} is given twice; give it once")
         found[key] = _value(key, value)
     return found
 

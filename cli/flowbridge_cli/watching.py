@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def farewell(id: str) -> str:
 
 @contextmanager
 def _shown(*, quiet: bool) -> Iterator[Show]:
-    if quiet or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield _Lines(quiet=quiet)
         return
     from rich.console import Console  # noqa: PLC0415  only on a terminal

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -113,6 +115,38 @@ def test_a_mistake_in_the_options_of_the_default_engine_is_told_with_its_place(
         assert said.code == 2
         assert f"{config}:2: backend memory: unknown option 'wrk'" in said.err
     config.unlink()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("x=1", "x=2"), "x is given twice; give it once"), (("--input", ""), "--input needs the name of a file")],
+)
+def test_input_that_can_be_meant_in_two_ways_is_refused(
+    flowbridge: Flowbridge, echo: str, words: tuple[str, ...], told: str
+) -> None:
+    said = flowbridge("run", echo, *words)
+    assert said.code == 2
+    assert told in said.err
+
+
+def test_an_id_may_have_blanks_around_it_and_capitals(flowbridge: Flowbridge, echo: str) -> None:
+    id = flowbridge("run", echo, "-o", "json").data["id"]
+    for given in (f" {id}\n", id.upper(), "LAST", id[:8].upper()):
+        assert flowbridge("get", given, "-o", "json").data["id"] == id
+
+
+def test_a_dumb_terminal_gets_no_colours(home: Path, echo: str) -> None:
+    terminal, theirs = os.openpty()
+    command = [sys.executable, "-m", "flowbridge_cli.main", "run", echo]
+    done = subprocess.run(
+        command, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "dumb"}, check=False, cwd=home
+    )
+    os.close(theirs)
+    said = os.read(terminal, 65536)
+    os.close(terminal)
+    assert done.returncode == 0
+    assert b"succeeded" in said
+    assert b"\x1b" not in said
 
 
 def test_no_wait_only_starts(flowbridge: Flowbridge, echo: str) -> None:

@@ -80,8 +80,10 @@ class Executions:
     def find(self, text: str, actor: str) -> Record:
         """One record by id, by a unique prefix of it, or `last`: the newest root that `actor` started.
 
-        Raises `NotFound`, or `InvalidInput` where several ids begin so.
+        Blanks around it, as they come with a pasted one, and capitals make no difference. Raises `NotFound`, or
+        `InvalidInput` where several ids begin so.
         """
+        given, text = text, text.strip().lower()
         if text == "last":
             row = self._db.one(
                 "SELECT doc FROM executions WHERE root = 1 AND actor = ? ORDER BY created DESC, rowid DESC LIMIT 1",
@@ -90,17 +92,16 @@ class Executions:
             if row is None:
                 raise NotFound(f"{actor} has started nothing yet, so there is no last execution")
             return record_from(row[0])
-        text = text.lower()
         rows = self._db.all(
             "SELECT id, doc FROM executions WHERE id >= ? AND id < ? ORDER BY id LIMIT 4", (text, text + _HIGHEST)
         )
         exact = [doc for id, doc in rows if id == text]
         if not rows or not text:
-            raise NotFound(f"no execution {text!r} in the ledger; `flowbridge execution list` shows what there is")
+            raise NotFound(f"no execution {given!r} in the ledger; `flowbridge execution list` shows what there is")
         if len(rows) > 1 and not exact:
             ids = ", ".join(id for id, _ in rows[:3])
             raise InvalidInput(
-                f"execution {text!r} is ambiguous: {ids}{' ...' if len(rows) > 3 else ''}; give more of the id"
+                f"execution {given!r} is ambiguous: {ids}{' ...' if len(rows) > 3 else ''}; give more of the id"
             )
         return record_from(exact[0] if exact else rows[0][1])
 

@@ -112,6 +112,8 @@ def _from_file(path: str | None) -> dict[str, Any]:
     """What is JSON is read as such: YAML knows some of its numbers and texts as something else."""
     if path is None:
         return {}
+    if not path:
+        raise InvalidInput("--input needs the name of a file, or - for standard input")
     source = "stdin" if path == "-" else path
     text = _stdin() if path == "-" else read(Path(path))
     try:
