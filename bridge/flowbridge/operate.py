@@ -175,37 +175,42 @@ class Operator:
             operation.id,
         )
 
-    def tend(self, tree: str, sent: set[tuple[str, str]]) -> Pass:
+    def tend(self, tree: str, sent: set[tuple[str, str]], *, standing: bool = False) -> Pass:
         """One look at a tree, written down, with what follows from holds and cancels carried out (P6, C3).
 
         Where another command holds the tree this only looks. `sent` remembers what was sent from one pass to the next.
+        `standing` is a look of somebody who goes on looking: it leaves alone what is done with, and for a while what
+        failed (`Sync.look_at`, `Carrier.due`).
         """
-        return self.tend_all([tree], sent)[tree]
+        return self.tend_all([tree], sent, standing=standing)[tree]
 
-    def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> dict[str, Pass]:
+    def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool = False) -> dict[str, Pass]:
         """The same for several trees, with each engine asked once for all of them."""
         marks = {tree: self._ledger.operations.last(tree) for tree in trees}
         # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
-        passes = self._sync.look_at(trees)
+        passes = self._sync.look_at(trees, standing=standing)
         quiet = []
-        for tree, found in passes.items():
-            if self._sync.is_quiet(found) and not self._carrier.steps(found, sent):
+        for tree, found in list(passes.items()):
+            due = self._carrier.due(found, sent, standing=standing)
+            if self._sync.is_quiet(found) and not any(due):
                 quiet.append(found)
             else:
                 with self._ledger.if_possible():
-                    self._tended(tree, marks[tree], found, sent)
+                    passes[tree] = self._tended(marks[tree], found, sent, standing=standing)
         self._sync.write_quiet(quiet)
         return passes
 
-    def _tended(self, tree: str, mark: int, found: Pass, sent: set[tuple[str, str]]) -> None:
+    def _tended(self, mark: int, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass:
+        tree = found.snapshot.nodes[0].record.tree
         lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
         if lease is None:
-            return
+            return found
         try:
             # What was written meanwhile knows more than this look.
-            if self._ledger.operations.last(tree) == mark:
-                self._sync.write(found)
-                self._carrier.tend(found, sent)
+            if self._ledger.operations.last(tree) != mark:
+                return found
+            self._sync.write(found)
+            return self._carrier.tend(found, sent, standing=standing)
         finally:
             self._give(lease)
 

@@ -64,7 +64,9 @@ class Sender:
             try:
                 call = self._call(step)
             except FlowbridgeError as error:
-                errors[place] = error
+                # What was never written down is not there later either. Any other trouble here is one of our own.
+                is_lost = isinstance(error, EngineRefused) and step.action is Action.START
+                errors[place] = self._not_started(step, error) if is_lost else error
                 continue
             if call.together:
                 together.append((place, call))
