@@ -65,10 +65,11 @@ class Observer:
 
     def _root(self, id: str) -> str:
         """The root of an execution's tree. It never changes, so it is asked for once."""
-        if id not in self._roots:
+        root = self._roots.get(id)
+        if root is None:
             answer = self._client.get("executions", id, fields="id,root_execution_id")
-            _keep(self._roots, id, _id(answer["root_execution_id"] or id))
-        return self._roots[id]
+            root = _keep(self._roots, id, _id(answer["root_execution_id"] or id))
+        return root
 
     def _tree(self, root: str) -> tuple[ExecutionLook, ...]:
         report = read_report(self._client, root)
@@ -123,10 +124,11 @@ class Observer:
 
     def _starter(self, root: str) -> str:
         """The ledger that started a root. It never changes, so it is asked for once."""
-        if root not in self._starters:
+        starter = self._starters.get(root)
+        if starter is None:
             answer = self._client.get("executions", root, fields="id,params")
-            _keep(self._starters, root, str(_json(answer["params"]).get(links.OWNER) or ""))
-        return self._starters[root]
+            starter = _keep(self._starters, root, str(_json(answer["params"]).get(links.OWNER) or ""))
+        return starter
 
 
 def _of_tree(executions: Sequence[Json]) -> Json:
@@ -139,10 +141,12 @@ def _of_tree(executions: Sequence[Json]) -> Json:
     return {**query, "sort_keys": "created_at,id", "sort_dirs": "asc,asc"}
 
 
-def _keep(cache: OrderedDict[str, str], key: str, value: str) -> None:
+def _keep(cache: OrderedDict[str, str], key: str, value: str) -> str:
+    """Remember a value, and give it: another thread may push it out again before it is looked up."""
     cache[key] = value
     if len(cache) > ROOTS_REMEMBERED:
         cache.popitem(last=False)
+    return value
 
 
 def looks(report: Json, extras: Extras, instance: str) -> tuple[ExecutionLook, ...]:
