@@ -71,7 +71,7 @@ class Bridge:
         detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
         launcher = launch or ProcessLauncher(self.ledger.leases, detached)
         self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
-        host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog)
+        host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog, self.instances.patience)
         self.instances.attach(host, self.targets.catalog, self.ledger.id)
         self.drivers = Drivers(self.ledger, drive or starting_drivers(detached if launch is None else None))
         self._observers = Observers(self.ledger, self.config.required_plugins)

@@ -80,7 +80,7 @@ class Operator:
         if record.superseded_by:
             with self._kept(operation):
                 require(Node(record, -1, record.seen), ask.verb)
-        with ExitStack() as lease:
+        with ExitStack() as lease, self._instances.patience.one_wait():
             with self._kept(operation):
                 held = lease.enter_context(self._tree(record.tree, ask))
             self._finish_open(record.tree, ask, held)
@@ -117,7 +117,7 @@ class Operator:
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
             self._reject(operation, error)
             raise error
-        with self._tree(record.tree, ask) as lease:
+        with self._tree(record.tree, ask) as lease, self._instances.patience.one_wait():
             self.write_start(record, request, operation)
             return self.carry_start(record, operation, ask, lease, is_new=True)
 
@@ -188,6 +188,12 @@ class Operator:
         """The same for several trees, with each engine asked once for all of them."""
         marks = {tree: self._ledger.operations.last(tree) for tree in trees}
         # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
+        with self._instances.patience.one_wait():
+            return self._tend_all(trees, sent, marks, standing=standing)
+
+    def _tend_all(
+        self, trees: Sequence[str], sent: set[tuple[str, str]], marks: Mapping[str, int], *, standing: bool
+    ) -> dict[str, Pass]:
         passes = self._sync.look_at(trees, standing=standing)
         quiet = []
         for tree, found in list(passes.items()):
@@ -224,7 +230,7 @@ class Operator:
     def recovering(self, tree: str, actor: str, timeout: float) -> Iterator[Alone]:
         """Have a tree to oneself, to recover it. Raises `Timeout` where another command holds it (O5)."""
         ask = Ask(Verb.RECOVER, actor, timeout=timeout)
-        with self._tree(tree, ask) as lease:
+        with self._tree(tree, ask) as lease, self._instances.patience.one_wait():
             yield Alone(lambda: self._looked(tree), lambda: self._finish_open(tree, ask, lease))
 
     def refresh(self, tree: str, actor: str) -> Pass:

@@ -34,10 +34,12 @@ _Deployed = dict[tuple[str, Definition], Error]
 
 
 class _Call(NamedTuple):
-    """A call, whether others may be made meanwhile, and what to write down when it was answered."""
+    """A call, whether others may be made meanwhile, whether it is a local run's, and what to write down when it was
+    answered."""
 
     make: Callable[[], object]
     together: bool
+    local: bool
     after: Callable[[], object] = lambda: None
 
 
@@ -62,6 +64,7 @@ class Sender:
 
     def _send(self, steps: Sequence[Step]) -> list[Error]:
         errors: list[Error] = [None] * len(steps)
+        alone: list[tuple[int, _Call]] = []
         together: list[tuple[int, _Call]] = []
         deployed: _Deployed = {}
         for place, step in enumerate(steps):
@@ -72,10 +75,10 @@ class Sender:
                 is_lost = isinstance(error, EngineRefused) and step.action is Action.START
                 errors[place] = self._not_started(step, error) if is_lost else error
                 continue
-            if call.together:
-                together.append((place, call))
-            else:
-                errors[place] = self._finished(step, call, _error(call.make))
+            (together if call.together else alone).append((place, call))
+        with self._instances.patience.announced([call.make for _, call in alone if call.local]):
+            for place, call in alone:
+                errors[place] = self._finished(steps[place], call, _error(call.make))
         answers = at_once([partial(_error, call.make) for _, call in together])
         for (place, call), answer in zip(together, answers, strict=True):
             errors[place] = self._finished(steps[place], call, answer)
@@ -110,7 +113,7 @@ class Sender:
         backend = self._instances.get(step.ref.backend)
         if step.action is Action.START:
             return self._start(backend, step, deployed)
-        return _Call(lambda: _make(backend, step), backend.concurrent)
+        return _Call(lambda: _make(backend, step), backend.concurrent, self._instances.is_local(backend.name))
 
     def _start(self, backend: Backend, step: Step, deployed: _Deployed) -> _Call:
         """Start an execution. Children go beside one another, once what they are started from is deployed."""
@@ -124,7 +127,8 @@ class Sender:
             if key not in deployed:
                 deployed[key] = _error(partial(backend.deploy, request.definition))
             make = partial(_start_deployed, backend, request, deployed[key])
-        return _Call(make, together, after=lambda: self._ledger.executions.put([requested]))
+        local = self._instances.is_local(backend.name)
+        return _Call(make, together, local, after=lambda: self._ledger.executions.put([requested]))
 
     def _request(self, backend: Backend, step: Step) -> StartRequest:
         request = self._ledger.executions.request(step.record)
@@ -142,10 +146,10 @@ class Sender:
             raise EngineRefused(f"{child.ref} has no parent to be told")
         engine, host = self._instances.get(child.ref.backend), self._instances.get(parent.backend)
         tell = partial(host.report, parent.id, child.key, _ended_as(child))
-        if host.concurrent and not engine.concurrent:
-            result = _result(engine, child)  # read here, one after the other; told beside others
-            return _Call(lambda: tell(result), together=True)
-        return _Call(lambda: tell(_result(engine, child)), engine.concurrent and host.concurrent)
+        if engine.concurrent and host.concurrent:
+            return _Call(lambda: tell(_result(engine, child)), together=True, local=False)
+        result = _result(engine, child)  # read here, one after the other
+        return _Call(lambda: tell(result), host.concurrent, self._instances.is_local(host.name))
 
 
 def start_request(id: str, request: Mapping[str, Any], owner: str = "") -> StartRequest:

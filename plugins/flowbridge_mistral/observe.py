@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+from flowbridge.calls import at_once
 from flowbridge.errors import NotFound
 from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
 from flowbridge_mistral import links, words
@@ -22,6 +23,8 @@ from flowbridge_mistral.failures import brief
 from flowbridge_mistral.report import report as read_report
 
 ROOTS_REMEMBERED = 4096
+
+_Answer = TypeVar("_Answer")
 
 #: How long an engine must have done nothing before an execution counts as hung.
 QUIET_SECONDS = 10.0
@@ -50,18 +53,16 @@ class Observer:
         self._starters: OrderedDict[str, str] = OrderedDict()
 
     def trees(self, ids: Sequence[str]) -> dict[str, tuple[ExecutionLook, ...]]:
-        """The trees of these executions, by the ids that were given. One that is gone is left out."""
-        found: dict[str, tuple[ExecutionLook, ...]] = {}
-        by_root: dict[str, tuple[ExecutionLook, ...]] = {}
-        for id in dict.fromkeys(ids):
-            try:
-                root = self._root(id)
-                if root not in by_root:
-                    by_root[root] = self._tree(root)
-            except NotFound:
-                continue
-            found[id] = by_root[root]
-        return found
+        """The trees of these executions, by the ids that were given. One that is gone is left out.
+
+        The engine knows no request for several trees, so that several are asked for side by side.
+        """
+        unique = list(dict.fromkeys(ids))
+        roots = dict(zip(unique, at_once([partial(_there, self._root, id) for id in unique]), strict=True))
+        wanted = list(dict.fromkeys(root for root in roots.values() if root is not None))
+        trees = dict(zip(wanted, at_once([partial(_there, self._tree, root) for root in wanted]), strict=True))
+        found = {id: trees[root] for id, root in roots.items() if root is not None}
+        return {id: tree for id, tree in found.items() if tree is not None}
 
     def _root(self, id: str) -> str:
         """The root of an execution's tree. It never changes, so it is asked for once."""
@@ -129,6 +130,14 @@ class Observer:
             answer = self._client.get("executions", root, fields="id,params")
             starter = _keep(self._starters, root, str(_json(answer["params"]).get(links.OWNER) or ""))
         return starter
+
+
+def _there(ask: Callable[[str], _Answer], id: str) -> _Answer | None:
+    """What the engine answers about an execution, None where it has none of that id."""
+    try:
+        return ask(id)
+    except NotFound:
+        return None
 
 
 def _of_tree(executions: Sequence[Json]) -> Json:
