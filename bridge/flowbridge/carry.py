@@ -138,6 +138,8 @@ class Carrier:
         due = self.due(found, sent, standing=standing)
         changed = [self._noted(record.id, None) for record in due.over]
         failing = {(record.id, record.trouble.call) for record in found.troubled if record.trouble}
+        if due.steps:
+            self._ledger.operations.tended(found.snapshot.nodes[0].record.tree)
         for step, error in self._sender.send(due.steps, found.snapshot):
             if error is None:
                 sent.add((step.record, str(step.action)))

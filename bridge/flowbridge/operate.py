@@ -46,6 +46,9 @@ _REFRESH_SECONDS = 30.0
 _INTERNAL = frozenset({"before", "reopened", "refused", "awaited"})
 
 
+_Mark = tuple[int, int] | None
+
+
 class Alone(NamedTuple):
     """What may be done with a tree that nobody else works on: `look` and write down; `finish` what was left open."""
 
@@ -186,13 +189,21 @@ class Operator:
 
     def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool = False) -> dict[str, Pass]:
         """The same for several trees, with each engine asked once for all of them."""
-        marks = {tree: self._ledger.operations.last(tree) for tree in trees}
+        marks = {tree: self._mark(tree) for tree in trees}
         # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
         with self._instances.patience.one_wait():
             return self._tend_all(trees, sent, marks, standing=standing)
 
+    def _mark(self, tree: str) -> _Mark:
+        """What tells later whether a look that begins now may be acted upon; None where somebody acts at this moment.
+
+        In this order: who begins to act in between moves the mark.
+        """
+        mark = self._ledger.operations.mark(tree)
+        return None if self._ledger.leases.holder(f"tree:{tree}") else mark
+
     def _tend_all(
-        self, trees: Sequence[str], sent: set[tuple[str, str]], marks: Mapping[str, int], *, standing: bool
+        self, trees: Sequence[str], sent: set[tuple[str, str]], marks: Mapping[str, _Mark], *, standing: bool
     ) -> dict[str, Pass]:
         passes = self._sync.look_at(trees, standing=standing)
         quiet = []
@@ -206,14 +217,14 @@ class Operator:
         self._sync.write_quiet(quiet)
         return passes
 
-    def _tended(self, mark: int, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass:
+    def _tended(self, mark: _Mark, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass:
         tree = found.snapshot.nodes[0].record.tree
         lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
         if lease is None:
             return found
         try:
-            # What was written meanwhile knows more than this look.
-            if self._ledger.operations.last(tree) != mark:
+            # What was written meanwhile, or is done on another look, knows more than this one.
+            if mark is None or self._ledger.operations.mark(tree) != mark:
                 return found
             self._sync.write(found)
             return self._carrier.tend(found, sent, standing=standing)
