@@ -183,7 +183,18 @@ def once(world: World) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_O3_killed_at_every_point_the_tree_ends_where_the_law_says(scenario: str, tmp_path: Path) -> None:
-    base = World(tmp_path / "base.db")
+    _killed_at_every_point(World(tmp_path / "base.db"), scenario, tmp_path)
+
+
+@pytest.mark.parametrize("scenario", ["tend", "report", "rerun"])
+def test_O3_so_it_does_where_calls_are_made_side_by_side(
+    scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "concurrent", True)
+    _killed_at_every_point(World(tmp_path / "base.db"), scenario, tmp_path)
+
+
+def _killed_at_every_point(base: World, scenario: str, tmp_path: Path) -> None:
     id = base.prepared(SCENARIOS[scenario][0]) if SCENARIOS[scenario][0] else _adopted(base)
     point = 0
     while True:
