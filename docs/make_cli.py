@@ -57,12 +57,13 @@ Several at once end with the highest of 1 to 6, else with the highest of 7 to 9.
 
 One execution: `id`, `status`, `workflow`, `backend`, `engine_id`, `engine_state` (the engine's own word), `held`,
 `held_by`, `gone`, `parent_id`, `parent_task`, `item`, `rerun_of`, `superseded_by`, `error`, `actor`, `created_at`,
-`observed_at` (when its engine last answered), `stale` (it did not answer now), `possible` (the verbs accepted now).
+`observed_at` (when its engine last answered), `stale` (it did not answer now), `possible` (the verbs accepted now),
+`trouble` (a call that is due and fails: `call`, `reason`, `since`, `tries`), `waits_for_driver` (nobody drives its
+tree, O13).
 Times are ISO 8601 in UTC.
 `tree` adds `updated_at` (when the status last changed, as far as it was seen), `active_tasks`, `unknown` (tasks whose
 end nobody saw), `unfinished` (operations to recover), `linked` and `waits_for` (of a child that a
-task of another engine waits for, and what it waits for itself), `waits_for_driver` (nobody drives the tree, O13)
-and `tasks`.
+task of another engine waits for, and what it waits for itself) and `tasks`.
 `get`, `run` and `watch` add `input` and `output`, for what is below only with `get --deep`.
 
 One task: `id`, `name`, `status`, `engine_state`, `active`, `item_count`, `running`, `error`, `children` (executions of

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from flowbridge.bridge import Bridge
 from flowbridge.drivers import AGENT
@@ -21,6 +22,8 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.leases import TTL_SECONDS, Lease
 from flowbridge.model import Status
 from flowbridge.plugins import one_line
+from flowbridge.sync import Pass
+from flowbridge.views import trouble_view
 
 #: How many trees are looked at in one go, and how many groups at once: one that waits for an engine needs a thread.
 _BATCH, _GROUPS = 100, 64
@@ -33,12 +36,16 @@ Group = frozenset[str]
 
 @dataclass(slots=True)
 class Health:
-    """How an agent fares: when it last went over its trees, how many there are, and which instances are silent."""
+    """How an agent fares: when it last went over its trees, how many there are, and which instances are silent.
+
+    `failing` are the calls that are due and fail, each as `views.trouble_view` has it, with the `execution` it is for.
+    """
 
     at: float = 0.0
     passes: int = 0
     trees: int = 0
     silent: Mapping[str, str] = field(default_factory=dict)
+    failing: tuple[Mapping[str, Any], ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -51,8 +58,7 @@ class Agent:
         self._own = threading.local()
         self._bridges: list[Bridge] = []
         self._sent: dict[Group, set[tuple[str, str]]] = {}
-        self._silent: dict[Group, Mapping[str, str]] = {}
-        self._problems: dict[Group, str] = {}
+        self._found: dict[Group, _Found] = {}
         self._health = Health()
 
     def run(self, stop: threading.Event, tell: Callable[[Health], object] = lambda _: None) -> None:
@@ -83,48 +89,44 @@ class Agent:
         for group in under_way.keys() - groups.keys():
             if under_way[group].done():
                 del under_way[group], self._sent[group]
-                self._silent.pop(group, None)
-                self._problems.pop(group, None)
+                self._found.pop(group, None)
         for group, trees in groups.items():
             if group not in under_way or under_way[group].done():
                 self._sent.setdefault(group, set())
                 under_way[group] = pool.submit(self._drive, group, trees)
+        found = list(self._found.values())
         self._health = Health(
             at=time.time(),
             passes=self._health.passes + 1,
             trees=sum(map(len, groups.values())),
-            silent={name: why for silent in list(self._silent.values()) for name, why in silent.items()},
-            problems=tuple(self._problems.values()),
+            silent={name: why for one in found for name, why in one.silent.items()},
+            failing=tuple(each for one in found for each in one.failing),
+            problems=tuple("; ".join(one.problems) for one in found if one.problems),
         )
 
     def _drive(self, group: Group, trees: list[str]) -> None:
-        silent: dict[str, str] = {}
-        problems: list[str] = []
+        found = _Found()
         for begin in range(0, len(trees), _BATCH):
             batch = trees[begin : begin + _BATCH]
-            if self._tended(group, batch, silent, problems):
-                continue
+            problem = self._tended(group, batch, found)
             # One of them is at fault: the others are not to wait for it.
-            problems.clear()
-            for tree in batch:
-                self._tended(group, [tree], silent, problems)
-        self._silent[group] = silent
-        self._problems.pop(group, None)
-        if problems:
-            self._problems[group] = "; ".join(problems)
+            found.problems += filter(None, [self._tended(group, [tree], found) for tree in batch] if problem else [])
+        self._found[group] = found
 
-    def _tended(self, group: Group, trees: list[str], silent: dict[str, str], problems: list[str]) -> bool:
+    def _tended(self, group: Group, trees: list[str], found: _Found) -> str:
+        """One pass over trees; gives what went wrong, "" where nothing did."""
         try:
-            passes = self._bridge().tend(trees, self._sent[group])
+            bridge = self._bridge()
+            bridge.ledger.unwritten = ""
+            for one in bridge.tend(trees, self._sent[group]).values():
+                found.add(one)
         except FlowbridgeError as error:
-            problems.append(error.message)
+            return error.message
         except Exception as error:  # noqa: BLE001  a bug met on one tree must not end the driving of all others
-            problems.append(f"tree {trees[0]}: {one_line(error)}")
-        else:
-            for found in passes.values():
-                silent |= found.silent
-            return True
-        return False
+            return f"tree {trees[0]}: {one_line(error)}"
+        if bridge.ledger.unwritten:
+            found.problems.append(bridge.ledger.unwritten)
+        return ""
 
     def _bridge(self) -> Bridge:
         if not hasattr(self._own, "bridge"):
@@ -132,6 +134,20 @@ class Agent:
             self._bridges.append(self._own.bridge)
         bridge: Bridge = self._own.bridge
         return bridge
+
+
+@dataclass(slots=True)
+class _Found:
+    """What passes over the trees of one group found."""
+
+    silent: dict[str, str] = field(default_factory=dict)
+    failing: list[Mapping[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, one: Pass) -> None:
+        """What a pass over one tree found."""
+        self.silent |= one.silent
+        self.failing += [{"execution": record.id, **(trouble_view(record.trouble) or {})} for record in one.troubled]
 
 
 def _lease(bridge: Bridge) -> Lease:

@@ -132,7 +132,9 @@ class Backend(ABC):
     #: Whether it is given sealed inputs as they are, and opens them itself when they are used (`flowbridge.vault`).
     opens_sealed: ClassVar[bool] = False
 
-    #: Whether several threads may call it at once. Otherwise its calls are made one after the other.
+    #: Whether several threads may call it at once; otherwise its calls are made one after the other. `validate` and
+    #: `deploy`, which may ask `resolve`, are called by the bridge's own thread all the same: what several children of
+    #: other engines' tasks are started from is deployed once, before they are started without a definition.
     concurrent: ClassVar[bool] = False
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:

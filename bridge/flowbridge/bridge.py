@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,7 @@ from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.defaults import default_of
 from flowbridge.detached import Detached
-from flowbridge.drivers import Drivers
+from flowbridge.drivers import Drivers, starting_drivers
 from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, NotFound, Timeout
 from flowbridge.instances import Instances
@@ -71,9 +71,9 @@ class Bridge:
         detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
         launcher = launch or ProcessLauncher(self.ledger.leases, detached)
         self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
-        host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog)
+        host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog, self.instances.patience)
         self.instances.attach(host, self.targets.catalog, self.ledger.id)
-        self.drivers = Drivers(self.ledger, drive or _driving(detached if launch is None else None))
+        self.drivers = Drivers(self.ledger, drive or starting_drivers(detached if launch is None else None))
         self._observers = Observers(self.ledger, self.config.required_plugins)
         self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self.targets.linked))
         self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
@@ -220,8 +220,12 @@ class Bridge:
         return self._sync.known(tree)
 
     def tend(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> Mapping[str, Pass]:
-        """One pass over trees, by their ids: look, write down, do what follows. `sent` is kept from pass to pass."""
-        passes = self._operator.tend_all(trees, sent)
+        """One pass over trees, by their ids: look, write down, do what follows. `sent` is kept from pass to pass.
+
+        It is for who goes on looking: linked children that are done with are not asked for, and a call that failed
+        (`Pass.troubled`) is made again a little later each time. `get` asks for all, and tries at once.
+        """
+        passes = self._operator.tend_all(trees, sent, standing=True)
         self._observers.tell()
         return passes
 
@@ -266,10 +270,16 @@ class Bridge:
         return listed(self.ledger.executions, self.instances, filter, self.look_at)
 
     def look_at(self, trees: Sequence[str]) -> Mapping[str, Record]:
-        """Look closely at several trees; gives the records that their engines showed, by their ids."""
-        passes = self._operator.tend_all(trees, set())
-        nodes = (node for found in passes.values() for node in found.snapshot.nodes)
-        return {node.record.id: node.record for node in nodes if node.reachable}
+        """Look closely at several trees; gives the records that their engines showed, by their ids.
+
+        Linked children that are done with are not asked for.
+        """
+        return {
+            node.record.id: node.record
+            for found in self._operator.tend_all(trees, set(), standing=True).values()
+            for node in found.snapshot.nodes
+            if node.reachable and node.record.id not in found.spared
+        }
 
     def list_engine(
         self, backend: str, *, limit: int = 50, state: str | None = None
@@ -341,7 +351,7 @@ class Bridge:
         last: object = None
         wait = _FIRST_POLL
         while True:
-            look = self._looked(self._operator.tend(record.tree, sent), record.id)
+            look = self._looked(self._operator.tend(record.tree, sent, standing=True), record.id)
             record = look.record
             with self.ledger.if_possible():
                 self._observers.tell()
@@ -478,16 +488,6 @@ class Bridge:
             yield
         finally:
             self._observers.tell()
-
-
-def _driving(detached: Detached | None) -> Callable[[str], object]:
-    """How a driver is begun: as a process of its own, or, where local runs are driven in another way, not at all."""
-
-    def start(tree: str) -> None:
-        with suppress(OSError):  # the verb is done all the same, and the tree says that nobody drives it (O13)
-            _ = detached and detached.start("flowbridge.driver", [tree])
-
-    return start
 
 
 def _environment(config: configuration.Config) -> dict[str, str]:

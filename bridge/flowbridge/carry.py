@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan, Step, decide
 from flowbridge.law.driving import follows, linked
@@ -21,6 +22,7 @@ from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Node, Record, Snapshot, Verb, Want
 from flowbridge.sending import Sender
 from flowbridge.sync import Pass, Sync
+from flowbridge.troubles import TRIED_AGAIN, failed, no_longer_due, note, rests
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
 
@@ -35,6 +37,13 @@ _NOT_YET: Mapping[Want, Set[EngineState]] = {
 #: The states of an execution that has ended, and the verbs that such a one can be faster than.
 _OVER = frozenset({EngineState.SUCCEEDED, EngineState.ERRORED, EngineState.CANCELED})
 _LEVEL = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
+
+
+class Due(NamedTuple):
+    """The calls that are due, and the records with a failing call that is not due any more."""
+
+    steps: list[Step]
+    over: list[Record]
 
 
 @dataclass(slots=True)
@@ -100,27 +109,55 @@ class Carrier:
         self._conclude(operation, progress)
         return progress
 
-    def steps(self, found: Pass, sent: set[tuple[str, str]]) -> list[Step]:
+    def due(self, found: Pass, sent: set[tuple[str, str]], *, standing: bool = False) -> Due:
         """What a look calls for without anybody asking, but for what is in `sent`: what follows from holds and cancels
         (P6), and the start and the report of children that another engine's task waits for.
 
-        What the look does not call for any more leaves `sent`: if it ever does again, that is another matter.
+        What the look does not call for any more leaves `sent`: if it ever does again, that is another matter. Where the
+        look is `standing`, a call that has just failed is left for a later one.
         """
         snapshot = found.snapshot
         links = linked(snapshot)
         due = [step for step in self._decided(snapshot) if follows(step, links)]
         if any(step.action is Action.REPORT for step in due):
             due = self._without_reopening(snapshot, due)
-        sent.intersection_update([(step.record, str(step.action)) for step in due])
-        return [step for step in due if (step.record, str(step.action)) not in sent]
+        calls = [(step.record, str(step.action)) for step in due]
+        sent.intersection_update(calls)
+        over = no_longer_due(snapshot, calls)
+        records = {node.record.id: node.record for node in snapshot.nodes}
+        fresh = [step for step, call in zip(due, calls, strict=True) if call not in sent]
+        if standing:
+            fresh = [step for step in fresh if not rests(records[step.record], step.action, found.at)]
+        return Due(fresh, over)
 
-    def tend(self, found: Pass, sent: set[tuple[str, str]]) -> None:
-        """Send those steps. An engine that does not answer or refuses is left for the next pass."""
-        for step, error in self._sender.send(self.steps(found, sent), found.snapshot):
+    def tend(self, found: Pass, sent: set[tuple[str, str]], *, standing: bool = False) -> Pass:
+        """Make those calls. One that fails is left for a later pass, and the record says so (`Record.trouble`).
+
+        Gives the pass with what came of them.
+        """
+        due = self.due(found, sent, standing=standing)
+        changed = [self._noted(record.id, None) for record in due.over]
+        failing = {(record.id, record.trouble.call) for record in found.troubled if record.trouble}
+        if due.steps:
+            self._ledger.operations.tended(found.snapshot.nodes[0].record.tree)
+        for step, error in self._sender.send(due.steps, found.snapshot):
             if error is None:
                 sent.add((step.record, str(step.action)))
-            elif not isinstance(error, EngineError | InvalidInput):
+            elif not isinstance(error, TRIED_AGAIN):
                 raise error
+            if error is not None or (step.record, str(step.action)) in failing:
+                changed.append(self._noted(step.record, error, step.action))
+        return found.with_records(changed)
+
+    def _noted(self, id: str, error: FlowbridgeError | None, call: str = "") -> Record:
+        """Write down that a call of a record failed, or, without an error, that none does any more."""
+        at = time.time()
+        before = self._ledger.executions.get(id)
+        after = replace(before, trouble=None) if error is None else failed(before, str(call), error, at)
+        with self._ledger.transaction():
+            self._ledger.executions.put([after])
+            note(self._ledger.operations, before, after, at)
+        return after
 
     def _decided(self, snapshot: Snapshot) -> Sequence[Step]:
         return decide(snapshot, self._sync.facts(snapshot)).steps

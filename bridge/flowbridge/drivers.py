@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
-from flowbridge.law.driving import awaits_driver
+from flowbridge.detached import Detached
+from flowbridge.law.driving import awaits_driver, awaits_driver_as_known
 from flowbridge.law.tables import ACTIVE
-from flowbridge.ledger.leases import Lease
+from flowbridge.ledger.executions import Executions
+from flowbridge.ledger.leases import Lease, Leases
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.model import Snapshot
 
@@ -24,8 +26,7 @@ class Drivers:
 
     def is_driven(self, tree: str) -> bool:
         """Whether a living process drives a tree."""
-        leases = self._ledger.leases
-        return any(map(leases.holder, (_name(tree), _standby(tree)))) or bool(leases.holders(AGENT))
+        return _is_driven(self._ledger.leases, tree)
 
     def take(self, tree: str, who: str) -> Lease | None:
         """Be the tree's driver as long as the lease is renewed; None where there is one."""
@@ -68,6 +69,32 @@ class Drivers:
         may_come = links and snapshot.nodes[0].record.status in ACTIVE
         if (may_come or awaits_driver(snapshot)) and not self.is_driven(_tree(snapshot)):
             self._start(_tree(snapshot))
+
+
+def undriven(executions: Executions, leases: Leases, trees: Iterable[str]) -> frozenset[str]:
+    """Those of these trees that wait for a driver while none is alive, by what the ledger knows of them."""
+    return frozenset(tree for tree in trees if _awaits_driver(executions, tree) and not _is_driven(leases, tree))
+
+
+def _awaits_driver(executions: Executions, tree: str) -> bool:
+    records = executions.tree(tree)
+    hosts = {record.parent for record in records if record.key}
+    kept = executions.looks([record.id for record in records if record.ref in hosts])
+    return awaits_driver_as_known(records, {id: waiting for id, (_, waiting) in kept.items()})
+
+
+def _is_driven(leases: Leases, tree: str) -> bool:
+    return any(map(leases.holder, (_name(tree), _standby(tree)))) or bool(leases.holders(AGENT))
+
+
+def starting_drivers(detached: Detached | None) -> Callable[[str], object]:
+    """How a driver is begun: as a process of its own, or, where local runs are driven in another way, not at all."""
+
+    def start(tree: str) -> None:
+        with suppress(OSError):  # the verb is done all the same, and the tree says that nobody drives it (O13)
+            _ = detached and detached.start("flowbridge.driver", [tree])
+
+    return start
 
 
 def _name(tree: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowbridge.backend import Backend, Capabilities, Target
 from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError, InvalidInput
+from flowbridge.patience import Patience
 from flowbridge.plugins import BACKENDS, backend_point, found, load_backend, one_line
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Instances:
         self._config = config
         self._environ = environ
         self._bridge: _Side | None = None
+        #: How long the runners of local runs are waited for.
+        self.patience = Patience()
         self._built = {backend.name: backend for backend in extra}
 
     def attach(self, host: LocalHost, resolve: Callable[[str], Target | None], owner: str) -> None:

@@ -8,14 +8,14 @@ first makes the same one, and a re-run of the task, which waits anew, starts a n
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Container, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from flowbridge.errors import FlowbridgeError, LedgerError, Unavailable
 from flowbridge.law.fold import birth_want
 from flowbridge.model import EngineState, ExecutionLook, Record, Ref, WaitingChild, Want
+from flowbridge.troubles import LINK, failed, rests
 
 
 class Start(NamedTuple):
@@ -49,21 +49,36 @@ class Links:
         """Whether this ledger is to start what a task waits for."""
         return waiting.owner in ("", self.owner)
 
-    def bind(self, known: dict[Ref, Record], looks: Mapping[Ref, ExecutionLook], at: float) -> Bound:
+    def bind(
+        self, known: dict[Ref, Record], looks: Mapping[Ref, ExecutionLook], at: float, *, standing: bool = False
+    ) -> Bound:
         """Give each waiting action its child: the one it has, the one it was awaited for (X7), or a new one.
 
-        Changes `known`.
+        Changes `known`. Where an engine or a ledger that has to be asked for it does not answer, a later pass asks
+        again, and the host's record says what stands in the way; one that is `standing` asks a little later each time.
         """
-        hosts = [look for look in looks.values() if look.waiting and look.ref in known]
+        hosts = [look for look in looks.values() if look.ref in known and (look.waiting or known[look.ref].trouble)]
         found = _Found(known, looks)
         for host in hosts:
-            for waiting in host.waiting:
-                if self.is_ours(waiting) and not found.has(host.ref, waiting.key):
-                    # Where an engine or a ledger that has to be asked for it does not answer, the next pass asks again.
-                    with suppress(Unavailable, LedgerError):
-                        found.put(found.awaited(host, waiting) or self._born(known[host.ref], waiting, at, found))
+            unknown = [each for each in host.waiting if self.is_ours(each) and not found.has(host.ref, each.key)]
+            if not (standing and unknown and rests(known[host.ref], LINK, at)):
+                known[host.ref] = self._bound(host, known[host.ref], unknown, found, at)
         found.drop_unheard()
         return Bound(found.requests, found.by_key.keys())
+
+    def _bound(
+        self, host: ExecutionLook, record: Record, unknown: Iterable[WaitingChild], found: _Found, at: float
+    ) -> Record:
+        """The record of a host once its waiting actions have their children: with what stands in the way of one."""
+        trouble: FlowbridgeError | None = None
+        for waiting in unknown:
+            try:
+                found.put(found.awaited(host, waiting) or self._born(record, waiting, at, found))
+            except (Unavailable, LedgerError) as error:
+                trouble = error
+        if trouble is not None:
+            return failed(record, LINK, trouble, at)
+        return replace(record, trouble=None) if record.trouble and record.trouble.call == LINK else record
 
     def _born(self, parent: Record, waiting: WaitingChild, at: float, found: _Found) -> Record:
         """The record of a new child: wanted as its parent is (P6). One that stands for nothing has errored already."""
@@ -143,7 +158,7 @@ class _Found:
 
 def refused(record: Record, why: str) -> Record:
     """The record of a child that cannot be started: it has errored, and is not tried again."""
-    return replace(record, seen=EngineState.ERRORED, error=why)
+    return replace(record, seen=EngineState.ERRORED, error=why, trouble=None)
 
 
 def is_refused(record: Record) -> bool:

@@ -51,6 +51,7 @@ def shape(look: Look) -> object:
             node.record.status,
             node.reachable,
             node.hung,
+            node.record.trouble and node.record.trouble[:2],
             [(task.id, task.status, task.active, task.starts) for task in node.tasks],
         )
         for node in look.snapshot.nodes

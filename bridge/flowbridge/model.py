@@ -209,6 +209,19 @@ class TaskRerun(NamedTuple):
     reset: bool = True
 
 
+class Trouble(NamedTuple):
+    """A call that nobody asked for and that fails, as `why` says: `call` is start, report, pause, cancel, or link where
+    it cannot be told yet what a task waits for. It has failed `tries` times, first at `since`, and at `last` (seconds
+    since the epoch).
+    """
+
+    call: str
+    why: str
+    since: float
+    last: float
+    tries: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What the bridge keeps of one run, under the bridge's own id.
@@ -220,6 +233,7 @@ class Record:
     parent's waiting action. `awaited` tells that the parent's task is run again, and that its next waiting action is
     for this one: nothing new is started for it (X7).
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
+    `trouble` is what stands in the way of a call that is due, None where nothing does.
     """
 
     id: str
@@ -246,6 +260,7 @@ class Record:
     actor: str = ""
     created: float = 0.0
     looked: float = 0.0
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ _REFRESH_SECONDS = 30.0
 _INTERNAL = frozenset({"before", "reopened", "refused", "awaited"})
 
 
+_Mark = tuple[int, int] | None
+
+
 class Alone(NamedTuple):
     """What may be done with a tree that nobody else works on: `look` and write down; `finish` what was left open."""
 
@@ -80,7 +83,7 @@ class Operator:
         if record.superseded_by:
             with self._kept(operation):
                 require(Node(record, -1, record.seen), ask.verb)
-        with ExitStack() as lease:
+        with ExitStack() as lease, self._instances.patience.one_wait():
             with self._kept(operation):
                 held = lease.enter_context(self._tree(record.tree, ask))
             self._finish_open(record.tree, ask, held)
@@ -117,7 +120,7 @@ class Operator:
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
             self._reject(operation, error)
             raise error
-        with self._tree(record.tree, ask) as lease:
+        with self._tree(record.tree, ask) as lease, self._instances.patience.one_wait():
             self.write_start(record, request, operation)
             return self.carry_start(record, operation, ask, lease, is_new=True)
 
@@ -175,37 +178,56 @@ class Operator:
             operation.id,
         )
 
-    def tend(self, tree: str, sent: set[tuple[str, str]]) -> Pass:
+    def tend(self, tree: str, sent: set[tuple[str, str]], *, standing: bool = False) -> Pass:
         """One look at a tree, written down, with what follows from holds and cancels carried out (P6, C3).
 
         Where another command holds the tree this only looks. `sent` remembers what was sent from one pass to the next.
+        `standing` is a look of somebody who goes on looking: it leaves alone what is done with, and for a while what
+        failed (`Sync.look_at`, `Carrier.due`).
         """
-        return self.tend_all([tree], sent)[tree]
+        return self.tend_all([tree], sent, standing=standing)[tree]
 
-    def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]]) -> dict[str, Pass]:
+    def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool = False) -> dict[str, Pass]:
         """The same for several trees, with each engine asked once for all of them."""
-        marks = {tree: self._ledger.operations.last(tree) for tree in trees}
+        marks = {tree: self._mark(tree) for tree in trees}
         # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
-        passes = self._sync.look_at(trees)
+        with self._instances.patience.one_wait():
+            return self._tend_all(trees, sent, marks, standing=standing)
+
+    def _mark(self, tree: str) -> _Mark:
+        """What tells later whether a look that begins now may be acted upon; None where somebody acts at this moment.
+
+        In this order: who begins to act in between moves the mark.
+        """
+        mark = self._ledger.operations.mark(tree)
+        return None if self._ledger.leases.holder(f"tree:{tree}") else mark
+
+    def _tend_all(
+        self, trees: Sequence[str], sent: set[tuple[str, str]], marks: Mapping[str, _Mark], *, standing: bool
+    ) -> dict[str, Pass]:
+        passes = self._sync.look_at(trees, standing=standing)
         quiet = []
-        for tree, found in passes.items():
-            if self._sync.is_quiet(found) and not self._carrier.steps(found, sent):
+        for tree, found in list(passes.items()):
+            due = self._carrier.due(found, sent, standing=standing)
+            if self._sync.is_quiet(found) and not any(due):
                 quiet.append(found)
             else:
                 with self._ledger.if_possible():
-                    self._tended(tree, marks[tree], found, sent)
+                    passes[tree] = self._tended(marks[tree], found, sent, standing=standing)
         self._sync.write_quiet(quiet)
         return passes
 
-    def _tended(self, tree: str, mark: int, found: Pass, sent: set[tuple[str, str]]) -> None:
+    def _tended(self, mark: _Mark, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass:
+        tree = found.snapshot.nodes[0].record.tree
         lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
         if lease is None:
-            return
+            return found
         try:
-            # What was written meanwhile knows more than this look.
-            if self._ledger.operations.last(tree) == mark:
-                self._sync.write(found)
-                self._carrier.tend(found, sent)
+            # What was written meanwhile, or is done on another look, knows more than this one.
+            if mark is None or self._ledger.operations.mark(tree) != mark:
+                return found
+            self._sync.write(found)
+            return self._carrier.tend(found, sent, standing=standing)
         finally:
             self._give(lease)
 
@@ -219,7 +241,7 @@ class Operator:
     def recovering(self, tree: str, actor: str, timeout: float) -> Iterator[Alone]:
         """Have a tree to oneself, to recover it. Raises `Timeout` where another command holds it (O5)."""
         ask = Ask(Verb.RECOVER, actor, timeout=timeout)
-        with self._tree(tree, ask) as lease:
+        with self._tree(tree, ask) as lease, self._instances.patience.one_wait():
             yield Alone(lambda: self._looked(tree), lambda: self._finish_open(tree, ask, lease))
 
     def refresh(self, tree: str, actor: str) -> Pass:

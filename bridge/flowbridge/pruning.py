@@ -34,6 +34,7 @@ class Pruning:
             if over:
                 with self._ledger.transaction():
                     self._ledger.executions.forget(tree)
+                    self._ledger.operations.forget(tree)
                     # A look under way sees by this line that its tree is not to be written any more.
                     self._ledger.operations.note(tree, tree, "pruned", self._actor, time.time(), {})
                 remove_files(self._ledger.path, [record.ref for record in records])

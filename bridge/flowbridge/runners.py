@@ -23,12 +23,12 @@ from flowbridge.ledger.rows import Rows
 from flowbridge.local import Changes, Command, Session
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
+from flowbridge.patience import ANSWER_SECONDS, Patience
 from flowbridge.plugins import one_line
 from flowbridge.runfiles import folder
 from flowbridge.vault import Vault
 
 _IDLE_SECONDS = 0.02
-_ANSWER_SECONDS = 30.0
 
 
 class Launcher(Protocol):
@@ -42,9 +42,15 @@ class Host:
     """A `LocalHost` over one ledger."""
 
     def __init__(
-        self, database: Database, launch: Launcher, vault: Vault, catalog: CatalogConfig | None = None
+        self,
+        database: Database,
+        launch: Launcher,
+        vault: Vault,
+        catalog: CatalogConfig | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._db = database
+        self._patience = patience or Patience()
         self._vault, self._catalog = vault, catalog or CatalogConfig()
         self._rows = Rows(database)
         self._leases = Leases(database)
@@ -84,9 +90,11 @@ class Host:
 
         Raises `Unavailable` where the run's runner does not get to it in time.
         """
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while self._rows.pending(str(root)):
-            self._advance(backend, root, "deliver", deadline)
+        if not self._rows.pending(str(root)):
+            return
+        with self._patience.waiting() as deadline:
+            while self._rows.pending(str(root)):
+                self._advance(backend, root, "deliver", deadline)
 
     def submit(self, backend: LocalBackend, root: Ref, command: Command) -> None:
         """Have a command carried out, by the run's runner or here.
@@ -94,14 +102,16 @@ class Host:
         Raises `EngineRefused`, `InvalidInput` or `NotFound` as the session said, `Unavailable` where no answer came in
         time, the command is then taken back, and where it was carried out but nobody can be started to go on.
         """
+        command, sent = self._patience.to_send(root, command)
         self._rows.send(str(root), command, time.time())
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while (outcome := self._rows.outcome(command.id)) is None:
-            try:
-                self._advance(backend, root, command.name, deadline)
-            except Unavailable as error:
-                if not error.unsent or self._rows.withdraw(command.id):
-                    raise
+        self._patience.sent()
+        with self._patience.waiting(sent) as deadline:
+            while (outcome := self._rows.outcome(command.id)) is None:
+                try:
+                    self._advance(backend, root, command.name, deadline)
+                except Unavailable as error:
+                    if not error.unsent or self._rows.withdraw(command.id):
+                        raise
         _raise(outcome)
 
     def _advance(self, backend: LocalBackend, root: Ref, why: str, deadline: float) -> None:
@@ -110,7 +120,8 @@ class Host:
         if lease is not None:
             self._carry_out(backend, root, lease)
         elif time.monotonic() > deadline:
-            raise Unavailable(f"the runner of {root} did not answer within {_ANSWER_SECONDS:.0f} s", unsent=True)
+            words = f"the runner of {root} did not answer; all runners together are waited for {ANSWER_SECONDS:.0f} s"
+            raise Unavailable(words, unsent=True)
         else:
             time.sleep(_IDLE_SECONDS / 5)
 

@@ -29,12 +29,17 @@ _REFUSALS = (EngineRefused, NotFound, InvalidInput)
 
 Error = FlowbridgeError | None
 
+#: What was deployed, by instance, with what came of it.
+_Deployed = dict[tuple[str, Definition], Error]
+
 
 class _Call(NamedTuple):
-    """A call, whether others may be made meanwhile, and what to write down when it was answered."""
+    """A call, whether others may be made meanwhile, whether it is a local run's, and what to write down when it was
+    answered."""
 
     make: Callable[[], object]
     together: bool
+    local: bool
     after: Callable[[], object] = lambda: None
 
 
@@ -59,17 +64,21 @@ class Sender:
 
     def _send(self, steps: Sequence[Step]) -> list[Error]:
         errors: list[Error] = [None] * len(steps)
+        alone: list[tuple[int, _Call]] = []
         together: list[tuple[int, _Call]] = []
+        deployed: _Deployed = {}
         for place, step in enumerate(steps):
             try:
-                call = self._call(step)
+                call = self._call(step, deployed)
             except FlowbridgeError as error:
-                errors[place] = error
+                # What was never written down is not there later either. Any other trouble here is one of our own.
+                is_lost = isinstance(error, EngineRefused) and step.action is Action.START
+                errors[place] = self._not_started(step, error) if is_lost else error
                 continue
-            if call.together:
-                together.append((place, call))
-            else:
-                errors[place] = self._finished(step, call, _error(call.make))
+            (together if call.together else alone).append((place, call))
+        with self._instances.patience.announced([call.make for _, call in alone if call.local]):
+            for place, call in alone:
+                errors[place] = self._finished(steps[place], call, _error(call.make))
         answers = at_once([partial(_error, call.make) for _, call in together])
         for (place, call), answer in zip(together, answers, strict=True):
             errors[place] = self._finished(steps[place], call, answer)
@@ -98,19 +107,28 @@ class Sender:
             return None
         return error
 
-    def _call(self, step: Step) -> _Call:
+    def _call(self, step: Step, deployed: _Deployed) -> _Call:
         if step.action is Action.REPORT:
             return self._report(step)
         backend = self._instances.get(step.ref.backend)
         if step.action is Action.START:
-            record = self._ledger.executions.get(step.record)
-            request = self._request(backend, step)
-            requested = replace(record, seen=EngineState.REQUESTED)
-            # Not beside others: to deploy, a backend may ask the catalog, which belongs to this thread.
-            return _Call(
-                lambda: backend.start(request), together=False, after=lambda: self._ledger.executions.put([requested])
-            )
-        return _Call(lambda: _make(backend, step), backend.concurrent)
+            return self._start(backend, step, deployed)
+        return _Call(lambda: _make(backend, step), backend.concurrent, self._instances.is_local(backend.name))
+
+    def _start(self, backend: Backend, step: Step, deployed: _Deployed) -> _Call:
+        """Start an execution. Children go beside one another, once what they are started from is deployed."""
+        record = self._ledger.executions.get(step.record)
+        request = self._request(backend, step)
+        requested = replace(record, seen=EngineState.REQUESTED)
+        together = backend.concurrent and bool(record.key)
+        make: Callable[[], object] = partial(backend.start, request)
+        if together and request.definition is not None:
+            key = backend.name, request.definition
+            if key not in deployed:
+                deployed[key] = _error(partial(backend.deploy, request.definition))
+            make = partial(_start_deployed, backend, request, deployed[key])
+        local = self._instances.is_local(backend.name)
+        return _Call(make, together, local, after=lambda: self._ledger.executions.put([requested]))
 
     def _request(self, backend: Backend, step: Step) -> StartRequest:
         request = self._ledger.executions.request(step.record)
@@ -127,10 +145,11 @@ class Sender:
         if parent is None:
             raise EngineRefused(f"{child.ref} has no parent to be told")
         engine, host = self._instances.get(child.ref.backend), self._instances.get(parent.backend)
-        return _Call(
-            lambda: host.report(parent.id, child.key, _ended_as(child), _result(engine, child)),
-            engine.concurrent and host.concurrent,
-        )
+        tell = partial(host.report, parent.id, child.key, _ended_as(child))
+        if engine.concurrent and host.concurrent:
+            return _Call(lambda: tell(_result(engine, child)), together=True, local=False)
+        result = _result(engine, child)  # read here, one after the other
+        return _Call(lambda: tell(result), host.concurrent, self._instances.is_local(host.name))
 
 
 def start_request(id: str, request: Mapping[str, Any], owner: str = "") -> StartRequest:
@@ -145,6 +164,15 @@ def start_request(id: str, request: Mapping[str, Any], owner: str = "") -> Start
         task_name=request.get("task_name", ""),
         owner=owner,
     )
+
+
+def _start_deployed(backend: Backend, request: StartRequest, error: Error) -> None:
+    """Start what was deployed before. Where that failed, no start was sent."""
+    if isinstance(error, Unavailable):
+        raise Unavailable(error.message, unsent=True) from error
+    if error is not None:
+        raise error
+    backend.start(replace(request, definition=None))
 
 
 def _make(backend: Backend, step: Step) -> None:

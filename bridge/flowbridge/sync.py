@@ -17,6 +17,7 @@ from flowbridge.backend import Capabilities
 from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
+from flowbridge.law.driving import done_with
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.executions import is_due
@@ -33,6 +34,8 @@ from flowbridge.model import (
     TaskStatus,
     WaitingChild,
 )
+from flowbridge.troubles import note as note_trouble
+from flowbridge.troubles import with_records
 
 #: The kind of an entry of the history that observers are told as `flowbridge_task_ended`.
 TASK_ENDED = "task_ended"
@@ -44,18 +47,28 @@ TASK_OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.CANC
 class Pass:
     """What one pass found. `silent` maps each instance that did not show all that it has of the tree to what it said;
     `before` are the records that it began with, by id; `requests` is what children that were found now are to be
-    started with, by record."""
+    started with, by record; `spared` are the records whose engines were not asked, because they are done with."""
 
     settled: Settled
     silent: Mapping[str, str]
     at: float
     before: Mapping[str, Record] = field(default_factory=dict, repr=False)
     requests: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    spared: Set[str] = frozenset()
 
     @property
     def snapshot(self) -> Snapshot:
         """The tree, its records brought up to the look."""
         return self.settled.snapshot
+
+    @property
+    def troubled(self) -> list[Record]:
+        """The records that a call is due for which fails."""
+        return [node.record for node in self.snapshot.nodes if node.record.trouble is not None]
+
+    def with_records(self, records: Iterable[Record]) -> Pass:
+        """The same pass with some records as they are now."""
+        return replace(self, settled=self.settled._replace(snapshot=with_records(self.snapshot, records)))
 
 
 class Sync:
@@ -79,35 +92,44 @@ class Sync:
 
     def unseen(self, record: Record) -> Pass:
         """What a look at an execution that was never started would find, without asking."""
-        return self._pass([record], {}, {}, time.time())
+        return self._pass([record], _Asked(), time.time())
 
     def known(self, tree: str) -> Snapshot:
         """A tree as it was last seen, without asking."""
         records = self._ledger.executions.tree(tree)
-        snapshot, _ = self._join(records, {}, {record.ref.backend: "" for record in records}, 0.0)
+        asked = _Asked(unseen={record.ref: "" for record in records})
+        snapshot, _ = self._join(records, asked, 0.0)
         return snapshot
 
-    def look_at(self, trees: Sequence[str]) -> dict[str, Pass]:
-        """Look at several trees, asking each engine once for all of them."""
+    def look_at(self, trees: Sequence[str], *, standing: bool = False) -> dict[str, Pass]:
+        """Look at several trees, asking each engine once for all of them.
+
+        A `standing` look is one of many, by somebody who goes on looking: it does not ask for linked children that are
+        done with, nor at once again for what could not be told a moment ago.
+        """
         known = {tree: self._ledger.executions.tree(tree) for tree in trees}
         for tree, records in known.items():
             if not records:
                 raise NotFound(f"no tree {tree} in the ledger")
-        looks, unseen = self._observe(record for records in known.values() for record in records)
+        spared = {ref for records in known.values() for ref in self._spared(records)} if standing else frozenset()
+        asked = self._observe((record for records in known.values() for record in records), spared)
         at = time.time()
-        return {tree: self._pass(records, looks, _silent(records, unseen), at) for tree, records in known.items()}
+        return {tree: self._pass(records, asked, at, standing=standing) for tree, records in known.items()}
 
-    def _pass(
-        self,
-        records: Sequence[Record],
-        looks: Mapping[Ref, Sequence[ExecutionLook]],
-        silent: Mapping[str, str],
-        at: float,
-    ) -> Pass:
-        seen = {look.ref: look for record in records for look in looks.get(record.ref, ())}
-        snapshot, requests = self._join(records, seen, silent, at)
+    def _spared(self, records: Sequence[Record]) -> Set[Ref]:
+        """The executions of a tree that a standing look does not ask for."""
+        if not any(record.key for record in records):
+            return frozenset()
+        hosts = {record.parent for record in records if record.key}
+        kept = self._ledger.executions.looks([record.id for record in records if record.ref in hosts])
+        return done_with(records, {id: {each.key for each in waiting} for id, (_, waiting) in kept.items()})
+
+    def _pass(self, records: Sequence[Record], asked: _Asked, at: float, *, standing: bool = False) -> Pass:
+        mine = asked.of(records)
+        snapshot, requests = self._join(records, mine, at, standing=standing)
         before = {record.id: record for record in records}
-        return Pass(settle(snapshot, self.facts(snapshot)), silent, at, before, requests)
+        spared = frozenset(record.id for record in records if record.ref in mine.spared)
+        return Pass(settle(snapshot, self.facts(snapshot)), mine.silent, at, before, requests, spared)
 
     def is_quiet(self, found: Pass) -> bool:
         """Whether a pass found nothing new: at most that time has gone by."""
@@ -135,6 +157,7 @@ class Sync:
         with self._ledger.transaction():
             self._ledger.executions.put(changed)
             for record in changed:
+                note_trouble(self._ledger.operations, known.get(record.id), record, found.at)
                 if record.id in found.requests and record.id not in known:
                     self._ledger.executions.put_request(record.id, found.requests[record.id])
             self._note_tasks(found)
@@ -169,68 +192,87 @@ class Sync:
             for event in found.settled.events
         )
 
-    def _observe(self, records: Iterable[Record]) -> _Seen:
-        """What the engines show of native trees, by their roots, and why some of those were not shown.
+    def _observe(self, records: Iterable[Record], spared: Set[Ref]) -> _Asked:
+        """What the engines show of the native trees that are not spared, and why some were not shown.
 
         An engine elsewhere is asked once. One that runs here looks at each run by itself, so that one which cannot be
         used, or whose runner does not answer, hides no other.
         """
         wanted: dict[str, list[str]] = {}
         for record in records:
-            if (record.parent is None or not record.native) and not is_refused(record):
+            is_root = record.parent is None or not record.native
+            if is_root and not is_refused(record) and record.ref not in spared:
                 wanted.setdefault(record.ref.backend, []).append(record.ref.id)
-        looks: dict[Ref, tuple[ExecutionLook, ...]] = {}
-        unseen: dict[Ref, str] = {}
+        asked = _Asked(spared=spared)
         elsewhere = [name for name in wanted if not self._instances.is_local(name)]
-        asked = at_once([partial(self._ask, name, wanted[name]) for name in elsewhere])
+        answers = at_once([partial(self._ask, name, wanted[name]) for name in elsewhere])
         here = [self._ask(name, [id]) for name, ids in wanted.items() if name not in elsewhere for id in ids]
-        for found, problems in (*asked, *here):
-            looks |= found
-            unseen |= problems
-        return looks, unseen
+        for answer in (*answers, *here):
+            asked.looks.update(answer.looks)
+            asked.unseen.update(answer.unseen)
+        return asked
 
-    def _ask(self, name: str, ids: Sequence[str]) -> _Seen:
+    def _ask(self, name: str, ids: Sequence[str]) -> _Asked:
         """What one instance shows, or why it does not."""
         try:
             seen = self._instances.get(name).observe(ids)
         except (EngineError, InvalidInput) as error:
-            return {}, {Ref(name, id): error.message for id in ids}
-        return {Ref(name, id): tree for id, tree in seen.items()}, {}
+            return _Asked(unseen={Ref(name, id): error.message for id in ids})
+        return _Asked({Ref(name, id): tree for id, tree in seen.items()})
 
     def _join(
-        self, records: Sequence[Record], looks: Mapping[Ref, ExecutionLook], silent: Mapping[str, str], at: float
+        self, records: Sequence[Record], asked: _Asked, at: float, *, standing: bool = False
     ) -> tuple[Snapshot, Mapping[str, Any]]:
         known = {record.ref: record for record in records}
+        looks, silent = asked.executions(), asked.silent
         kept = self._ledger.executions.looks(
             [record.id for record in records if record.ref.backend in silent or record.ref not in looks]
         )
         for ref, look in looks.items():
             if ref not in known:
                 known[ref] = _born(look, known, at)
-        bound = self._links.bind(known, looks, at)
+        bound = self._links.bind(known, looks, at, standing=standing)
         mine = {ref: _with_what_is_ours(look, self._links, bound) for ref, look in looks.items()}
-        return Snapshot(tuple(_in_order(known, mine, silent, kept, at))), bound.requests
+        return Snapshot(tuple(_in_order(known, mine, asked, kept, at))), bound.requests
 
 
-#: Native trees by their roots, and why others were not shown.
-_Seen = tuple[dict[Ref, tuple[ExecutionLook, ...]], dict[Ref, str]]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Native trees by their roots, why others were not shown, and the executions that were not asked for."""
+
+    looks: dict[Ref, tuple[ExecutionLook, ...]] = field(default_factory=dict)
+    unseen: dict[Ref, str] = field(default_factory=dict)
+    spared: Set[Ref] = frozenset()
+
+    def of(self, records: Iterable[Record]) -> _Asked:
+        """What of it is about one tree."""
+        refs = {record.ref for record in records}
+        looks = {ref: self.looks[ref] for ref in refs if ref in self.looks}
+        unseen = {ref: self.unseen[ref] for ref in refs if ref in self.unseen}
+        return _Asked(looks, unseen, self.spared & refs)
+
+    @property
+    def silent(self) -> dict[str, str]:
+        """The instances that did not show something, each with why."""
+        return {ref.backend: why for ref, why in self.unseen.items()}
+
+    def executions(self) -> dict[Ref, ExecutionLook]:
+        """Every execution that was shown."""
+        return {look.ref: look for tree in self.looks.values() for look in tree}
+
 
 _Kept = Mapping[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]
-
-
-def _silent(records: Iterable[Record], unseen: Mapping[Ref, str]) -> dict[str, str]:
-    """The instances that did not show something of a tree, each with why."""
-    return {record.ref.backend: unseen[record.ref] for record in records if record.ref in unseen}
 
 
 def _in_order(
     known: Mapping[Ref, Record],
     looks: Mapping[Ref, ExecutionLook],
-    silent: Mapping[str, str],
+    asked: _Asked,
     kept: _Kept,
     at: float,
 ) -> Iterable[Node]:
     """Nodes with parents before children, siblings in the order in which they were found."""
+    silent = asked.silent
     below: dict[Ref | None, deque[Record]] = {}
     for record in known.values():
         below.setdefault(record.parent, deque()).append(record)
@@ -239,8 +281,12 @@ def _in_order(
     while waiting:
         record, parent = waiting.popleft()
         look = looks.get(record.ref)
-        silence = record.ref.backend in silent
-        yield _seen(record, parent, look, at) if look else _unseen(record, parent, kept, silent=silence)
+        if look:
+            yield _seen(record, parent, look, at)
+        elif record.ref in asked.spared:
+            yield _kept_as_it_was(record, parent, kept)
+        else:
+            yield _unseen(record, parent, kept, silent=record.ref.backend in silent)
         waiting.extend((child, place) for child in below.get(record.ref, ()))
         place += 1
 
@@ -275,6 +321,13 @@ def _with_what_is_ours(look: ExecutionLook, links: Links, bound: Bound) -> Execu
     }
     tasks = tuple(replace(task, active=True) if task.id in busy else task for task in look.tasks)
     return replace(look, tasks=tasks, waiting=tuple(filter(links.is_ours, look.waiting)))
+
+
+def _kept_as_it_was(record: Record, parent: int, kept: _Kept) -> Node:
+    """One that is done with, as it was last seen."""
+    tasks, waiting = kept.get(record.id, ((), ()))
+    state = EngineState.GONE if record.gone else record.seen
+    return Node(record, parent, state, record.revision, record.raw, tasks, waiting, record.error)
 
 
 def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowbridge.law.driving import waits_for
 from flowbridge.law.tables import possible
-from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
+from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Trouble, Want
 
 
 def moment(seconds: float) -> str | None:
@@ -35,11 +35,19 @@ def execution_view(record: Record, parent_id: str | None = None) -> dict[str, An
         "rerun_of": record.rerun_of or None,
         "superseded_by": record.superseded_by or None,
         "error": record.error or None,
+        "trouble": trouble_view(record.trouble),
         "actor": record.actor,
         "created_at": moment(record.created),
         "observed_at": moment(record.looked),
         "possible": _possible(record),
     }
+
+
+def trouble_view(trouble: Trouble | None) -> dict[str, Any] | None:
+    """A call that is due for an execution and fails."""
+    if trouble is None:
+        return None
+    return {"call": trouble.call, "reason": trouble.why, "since": moment(trouble.since), "tries": trouble.tries}
 
 
 def _possible(record: Record) -> list[str]:

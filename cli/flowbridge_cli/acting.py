@@ -21,7 +21,7 @@ from flowbridge.outcome import Outcome
 from flowbridge.planning import fingerprint
 from flowbridge_cli.documents import full_document
 from flowbridge_cli.drawing import ending_lines
-from flowbridge_cli.output import emit, error_view, note, short_id, styled
+from flowbridge_cli.output import counted, emit, error_view, note, short_id, styled
 from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.several import each
 from flowbridge_cli.watching import INTERRUPTED, follow
@@ -166,7 +166,7 @@ def _planned(bridge: Bridge, verb: Verb, id: str, how: How, request: RerunReques
 def _confirmed(verb: Verb, plans: Mapping[str, Plan | FlowbridgeError], chosen: Selection) -> bool:
     """Ask before acting on what a filter found. Without a terminal and without --yes: refused."""
     possible = [id for id, plan in plans.items() if isinstance(plan, Plan)]
-    note(f"{verb} is possible for {len(possible)} of {len(plans)} executions:")
+    note(f"{verb} is possible for {len(possible)} of {counted(len(plans), 'execution')}:")
     for id, plan in plans.items():
         note(f"  {id}  {_touched(plan)}")
     if chosen.yes or not possible:

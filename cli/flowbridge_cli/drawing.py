@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flowbridge_cli.output import clean, fields, short_id, styled
+from flowbridge_cli.output import clean, counted, fields, short_id, styled
 
 _MARKS = {
     "succeeded": "+",
@@ -97,9 +97,17 @@ def _execution(view: Mapping[str, Any], label: str) -> str:
         parts.append(f"hung: {_short(view['hung'])}")
     if view.get("waits_for"):
         parts.append(f"waits for {view['waits_for']}")
+    if view.get("trouble"):
+        parts.append(trouble_line(view["trouble"]))
     if view["error"]:
         parts.append(_short(view["error"]))
     return "  ".join(parts)
+
+
+def trouble_line(trouble: Mapping[str, Any]) -> str:
+    """A call that fails, in words: which, since when, and why."""
+    since = datetime.fromisoformat(trouble["since"]).astimezone()
+    return f"{trouble['call']} fails since {since:%Y-%m-%d %H:%M:%S}: {_short(trouble['reason'])}"
 
 
 def _task(task: Mapping[str, Any]) -> str:
@@ -117,7 +125,7 @@ def _items(task: Mapping[str, Any]) -> str:
     """How far a with-items task is, as far as its children tell."""
     latest = {child["item"]: child["status"] for child in task["children"]}
     counts = ", ".join(f"{count} {status}" for status, count in Counter(latest.values()).items())
-    return f"{task['item_count']} items" + (f" ({counts})" if counts else "")
+    return counted(task["item_count"], "item") + (f" ({counts})" if counts else "")
 
 
 def duration(view: Mapping[str, Any]) -> str:

@@ -55,6 +55,11 @@ def clean(text: str) -> str:
     return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things: 1 item, 2 items."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def short_id(id: str) -> str:
     """The beginning of an id."""
     return id[:_SHORT_ID]

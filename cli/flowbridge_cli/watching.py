@@ -15,7 +15,7 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.looks import Look
 from flowbridge.model import Status
 from flowbridge_cli.documents import Document, executions, tree_document
-from flowbridge_cli.drawing import tree_lines
+from flowbridge_cli.drawing import tree_lines, trouble_line
 from flowbridge_cli.output import clean, note
 from flowbridge_cli.pluginwarnings import tell_of_failures
 
@@ -125,6 +125,7 @@ class _Lines:
             item = "" if execution["item"] is None else f"[{execution['item']}]"
             name = (clean(execution["workflow"]) or execution["id"]) + item
             self._changed(execution, name)
+            self._troubled(execution, name)
             for task in execution["tasks"]:
                 self._changed(task, f"{name}.{clean(task['name'])}", execution["id"])
 
@@ -133,6 +134,15 @@ class _Lines:
         if self._seen.get(key) != thing["status"]:
             self._seen[key] = thing["status"]
             note(f"{time.strftime('%H:%M:%S')}  {name}  {thing['status']}")
+
+    def _troubled(self, execution: dict[str, Any], name: str) -> None:
+        """A call that begins to fail is told once; so is one that fails for another reason."""
+        trouble = execution.get("trouble")
+        key, now = f"trouble/{execution['id']}", f"{trouble['call']} {trouble['reason']}" if trouble else ""
+        if self._seen.get(key, "") != now:
+            self._seen[key] = now
+            words = trouble_line(trouble) if trouble else "nothing fails any more"
+            note(f"{time.strftime('%H:%M:%S')}  {name}  {words}")
 
 
 class Tail:

@@ -69,6 +69,7 @@ class MistralBackend(Backend):
 
     type: ClassVar[str] = "mistral"
     open_options: ClassVar[frozenset[str]] = frozenset(OPTIONS) - SECRETS
+    concurrent: ClassVar[bool] = True
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__(name, options)

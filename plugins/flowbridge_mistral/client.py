@@ -1,7 +1,8 @@
-"""Mistral's HTTP API as calls: one session, timeouts, bounded retries, pages. No rule of the law is in here."""
+"""Mistral's HTTP API as calls: sessions, timeouts, bounded retries, pages. No rule of the law is in here."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ class MistralClient:
     """Calls to one Mistral. Raises `NotFound`, `Unavailable` and `EngineRefused` and nothing else on purpose.
 
     `sleep` waits between two tries, in seconds. Nothing is imported and nothing connected before the first call.
+    Several threads may call at once: each request has a session to itself, and those that are free are used again.
     """
 
     def __init__(self, name: str, access: Access, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -38,7 +40,8 @@ class MistralClient:
         self._name = name
         self._where = f"{name} ({public(access.url)})" if access.url else name
         self._sleep = sleep
-        self._session: requests.Session | None = None
+        self._lock = threading.Lock()
+        self._free: list[requests.Session] = []
         self._ahead = 0.0
 
     def now(self) -> float:
@@ -94,8 +97,9 @@ class MistralClient:
 
     def close(self) -> None:
         """Give the connections back."""
-        session, self._session = self._session, None
-        if session is not None:
+        with self._lock:
+            sessions, self._free = self._free, []
+        for session in sessions:
             session.close()
 
     def _call(self, method: str, path: tuple[str, ...], *, repeatable: bool, **arguments: Any) -> Json:
@@ -122,15 +126,28 @@ class MistralClient:
 
     def _send(self, method: str, path: tuple[str, ...], arguments: Mapping[str, Any]) -> requests.Response:
         """One request with a good token. A 401 was not carried out: after it any request is sent again, once."""
-        session = self._session = self._session or self._open()
-        base = self._credentials.url(session)
-        self._where = f"{self._name} ({public(base)})"
-        url = "/".join((base, *(quote(part, safe="") for part in path)))
-        token = self._credentials.token(session)
-        response = self._request(session, method, url, token, arguments)
-        if response.status_code == 401 and self._credentials.renew(token):
-            response = self._request(session, method, url, self._credentials.token(session), arguments)
-        return response
+        with self._session() as session:
+            base = self._credentials.url(session)
+            self._where = f"{self._name} ({public(base)})"
+            url = "/".join((base, *(quote(part, safe="") for part in path)))
+            token = self._credentials.token(session)
+            response = self._request(session, method, url, token, arguments)
+            if response.status_code == 401 and self._credentials.renew(token):
+                response = self._request(session, method, url, self._credentials.token(session), arguments)
+            return response
+
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session that nobody else uses meanwhile: a `requests.Session` is made for one thread."""
+        with self._lock:
+            session = self._free.pop() if self._free else None
+        if session is None:
+            session = self._open()
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._free.append(session)
 
     def _request(
         self, session: requests.Session, method: str, url: str, token: str | None, arguments: Mapping[str, Any]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+from flowbridge.calls import at_once
 from flowbridge.errors import NotFound
 from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
 from flowbridge_mistral import links, words
@@ -22,6 +23,8 @@ from flowbridge_mistral.failures import brief
 from flowbridge_mistral.report import report as read_report
 
 ROOTS_REMEMBERED = 4096
+
+_Answer = TypeVar("_Answer")
 
 #: How long an engine must have done nothing before an execution counts as hung.
 QUIET_SECONDS = 10.0
@@ -50,25 +53,24 @@ class Observer:
         self._starters: OrderedDict[str, str] = OrderedDict()
 
     def trees(self, ids: Sequence[str]) -> dict[str, tuple[ExecutionLook, ...]]:
-        """The trees of these executions, by the ids that were given. One that is gone is left out."""
-        found: dict[str, tuple[ExecutionLook, ...]] = {}
-        by_root: dict[str, tuple[ExecutionLook, ...]] = {}
-        for id in dict.fromkeys(ids):
-            try:
-                root = self._root(id)
-                if root not in by_root:
-                    by_root[root] = self._tree(root)
-            except NotFound:
-                continue
-            found[id] = by_root[root]
-        return found
+        """The trees of these executions, by the ids that were given. One that is gone is left out.
+
+        The engine knows no request for several trees, so that several are asked for side by side.
+        """
+        unique = list(dict.fromkeys(ids))
+        roots = dict(zip(unique, at_once([partial(_there, self._root, id) for id in unique]), strict=True))
+        wanted = list(dict.fromkeys(root for root in roots.values() if root is not None))
+        trees = dict(zip(wanted, at_once([partial(_there, self._tree, root) for root in wanted]), strict=True))
+        found = {id: trees[root] for id, root in roots.items() if root is not None}
+        return {id: tree for id, tree in found.items() if tree is not None}
 
     def _root(self, id: str) -> str:
         """The root of an execution's tree. It never changes, so it is asked for once."""
-        if id not in self._roots:
+        root = self._roots.get(id)
+        if root is None:
             answer = self._client.get("executions", id, fields="id,root_execution_id")
-            _keep(self._roots, id, _id(answer["root_execution_id"] or id))
-        return self._roots[id]
+            root = _keep(self._roots, id, _id(answer["root_execution_id"] or id))
+        return root
 
     def _tree(self, root: str) -> tuple[ExecutionLook, ...]:
         report = read_report(self._client, root)
@@ -123,10 +125,19 @@ class Observer:
 
     def _starter(self, root: str) -> str:
         """The ledger that started a root. It never changes, so it is asked for once."""
-        if root not in self._starters:
+        starter = self._starters.get(root)
+        if starter is None:
             answer = self._client.get("executions", root, fields="id,params")
-            _keep(self._starters, root, str(_json(answer["params"]).get(links.OWNER) or ""))
-        return self._starters[root]
+            starter = _keep(self._starters, root, str(_json(answer["params"]).get(links.OWNER) or ""))
+        return starter
+
+
+def _there(ask: Callable[[str], _Answer], id: str) -> _Answer | None:
+    """What the engine answers about an execution, None where it has none of that id."""
+    try:
+        return ask(id)
+    except NotFound:
+        return None
 
 
 def _of_tree(executions: Sequence[Json]) -> Json:
@@ -139,10 +150,12 @@ def _of_tree(executions: Sequence[Json]) -> Json:
     return {**query, "sort_keys": "created_at,id", "sort_dirs": "asc,asc"}
 
 
-def _keep(cache: OrderedDict[str, str], key: str, value: str) -> None:
+def _keep(cache: OrderedDict[str, str], key: str, value: str) -> str:
+    """Remember a value, and give it: another thread may push it out again before it is looked up."""
     cache[key] = value
     if len(cache) > ROOTS_REMEMBERED:
         cache.popitem(last=False)
+    return value
 
 
 def looks(report: Json, extras: Extras, instance: str) -> tuple[ExecutionLook, ...]:

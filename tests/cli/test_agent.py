@@ -95,9 +95,14 @@ def test_O13_with_its_driver_killed_a_tree_says_so_and_a_watch_takes_it_to_its_e
     os.kill(_driver(id), signal.SIGKILL)
     until(lambda: flowbridge("tree", id, "-o", "json").data["waits_for_driver"], "the tree to be without a driver")
     assert "waits for a driver" in flowbridge("tree", id).out
+    listed = flowbridge("list")
+    assert listed.out.splitlines()[1].endswith("a driver")
+    assert "flowbridge agent" in listed.err
+    assert [row["waits_for_driver"] for row in flowbridge("list", "--children", "-o", "json").data] == [True, True]
     gates.set(leaf=200)
     assert flowbridge("watch", id).code == 0
     assert flowbridge("get", id, "-o", "json").data["output"] == {"got": {"word": "hi"}}
+    assert "a driver" not in flowbridge("list").out
 
 
 def _driver(tree: str) -> int:

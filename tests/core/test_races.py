@@ -150,9 +150,9 @@ def test_a_look_under_way_does_not_bring_a_pruned_tree_back(
     id = ended(flow, desk)
     other, look_at = desk.open("her"), flow._sync.look_at
 
-    def pruned_meanwhile(trees: list[str]) -> dict[str, Pass]:
+    def pruned_meanwhile(trees: list[str], **how: bool) -> dict[str, Pass]:
         desk.engine.forget("e0")
-        found = look_at(trees)
+        found = look_at(trees, **how)
         assert other.prune(time.time() + 1) == 1
         return found
 

@@ -21,7 +21,7 @@ from flowbridge.errors import InvalidInput, NotFound
 from flowbridge.ledger.codec import record_from, record_to, tasks_from, tasks_to
 from flowbridge.ledger.executions import Executions, Filter
 from flowbridge.local import Command
-from flowbridge.model import EngineState, Record, Ref, Status, TaskLook, TaskStatus, WaitingChild, Want
+from flowbridge.model import EngineState, Record, Ref, Status, TaskLook, TaskStatus, Trouble, WaitingChild, Want
 from flowbridge.views import tree_view
 from support.fakes import task
 
@@ -43,6 +43,7 @@ OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str | None": st.none() | TEXT,
     "Ref": REFS,
     "Ref | None": st.none() | REFS,
+    "Trouble | None": st.none() | st.builds(Trouble, TEXT, TEXT, FLOATS, FLOATS, st.integers(1, 99)),
     "Want": st.sampled_from(Want),
     "Status": st.sampled_from(Status),
     "EngineState": st.sampled_from(EngineState),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.kit import in_child
-from flowbridge import runners
+from flowbridge import patience
 from flowbridge.backend import Capabilities, Definition, Deployed, Health, Listed, StartRequest
 from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
@@ -247,7 +247,7 @@ def test_a_runner_that_cannot_be_started_leaves_the_run_free(bench: Bench) -> No
 def test_a_runner_that_does_not_answer_is_told_and_the_command_is_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runners, "_ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.05)
     bench.start(1)
     with pytest.raises(Unavailable, match="the runner of toy:r1 did not answer") as caught:
         bench.engine.pause("r1")

@@ -75,7 +75,7 @@ class Names:
         text = "".join(line for line in text.splitlines(keepends=True) if not _PROGRESS.match(line))
         text = _ID.sub(lambda match: self._numbered(match.group()), text)
         text = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+Z)?", "TIME", text)
-        text = re.sub(r"\b\d+(\.\d+)? (s|min|h)\b", "N s", text)
+        text = re.sub(r"\b\d+(\.\d+)?( s| min| h|s)\b", "N s", text)
         text = re.sub(r"^\d+ +TIME", "N  TIME", text, flags=re.MULTILINE)
         return re.sub(r"(?<=\S) {2,}", "  ", text)
 

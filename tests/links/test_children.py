@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from flowbridge.agent import Agent
 from flowbridge.bridge import Bridge
+from flowbridge.drivers import undriven
 from flowbridge.errors import EngineRefused, LedgerError, NotFound
 from flowbridge.model import EngineState, Status, TaskStatus
 from flowbridge.sync import Pass
@@ -240,6 +242,25 @@ def test_O13_a_tree_that_waits_for_a_driver_says_so_until_one_is_alive(desk: Des
     assert not settle(flow, root.id).waits_for_driver
 
 
+def test_O13_a_list_knows_by_the_ledger_alone_which_trees_wait_for_a_driver(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    alone = desk.host.add("alone")
+    other = flow.find(f"host:{alone.id}")
+    desk.host.requests.clear()
+    desk.other.requests.clear()
+    executions, leases = flow.ledger.executions, flow.ledger.leases
+    assert executions.linking([root.tree, other.tree]) == {root.tree}
+    assert undriven(executions, leases, [root.tree]) == {root.tree}
+    with flow.drivers.driving(root.tree, "a test"):
+        assert undriven(executions, leases, [root.tree]) == frozenset()
+    assert (desk.host.requests, desk.other.requests) == ([], [])
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.SUCCEEDED)
+    settle(flow, root.id)
+    assert undriven(executions, leases, [root.tree]) == frozenset()
+
+
 def test_O13_every_verb_has_a_tree_driven_that_needs_it(desk: Desk) -> None:
     root = desk.root()
     flow = desk.bridges[0]
@@ -302,6 +323,8 @@ def test_O13_the_agent_drives_the_other_trees_where_one_of_them_is_broken() -> N
     tended: list[str] = []
 
     class Broken:
+        ledger = SimpleNamespace(unwritten="")
+
         def tend(self, trees: list[str], _: object) -> dict[str, Pass]:
             if "bad" in trees:
                 raise RuntimeError("a bug")
@@ -313,7 +336,7 @@ def test_O13_the_agent_drives_the_other_trees_where_one_of_them_is_broken() -> N
     agent._sent[group] = set()
     agent._drive(group, ["one", "bad", "two"])
     assert tended == ["one", "two"]
-    assert "tree bad: RuntimeError: a bug" in agent._problems[group]
+    assert "tree bad: RuntimeError: a bug" in agent._found[group].problems
 
 
 def test_O13_who_stops_watching_leaves_the_tree_to_a_driver(desk: Desk) -> None:

@@ -20,7 +20,9 @@ from flowbridge.checks import RerunRequest
 from flowbridge.config import Config
 from flowbridge.errors import FlowbridgeError
 from flowbridge.ledger.database import Database
+from flowbridge.ledger.leases import Lease
 from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus
+from flowbridge.sync import Pass
 from support.fakes import FakeEngine
 from support.hosts import HostEngine
 
@@ -181,7 +183,18 @@ def once(world: World) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_O3_killed_at_every_point_the_tree_ends_where_the_law_says(scenario: str, tmp_path: Path) -> None:
-    base = World(tmp_path / "base.db")
+    _killed_at_every_point(World(tmp_path / "base.db"), scenario, tmp_path)
+
+
+@pytest.mark.parametrize("scenario", ["tend", "report", "rerun"])
+def test_O3_so_it_does_where_calls_are_made_side_by_side(
+    scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "concurrent", True)
+    _killed_at_every_point(World(tmp_path / "base.db"), scenario, tmp_path)
+
+
+def _killed_at_every_point(base: World, scenario: str, tmp_path: Path) -> None:
     id = base.prepared(SCENARIOS[scenario][0]) if SCENARIOS[scenario][0] else _adopted(base)
     point = 0
     while True:
@@ -219,6 +232,47 @@ def _as_it_should_be(world: World, scenario: str, found: list[Status], root: Rec
         assert [status for _, status, _ in world.host.reports] == [TaskStatus.SUCCEEDED] * 2
     if scenario == "rerun":
         assert [task.starts for live in world.leaf.has.values() for task in live.tasks] == [2, 2]
+
+
+@pytest.mark.parametrize("moment", ["done meanwhile", "being done"])
+def test_O3_a_look_made_while_another_acts_is_not_acted_upon(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path / "ledger.db")
+    with world.open() as first, world.open() as second:
+        root = first.find("host:r")
+        passes(first, root.id)
+        world.end(EngineState.SUCCEEDED)
+        look_at = second._sync.look_at
+        held: list[Lease] = []
+
+        def meanwhile(trees: list[str], **how: bool) -> dict[str, Pass]:
+            found = look_at(trees, **how)
+            first.get(root.id)
+            return found
+
+        def under_way(trees: list[str], **how: bool) -> dict[str, Pass]:
+            for lease in held:
+                first.ledger.leases.give(lease)
+            return look_at(trees, **how)
+
+        if moment == "done meanwhile":
+            monkeypatch.setattr(second._sync, "look_at", meanwhile)
+        else:
+            held += filter(None, [first.ledger.leases.take(f"tree:{root.tree}", "another")])
+            assert held, "the tree was free"
+            monkeypatch.setattr(second._sync, "look_at", under_way)
+        before = len(world.mid.requests), len(world.host.requests)
+        second.tend([root.tree], set())
+        told = [name for name, _ in [*world.mid.requests[before[0] :], *world.host.requests[before[1] :]]]
+        assert told.count("report") == (2 if moment == "done meanwhile" else 0)
+        monkeypatch.undo()
+        second.tend([root.tree], set())
+        second.tend([root.tree], set())
+        assert first.get(root.id).record.status is Status.SUCCEEDED
+    once(world)
+    reports = [id for engine in (world.mid, world.host) for name, id in engine.requests if name == "report"]
+    assert len(reports) == 4
 
 
 def test_O3_two_that_look_after_a_tree_at_once_do_nothing_twice(tmp_path: Path) -> None:

@@ -267,6 +267,7 @@ def test_a_mistral_that_wants_credentials_says_so_to_one_who_has_none(site: Site
 def token_of(backend: MistralBackend) -> str:
     """The token that the backend would send now."""
     client = backend._client
-    token = client._credentials.token(client._session or client._open())
+    with client._session() as session:
+        token = client._credentials.token(session)
     assert token is not None
     return token

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import requests
 import responses
 from responses import matchers
 
+from flowbridge.calls import at_once
 from flowbridge.errors import EngineRefused, NotFound, Unavailable
 from flowbridge_mistral.access import Access
 from flowbridge_mistral.client import LONGEST_WAIT, TRIES, MistralClient
@@ -214,3 +217,29 @@ def test_a_call_is_surely_unsent_only_if_no_try_of_it_can_have_arrived(
     with pytest.raises(Unavailable) as caught:
         client.post("executions", body={}, repeatable=True)
     assert caught.value.unsent is unsent
+
+
+@responses.activate
+def test_calls_at_once_have_a_session_each_which_later_calls_use_again() -> None:
+    client = MistralClient("prod", Access(URL), lambda _: None)
+    all_there = threading.Barrier(8, timeout=30)
+    in_use: list[int] = []
+    opened: list[requests.Session] = []
+    plainly = client._open
+
+    def open_() -> requests.Session:
+        opened.append(plainly())
+        return opened[-1]
+
+    def answer(_: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        in_use.append(len(opened))
+        all_there.wait()
+        return 200, {}, "{}"
+
+    client._open = open_  # type: ignore[method-assign]
+    responses.add_callback(responses.GET, f"{URL}/executions", answer)
+    for _ in range(2):
+        at_once([partial(client.get, "executions") for _ in range(8)])
+    assert (len(in_use), len(opened)) == (16, 8)
+    client.close()
+    assert client._free == []

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import threading
 from typing import Any
 
 import pytest
+import requests
 import responses
 
 from flowbridge.errors import EngineRefused
 from flowbridge.model import EngineState, ParentLink, Ref, TaskLook, TaskStatus
 from flowbridge_mistral.access import Access
+from flowbridge_mistral.backend import MistralBackend
 from flowbridge_mistral.client import MistralClient
 from flowbridge_mistral.observe import Extras, Observer, looks, seconds
 
@@ -284,3 +289,22 @@ def test_P5_a_join_that_ran_and_waits_again_with_nothing_else_at_work_is_hung_on
 )
 def test_P5_what_may_still_go_on_is_not_hung(entry: Json) -> None:
     assert hung(entry, after=3600.0) == ""
+
+
+@responses.activate
+def test_several_trees_are_asked_for_side_by_side_eight_at_most() -> None:
+    all_there = threading.Barrier(8, timeout=30)
+    inside: list[int] = []
+
+    def answer(_: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        inside.append(1)
+        all_there.wait()
+        inside.pop()
+        return 404, {}, json.dumps({"faultstring": "not there"})
+
+    responses.add_callback(responses.GET, re.compile(r"http://mistral.example/v2/executions/.*"), answer)
+    backend = MistralBackend("prod", {"url": "http://mistral.example"})
+    assert backend.concurrent
+    assert backend.observe([f"e{number}" for number in range(16)]) == {}
+    assert len(responses.calls) == 16
+    backend.close()

@@ -13,7 +13,7 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.config import Config
-from flowbridge.model import TaskStatus, Verb
+from flowbridge.model import Status, TaskStatus, Verb
 from flowbridge_mistral.backend import MistralBackend
 from support.fake_mistral import FakeMistral
 from support.wire import Answer, Heard, answer, wired
@@ -62,7 +62,7 @@ class Wide:
 
 
 @contextmanager
-def wide(size: int, folder: Path) -> Iterator[Wide]:
+def wide(size: int, folder: Path, **options: str) -> Iterator[Wide]:
     server, heard = FakeMistral(), list[Heard]()
 
     def asked(request: Heard) -> Answer:
@@ -70,7 +70,7 @@ def wide(size: int, folder: Path) -> Iterator[Wide]:
         return answer(server, request)
 
     with wired(mistral=asked):
-        backend = MistralBackend("prod", {"url": "http://mistral.example.org/v2"})
+        backend = MistralBackend("prod", {"url": "http://mistral.example.org/v2", **options})
         config = Config(ledger=folder / f"{size}.db", actor="ada")
         with Bridge(config, backends=[backend], durable=False) as flow:
             backend.deploy(book(size))
@@ -93,6 +93,29 @@ def test_a_verb_costs_the_same_number_of_requests_whatever_the_size_of_the_tree(
     assert costs[1] == costs[10] == costs[100]
     assert sum(method == "PUT" for method, _ in costs[1]) == 1
     assert len(costs[1]) <= 12
+
+
+def test_O13_a_pass_of_who_goes_on_looking_costs_nothing_for_linked_children_that_are_over(tmp_path: Path) -> None:
+    costs, of_a_person = {}, {}
+    for size in SIZES[:2]:
+        with wide(size + 1, tmp_path, subworkflows="linked") as root:
+            tree = root.flow.find(root.id).tree
+            root.flow.tend([tree], set())
+            gates = [action for action in root.server.actions.values() if action.name == "wide.gate"]
+            assert len(gates) == size + 1
+            for action in gates[:-1]:
+                root.backend.report(root.id, action.id, TaskStatus.SUCCEEDED, {})
+            for _ in range(3):
+                root.flow.tend([tree], set())
+            root.heard.clear()
+            found = root.flow.tend([tree], set())[tree]
+            costs[size] = len(root.heard)
+            assert [node.record.status for node in found.snapshot.nodes].count(Status.SUCCEEDED) == size
+            root.heard.clear()
+            root.flow.get(root.id)
+            of_a_person[size] = len(root.heard)
+    assert costs[1] == costs[10]
+    assert of_a_person[10] >= costs[10] + 10
 
 
 def test_a_read_asks_one_by_one_only_for_tasks_that_may_have_a_result(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+
 from flowbridge.law.decide import Action, Step
 from flowbridge.law.tables import ACTIVE, TERMINAL
-from flowbridge.model import EngineState, Node, Record, Snapshot, Want
+from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
 
 def linked(snapshot: Snapshot) -> frozenset[str]:
@@ -24,7 +26,19 @@ def follows(step: Step, links: frozenset[str]) -> bool:
 
 def awaits_driver(snapshot: Snapshot) -> bool:
     """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine."""
-    return any(_is_awaited(snapshot, node) for node in snapshot.nodes if node.record.key and node.parent >= 0)
+    nodes = snapshot.nodes
+    return any(
+        _is_awaited(node.record, nodes[node.parent].record, _keys(nodes[node.parent].waiting))
+        for node in nodes
+        if node.record.key and node.parent >= 0
+    )
+
+
+def awaits_driver_as_known(records: Sequence[Record], waiting: Mapping[str, Sequence[WaitingChild]]) -> bool:
+    """The same of the records of a tree, with what waited in each of them when it was last seen."""
+    by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
+    linked = [(record, by_ref[record.parent]) for record in records if record.key and record.parent in by_ref]
+    return any(_is_awaited(record, above, _keys(waiting.get(above.id, ()))) for record, above in linked)
 
 
 def waits_for(snapshot: Snapshot, node: Node) -> str:
@@ -44,11 +58,46 @@ def waits_for(snapshot: Snapshot, node: Node) -> str:
     return "its end to be told"
 
 
+def done_with(records: Sequence[Record], waiting: Mapping[str, Collection[str]]) -> frozenset[Ref]:
+    """The linked executions that nothing is to be done for any more, and what is below them.
+
+    Such a one has ended, all below it too, and no task waits for it: its end was told, and a look has shown that its
+    parent's engine took that. `waiting` holds the keys of the actions that wait, by the record of their host, as last
+    seen. Records of one tree, in any order.
+    """
+    ids: dict[Ref | None, str] = {record.ref: record.id for record in records}
+    below: dict[Ref | None, list[Record]] = {}
+    for record in records:
+        below.setdefault(record.parent, []).append(record)
+    over: dict[Ref, bool] = {}
+    for record in reversed(_downwards(below)):
+        children = below.get(record.ref, ())
+        told = not record.key or record.key not in waiting.get(ids.get(record.parent, ""), (record.key,))
+        ended = (record.status in TERMINAL or record.gone) and not record.awaited and record.trouble is None
+        over[record.ref] = ended and told and all(over[child.ref] for child in children)
+    found: set[Ref] = set()
+    for record in _downwards(below):
+        if over[record.ref] and (record.key or record.parent in found):
+            found.add(record.ref)
+    return frozenset(found)
+
+
+def _downwards(below: Mapping[Ref | None, Sequence[Record]]) -> list[Record]:
+    """Parents before their children."""
+    found = list(below.get(None, ()))
+    for record in found:
+        found += below.get(record.ref, ())
+    return found
+
+
 def _held(record: Record) -> bool:
     return record.want is Want.HOLD and record.status not in TERMINAL
 
 
-def _is_awaited(snapshot: Snapshot, node: Node) -> bool:
-    parent = snapshot.nodes[node.parent]
-    waits = node.record.awaited or any(waiting.key == node.record.key for waiting in parent.waiting)
-    return waits and (node.record.status in ACTIVE or parent.record.status in ACTIVE)
+def _keys(waiting: Sequence[WaitingChild]) -> frozenset[str]:
+    return frozenset(each.key for each in waiting)
+
+
+def _is_awaited(record: Record, parent: Record, waiting: Collection[str]) -> bool:
+    waits = record.awaited or record.key in waiting
+    return waits and (record.status in ACTIVE or parent.status in ACTIVE)

@@ -20,10 +20,8 @@ def reopened(snapshot: Snapshot, effect: Effect, new_id: Callable[[], str], at: 
     nodes = list(snapshot.nodes)
     for place in effect.reopened:
         record = nodes[place].record
-        record = replace(
-            record, id=new_id(), rerun_of=record.id, want=Want.RUN, held_by="", resumed_at=None, created=at
-        )
-        nodes[place] = replace(nodes[place], record=record)
+        cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None)
+        nodes[place] = replace(nodes[place], record=replace(cleared, id=new_id(), rerun_of=record.id, created=at))
     return Snapshot(tuple(nodes))
 
 

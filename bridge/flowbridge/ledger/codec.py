@@ -14,6 +14,7 @@ from flowbridge.model import (
     Status,
     TaskLook,
     TaskStatus,
+    Trouble,
     WaitingChild,
     Want,
 )
@@ -56,6 +57,8 @@ def record_from(text: str) -> Record:
     doc["ref"] = Ref(*doc["ref"])
     if "parent" in doc:
         doc["parent"] = Ref(*doc["parent"])
+    if "trouble" in doc:
+        doc["trouble"] = Trouble(*doc["trouble"])
     for name, kind in (("want", Want), ("status", Status), ("seen", EngineState)):
         if name in doc:
             doc[name] = kind(doc[name])

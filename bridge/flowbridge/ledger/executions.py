@@ -142,6 +142,19 @@ class Executions:
             statuses,
         )
 
+    def linking(self, trees: Sequence[str]) -> frozenset[str]:
+        """Those of these trees in which a bridge links executions to tasks of other engines."""
+        found: set[str] = set()
+        for start in range(0, len(trees), _MARKS):
+            part = trees[start : start + _MARKS]
+            rows = self._db.all(
+                "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND root = 0 "  # noqa: S608
+                f"AND json_extract(doc, '$.key') IS NOT NULL AND tree IN ({','.join('?' * len(part))})",
+                part,
+            )
+            found.update(tree for (tree,) in rows)
+        return frozenset(found)
+
     def list(self, filter: Filter) -> list[Record]:
         """Records by a filter, newest first."""
         sql, values = _where(filter)

@@ -151,6 +151,18 @@ class Operations:
         """The number of the newest line in a tree's history, 0 where there is none."""
         return int(self._db.one("SELECT coalesce(max(seq), 0) FROM events WHERE tree = ?", (tree,))[0])
 
+    def mark(self, tree: str) -> tuple[int, int]:
+        """What differs once anybody has written of a tree, or has begun to make calls that follow from a look at it."""
+        return self.last(tree), self.cursor(_tended(tree))
+
+    def tended(self, tree: str) -> None:
+        """Note that such calls begin: another look, made before them, is not to be acted upon (`mark`)."""
+        self.move_cursor(_tended(tree), self.cursor(_tended(tree)) + 1)
+
+    def forget(self, tree: str) -> None:
+        """Remove what is kept of the looks at a tree; its history stays."""
+        self._db.run("DELETE FROM cursors WHERE name = ?", (_tended(tree),))
+
     def cursor(self, name: str) -> int:
         """How far a reader of the history has come."""
         row = self._db.one("SELECT seq FROM cursors WHERE name = ?", (name,))
@@ -163,6 +175,10 @@ class Operations:
     def move_cursor(self, name: str, seq: int) -> None:
         """Note how far a reader of the history has come."""
         self._db.run("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, seq))
+
+
+def _tended(tree: str) -> str:
+    return f"tended:{tree}"
 
 
 def _operation(text: str) -> Operation:

@@ -18,7 +18,7 @@ from flowbridge.agent import Agent, Health
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput
 from flowbridge.views import moment
-from flowbridge_cli.output import note
+from flowbridge_cli.output import counted, note
 
 
 @click.command("agent")
@@ -52,11 +52,7 @@ def _teller(file: Path | None) -> Callable[[Health], None]:
     def tell(health: Health) -> None:
         before = last[-1] if last else None
         _systemd("WATCHDOG=1" if before else "READY=1")
-        if before is None or (before.trees, before.silent, before.problems) != (
-            health.trees,
-            health.silent,
-            health.problems,
-        ):
+        if before is None or _gist(before) != _gist(health):
             note(_line(health))
         if file is not None:
             try:
@@ -70,9 +66,19 @@ def _teller(file: Path | None) -> Callable[[Health], None]:
     return tell
 
 
+def _gist(health: Health) -> object:
+    """What is told again when it is another: of a call that fails not how often it was tried."""
+    failing = {(one["execution"], one["call"], one["reason"]) for one in health.failing}
+    return health.trees, health.silent, failing, health.problems
+
+
 def _line(health: Health) -> str:
     trouble = [f"{name}: {why}" for name, why in sorted(health.silent.items())] + list(health.problems)
-    return f"{health.trees} trees" + (f"; {'; '.join(trouble)}" if trouble else "")
+    if health.failing:
+        first = health.failing[0]
+        of = "" if len(health.failing) == 1 else f" (the first of {len(health.failing)} calls that fail)"
+        trouble.append(f"{first['call']} of {first['execution']} fails: {first['reason']}{of}")
+    return "; ".join([counted(health.trees, "tree"), *trouble])
 
 
 def _write(file: Path, health: Health) -> None:

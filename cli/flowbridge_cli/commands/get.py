@@ -13,7 +13,7 @@ from flowbridge.law.selection import below
 from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
-from flowbridge_cli.drawing import duration, span
+from flowbridge_cli.drawing import duration, span, trouble_line
 from flowbridge_cli.output import emit, note, tell_unwritten
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
@@ -58,6 +58,7 @@ def _summary(document: Document, *, result: bool) -> Document:
     shown = {key: value for key, value in document.items() if key not in _NOT_IN_TABLE}
     shown["held"] = f"by {document['held_by'] or 'its parent'}" if document["held"] else None
     shown["gone"] = "its engine no longer has it" if document["gone"] else None
+    shown["trouble"] = trouble_line(document["trouble"]) if document.get("trouble") else None
     shown["took"] = duration(document)
     shown["running"] = running(document)
     if result:

@@ -44,6 +44,8 @@ def _sentence(entry: Entry) -> str:
         return f"{doc['old']} -> {doc['new']}" if doc["old"] != doc["new"] else entry.kind.replace("_", " ")
     if "outcome" in doc:
         return f"{doc['state']}: {doc['outcome']}" if doc["outcome"] != doc["state"] else str(doc["state"])
+    if entry.kind == "trouble":
+        return f"{doc['call']} fails: {doc['error']}" if "error" in doc else f"{doc['call']} fails no more"
     if "verb" in doc:
         named = f" {' '.join(doc['tasks'])}" if doc.get("tasks") else ""
         return f"{doc['verb']}{named}" + (f" ({doc['reason']})" if doc["reason"] else "")

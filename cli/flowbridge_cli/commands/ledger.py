@@ -11,7 +11,7 @@ from flowbridge import config as configuration
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput, LedgerError
 from flowbridge_cli import options
-from flowbridge_cli.output import emit
+from flowbridge_cli.output import counted, emit
 
 
 @click.group("ledger")
@@ -58,5 +58,7 @@ def prune(older_than: float, yes: bool, dry_run: bool, output: str) -> int:
 
 def _sure(count: int, *, yes: bool) -> bool:
     if not yes and not sys.stdin.isatty():
-        raise InvalidInput(f"{count} executions would be forgotten, and there is no terminal to ask on; add --yes")
-    return yes or click.confirm(f"Forget {count} executions?", err=True)
+        raise InvalidInput(
+            f"{counted(count, 'execution')} would be forgotten, and there is no terminal to ask on; add --yes"
+        )
+    return yes or click.confirm(f"Forget {counted(count, 'execution')}?", err=True)

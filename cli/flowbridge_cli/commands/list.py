@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,17 @@ from flowbridge_cli.output import emit, note, tell_unwritten
 if TYPE_CHECKING:
     from flowbridge.config import Config
     from flowbridge.instances import Instances
+    from flowbridge.ledger.database import Database
     from flowbridge.ledger.executions import Executions, Filter
     from flowbridge.model import Record
 
 _ENGINE_STATUSES = ("running", "paused", "succeeded", "errored", "canceled")
+_ENDED = frozenset(_ENGINE_STATUSES[2:])
 _ENGINE_COLUMNS = ("ref", "engine_state", "workflow", "created_at", "id")
-_COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at", "seen")
+_COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at")
+
+#: The columns of a table that are there only where a row has something to say in them; other formats have more of it.
+_MORE = ("seen", "waits_for")
 
 
 @click.command("list")
@@ -72,35 +77,55 @@ def list_(
     for row in rows:
         row["stale"] = _stale(row, began)
         row["seen"] = f"as seen {row['observed_at'] or 'never'}" if row["stale"] else ""
+        row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
         note("an engine does not answer: what it has is shown as last seen (`flowbridge backend check`)")
+    if any(row["waits_for_driver"] for row in rows):
+        note("what waits for a driver moves on with `flowbridge watch ID` or `flowbridge agent` (O13)")
     if output != "table":
-        rows = [{key: value for key, value in row.items() if key != "seen"} for row in rows]
-    emit(rows, output, columns=_COLUMNS if any(row["stale"] for row in rows) else _COLUMNS[:-1])
+        rows = [{key: value for key, value in row.items() if key not in _MORE} for row in rows]
+    emit(rows, output, columns=(*_COLUMNS, *(column for column in _MORE if any(row.get(column) for row in rows))))
     return 0
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[Config, Instances, Executions]]:
+def _opened() -> Iterator[tuple[Config, Instances, Database]]:
     """What a list needs. Not the facade: it would cost as much as the request."""
     from flowbridge import config as configuration  # noqa: PLC0415  help needs none of these
     from flowbridge.instances import Instances  # noqa: PLC0415
     from flowbridge.ledger.database import Database  # noqa: PLC0415
-    from flowbridge.ledger.executions import Executions  # noqa: PLC0415
 
     config = configuration.load()
     with closing(Instances(config, os.environ)) as instances, closing(Database(config.ledger)) as database:
-        yield config, instances, Executions(database)
+        yield config, instances, database
 
 
 def _rows(filter: Filter, *, look: bool) -> list[dict[str, Any]]:
+    from flowbridge.ledger.executions import Executions  # noqa: PLC0415
     from flowbridge.listing import listed  # noqa: PLC0415
     from flowbridge.views import execution_view  # noqa: PLC0415
 
-    with _opened() as (config, instances, executions):
+    with _opened() as (config, instances, database):
+        executions = Executions(database)
         closely = partial(_closely, config)
         found = listed(executions, instances, filter, closely) if look else executions.list(filter)
-        return [execution_view(record, _parent(executions, record)) for record in found]
+        rows = [execution_view(record, _parent(executions, record)) for record in found]
+        undriven = _undriven(database, executions, found, roots=filter.roots)
+    for record, row in zip(found, rows, strict=True):
+        row["waits_for_driver"] = record.tree in undriven
+    return rows
+
+
+def _undriven(database: Database, executions: Executions, found: Sequence[Record], *, roots: bool) -> Collection[str]:
+    """The trees that wait for a driver, as the ledger knows them. Of one whose root has ended nothing does."""
+    moving = (record.tree for record in found if not roots or record.status not in _ENDED)
+    trees = executions.linking(list(dict.fromkeys(moving)))
+    if not trees:
+        return ()
+    from flowbridge.drivers import undriven  # noqa: PLC0415  only where a tree links engines
+    from flowbridge.ledger.leases import Leases  # noqa: PLC0415
+
+    return undriven(executions, Leases(database), trees)
 
 
 def _closely(config: Config, trees: Sequence[str]) -> Mapping[str, Record]:
@@ -114,13 +139,15 @@ def _closely(config: Config, trees: Sequence[str]) -> Mapping[str, Record]:
 
 def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, output: str, *, narrowed: bool) -> int:
     from flowbridge.enginelist import engine_list  # noqa: PLC0415
+    from flowbridge.ledger.executions import Executions  # noqa: PLC0415
     from flowbridge.views import moment  # noqa: PLC0415
 
     if narrowed or len(status) > 1:
         raise InvalidInput("--engine goes with --backend, one --status and --limit only: engines know no other filter")
     if wrong := set(status) - set(_ENGINE_STATUSES):
         raise InvalidInput(f"an engine has no status {wrong.pop()!r} to ask for; it has: {', '.join(_ENGINE_STATUSES)}")
-    with _opened() as (config, instances, executions):
+    with _opened() as (config, instances, database):
+        executions = Executions(database)
         name = backend or config.default_backend
         if not name:
             raise InvalidInput(f"name a backend with --backend; there are: {', '.join(instances.names()) or 'none'}")
@@ -146,5 +173,5 @@ def _parent(executions: Executions, record: Record) -> str | None:
 
 def _stale(row: Mapping[str, Any], began: str | None) -> bool:
     """Whether an execution that may have moved on was not seen by this command."""
-    moving = row["status"] not in ("succeeded", "errored", "canceled") and not row["gone"]
+    moving = row["status"] not in _ENDED and not row["gone"]
     return moving and (row["observed_at"] or "") < (began or "")

@@ -1,0 +1,65 @@
+"""How calls that fail, and numbers of things, read on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowbridge.agent import Health
+from flowbridge_cli.commands.agent import _teller
+from flowbridge_cli.drawing import tree_lines
+from flowbridge_cli.watching import _Lines
+
+FAILS = {"call": "report", "reason": "prod: no such action", "since": "2026-01-02T03:04:05.000Z", "tries": 7}
+
+
+def execution(**changes: Any) -> dict[str, Any]:
+    """A document of one execution."""
+    plain: dict[str, Any] = {
+        "id": "1234567890abcdef", "status": "succeeded", "workflow": "flow", "backend": "prod", "created_at": None,
+        "held": False, "held_by": None, "gone": False, "stale": False, "hung": None, "error": None, "item": None,
+        "waits_for": "its end to be told", "trouble": FAILS, "tasks": [],
+    }  # fmt: skip
+    return plain | changes
+
+
+def test_O13_a_tree_says_which_call_fails_since_when_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = tree_lines(execution())
+    assert "waits for its end to be told  report fails since 2026-01-0" in line
+    assert line.endswith(": prod: no such action")
+
+
+def test_O13_a_watch_tells_it_once_and_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    show = _Lines(quiet=False)
+    for document in (execution(), execution(trouble=FAILS | {"tries": 8}), execution(trouble=None)):
+        show(document)
+    told = [line for line in capsys.readouterr().err.splitlines() if "fails" in line]
+    assert len(told) == 2
+    assert "report fails since" in told[0]
+    assert "nothing fails any more" in told[1]
+
+
+def test_O13_an_agent_tells_it_once_with_the_number_of_all_that_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = _teller(None)
+    failing = {"execution": "1234", **FAILS}
+    for tries in (1, 2):
+        tell(Health(at=1.0, passes=tries, trees=1, failing=(failing | {"tries": tries},)))
+    tell(Health(at=1.0, passes=3, trees=2, failing=(failing, failing | {"execution": "5678"})))
+    assert capsys.readouterr().err.splitlines() == [
+        "1 tree; report of 1234 fails: prod: no such action",
+        "2 trees; report of 1234 fails: prod: no such action (the first of 2 calls that fail)",
+    ]
+
+
+def test_one_item_is_no_items() -> None:
+    task: dict[str, Any] = {
+        "name": "t",
+        "status": "running",
+        "running": [],
+        "error": None,
+        "children": [],
+        "item_count": 1,
+    }
+    shown = tree_lines(execution(tasks=[task, task | {"item_count": 2}]))
+    assert [line.split("  ")[-1] for line in shown[1:]] == ["1 item", "2 items"]
