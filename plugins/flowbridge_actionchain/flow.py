@@ -19,7 +19,7 @@ from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE, LEAVES
 from flowbridge_actionchain.results import output_of
 from flowbridge_actionchain.state import ENDED, RUN_ENDED, Kind, Run, State, Task
 from flowbridge_actionchain.templates import TemplateError
-from flowbridge_actionchain.world import Ahead, World, is_busy
+from flowbridge_actionchain.world import Ahead, Launch, World, is_busy
 
 
 def go(world: World, run: Run) -> None:
@@ -88,7 +88,7 @@ def start(world: World, run: Run, node: Node) -> None:
 def _attempt(world: World, task: Task) -> None:
     """Begin what a task runs. What stands in the way is the chain's own error, or the task's, as in StackStorm."""
     task.starts += 1
-    task.kind, task.child, task.job = Kind.NONE, None, ""
+    task.kind, task.child, task.job, task.ahead = Kind.NONE, None, "", ""
     world.touch(task)
     try:
         _launch(world, task)
@@ -104,8 +104,7 @@ def _attempt(world: World, task: Task) -> None:
 
 def _launch(world: World, task: Task) -> None:
     node = task.node
-    if (job := _ready(world, task)) is not None:
-        _begin_job(world, task, job)
+    if _take_ahead(world, task):
         return
     if node.ref == LINK:
         _link(world, task, births.link_of(world, task))
@@ -122,32 +121,76 @@ def _launch(world: World, task: Task) -> None:
 
 
 def look_ahead(world: World) -> None:
-    """While an action runs, make ready the one that follows its success, where nothing of it depends on what comes."""
-    if world.job is None or world.ahead is not None:
+    """While an action runs, make ready the one that follows its success, where nothing of it depends on what comes.
+
+    Once that is written down, with the task that runs, it may be begun as soon as its turn comes.
+    """
+    if world.job is None or world.ahead is not None or world.job[0].run.state is not EngineState.RUNNING:
         return
-    run, way = world.job[0].run, world.job[0].node.on_success
-    node = run.chain.nodes.get(way)
-    world.ahead = Ahead(run, node, None, 0)
+    after = world.job[0]
+    node = after.run.chain.nodes.get(after.node.on_success)
+    world.ahead = Ahead(after, node)
     if node is None or has_template(node.parameters) or node.ref == LINK:
         return
-    task = Task(run, run.taken + 1, node, starts=1)
+    task = Task(after.run, after.run.taken + 1, node, starts=1)
     try:
         action = births.action_of(world, task)
         if action.runner_type in LEAVES:
             job = world.jobs.prepare(
                 action, births.values_of(world, task, action), births.run_context(world, task.key, action)
             )
-            world.ahead = Ahead(run, node, job, len(world.services.secrets))
+            world.ahead = Ahead(after, node, job, len(world.services.secrets))
+            after.ahead = job.handle
+            world.touch(after)
     except (ChainError, FlowbridgeError):
         return  # it is told when its turn comes
 
 
-def _ready(world: World, task: Task) -> Job | None:
-    """The job that was made ready for a task, if it still is the one."""
+def look_away(world: World) -> None:
+    """Forget what was made ready, where it was not begun: something else may come than the end that was waited for."""
     ahead, world.ahead = world.ahead, None
-    if ahead is None or (ahead.run, ahead.node) != (task.run, task.node) or task.starts != 1:
-        return None
-    return ahead.job if ahead.secrets == len(world.services.secrets) else None
+    if ahead is None:
+        return
+    if ahead.job is not None:
+        world.over.append(ahead.job)
+    if ahead.after.ahead:
+        ahead.after.ahead = ""
+        world.touch(ahead.after)
+
+
+def _take_ahead(world: World, task: Task) -> bool:
+    """Give a task the job that was made ready for it. False where there is none, or it is not the right one any more."""
+    ahead = world.ahead
+    if ahead is not None and ahead.is_for(task):
+        if ahead.handle:
+            return _take_found(world, task, ahead)
+        if ahead.job is not None and ahead.secrets == len(world.services.secrets):
+            world.ahead = None
+            _begin_job(world, task, ahead.job, is_written=ahead.is_written)
+            return True
+    look_away(world)
+    return False
+
+
+def find_ahead(world: World, ahead: Ahead) -> bool:
+    """Whether the job that another process made ready may have been begun by it."""
+    if ahead.job is None:
+        job = world.jobs.find(ahead.handle)
+        if job is not None and not job.begun:
+            return False
+        ahead.job = job
+    return True
+
+
+def _take_found(world: World, task: Task, ahead: Ahead) -> bool:
+    """Go on with the job that another process has begun, or may have, before it could write that down."""
+    world.ahead = None
+    if not find_ahead(world, ahead):
+        return False
+    task.kind, task.state, task.job = Kind.JOB, State.RUNNING, ahead.handle
+    task.lost = ahead.job is None
+    world.job = None if ahead.job is None else (task, ahead.job)
+    return True
 
 
 def _link(world: World, task: Task, link: births.Link) -> None:
@@ -161,14 +204,14 @@ def _leaf(world: World, task: Task, action: PackAction, values: Mapping[str, Any
     _begin_job(world, task, job)
 
 
-def _begin_job(world: World, task: Task, job: Job) -> None:
+def _begin_job(world: World, task: Task, job: Job, *, is_written: bool = False) -> None:
     task.kind, task.state, task.job = Kind.JOB, State.RUNNING, job.handle
-    world.launch = (task, job)
+    world.launch = Launch(task, job, is_written)
 
 
 def over(world: World, task: Task, state: State, result: Any, error: str = "", *, timed_out: bool = False) -> None:
     """Record the end of a task, publish, and have its execution looked at."""
-    task.state, task.lost, task.timed_out = state, False, timed_out
+    task.state, task.lost, task.timed_out, task.ahead = state, False, timed_out, ""
     task.result = None if task.kind is Kind.CHAIN else result
     task.error, task.ended = error, time.time()
     world.touch(task)

@@ -12,7 +12,7 @@ from flowbridge.model import EngineState
 from flowbridge_actionchain.language import Chain, Node, parse
 from flowbridge_actionchain.rows import TASK_PLAIN
 from flowbridge_actionchain.state import ENDED, RUN_ENDED, Kind, Run, State, Task
-from flowbridge_actionchain.world import World
+from flowbridge_actionchain.world import Ahead, World
 
 Rows = Mapping[str, str]
 
@@ -94,6 +94,8 @@ def _take_up(world: World, run: Run) -> None:
         last.lost = job is None
         if job is not None and job.begun:
             world.job = (last, job)
+            if last.ahead:
+                world.ahead = Ahead(last, run.chain.nodes.get(last.node.on_success), handle=last.ahead)
         elif job is not None:
             world.unbegun = last
     if run.state not in RUN_ENDED and (last is None or last.state in ENDED or last.state is State.IDLE):

@@ -79,4 +79,4 @@ def _task_fields(task: Task) -> dict[str, Any]:
 
 
 _LINK = ("target", "owner", "given", "env", "workflow", "goal")
-TASK_PLAIN = ("starts", "kind", "job", *_LINK, "error", "timed_out", "published", "ended")
+TASK_PLAIN = ("starts", "kind", "job", "ahead", *_LINK, "error", "timed_out", "published", "ended")

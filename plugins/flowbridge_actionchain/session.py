@@ -8,10 +8,9 @@ from flowbridge.errors import FlowbridgeError, NotFound
 from flowbridge.local import Changes, Command, Flush, Session
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
 from flowbridge_actionchain import flow, loading, looks, rows, verbs
-from flowbridge_actionchain.jobs.model import Job
 from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.state import RUN_ENDED, Run, State, Task
-from flowbridge_actionchain.world import World
+from flowbridge_actionchain.world import Launch, World
 
 
 class ChainSession(Session):
@@ -21,11 +20,12 @@ class ChainSession(Session):
         self._instance = instance
         self._world = world
         self._flush = flush
-        self._over: list[Job] = []
 
     def apply(self, command: Command) -> None:
         """Carry out a verb. Raises `EngineRefused`, `NotFound`, or `InvalidInput` for a definition or an input."""
+        self._catch_up()
         verbs.apply(self._world, command)
+        flow.look_away(self._world)
 
     def look(self) -> tuple[ExecutionLook, ...]:
         """The whole tree, the root first, parents before children."""
@@ -50,22 +50,24 @@ class ChainSession(Session):
         return rows.take(self._world)
 
     def advance(self, *, until: Callable[[], bool]) -> None:
-        """Do all that can be done now; rows are flushed before an action begins, and at the end."""
+        """Do all that can be done now; what begins is written down before it does, and the rest at the end."""
         world, is_first = self._world, True
-        while self._take_outcome() or world.queue:
+        while self._has_work():
             if not is_first and until():  # whoever calls has just looked
                 break
             is_first = False
+            # An end is never written without what follows it: a job that was made ready is named by one of them.
+            self._take_outcome()
             while world.queue and world.launch is None:
                 flow.go(world, world.queue.popleft())
             if world.launch is not None:
-                self._launch()
+                self._launch(world.launch, until)
+        self._look_ahead()
         self._write()
 
     def wait(self, seconds: float) -> None:
         """Return when the action has ended, or after `seconds`."""
         if self._world.job is not None and not self._world.queue:
-            flow.look_ahead(self._world)
             self._world.job[1].wait(seconds)
         elif not self._world.queue:
             flow.idle(seconds)
@@ -86,12 +88,15 @@ class ChainSession(Session):
         if self._world.root is not None:
             self._world.jobs.close()
 
-    def _launch(self) -> None:
-        """Begin the action whose turn it is, after writing down that it begins."""
-        world = self._world
-        assert world.launch is not None  # noqa: S101  (whoever calls has looked)
-        task, job = world.launch
-        self._flush_rows()
+    def _launch(self, launch: Launch, until: Callable[[], bool]) -> None:
+        """Begin the action whose turn it is, after writing down that it begins.
+
+        What was made ready is written down already, and begins first; not so where somebody else has written since: it
+        may be a pause, or whoever drives the run now.
+        """
+        world, (task, job, is_written) = self._world, launch
+        if not is_written or until():
+            self._flush_rows()
         world.launch = None
         try:
             job.start()
@@ -100,36 +105,63 @@ class ChainSession(Session):
             flow.over(world, task, State.ERRORED, {"error": message}, message)
             return
         world.job = (task, job)
+        if world.is_dirty:
+            self._look_ahead()
+            self._write()
 
-    def _take_outcome(self) -> bool:
+    def _look_ahead(self) -> None:
+        """Make ready what comes next, and forget what does not."""
+        world = self._world
+        if world.ahead is not None and (world.job is None or world.job[0] is not world.ahead.after):
+            flow.look_away(world)
+        flow.look_ahead(world)
+
+    def _catch_up(self) -> None:
+        """Whoever drove the run before may have gone on to what was made ready and died before writing that down: it
+        has happened, so it comes before anything that is asked for now."""
+        world = self._world
+        if world.ahead is None or not world.ahead.handle or world.job is None or not world.job[1].wait(0):
+            return
+        if flow.find_ahead(world, world.ahead):
+            run = world.ahead.after.run
+            self._take_outcome()
+            flow.go(world, run)
+
+    def _has_work(self) -> bool:
+        world = self._world
+        return bool(world.queue or world.unbegun is not None or (world.job is not None and world.job[1].wait(0)))
+
+    def _take_outcome(self) -> None:
         world = self._world
         if world.unbegun is not None:
             task, world.unbegun = world.unbegun, None
             flow.not_begun(world, task)
-            return True
+            return
         if world.job is None or not world.job[1].wait(0):
-            return False
+            return
         (task, job), world.job = world.job, None
         outcome = job.outcome()
         if outcome is not None:
             flow.leaf_over(world, task, outcome)
-            self._over.append(job)
+            world.over.append(job)
         elif job.begun:
             task.lost = True
         else:
             flow.not_begun(world, task)
-        return True
 
     def _flush_rows(self) -> None:
-        changed = rows.take(self._world)
+        world = self._world
+        changed = rows.take(world)
         if changed:
             self._flush(changed)
+        if world.ahead is not None:
+            world.ahead.is_written = bool(world.ahead.after.ahead)
 
     def _write(self) -> None:
         self._flush_rows()
-        for job in self._over:
+        for job in self._world.over:
             job.discard()
-        self._over.clear()
+        self._world.over.clear()
 
 
 def open_session(instance: str, stored: Mapping[str, str], flush: Flush, services: Services) -> ChainSession:

@@ -42,7 +42,8 @@ class Kind(StrEnum):
 class Task:
     """One task. `number` is unique in its execution for good: a task that a re-run took back leaves its number unused.
 
-    `job` is the handle of a leaf action; `lost` tells that nobody knows how it ended. `child` is the latest child
+    `job` is the handle of a leaf action; `lost` tells that nobody knows how it ended. `ahead`, while it runs, is the
+    handle of the one that was made ready for the task behind it, and may be begun as soon as this one succeeds. `child` is the latest child
     execution. `target` and `given` say what a linked task waits for, `env`, `workflow` and `goal` (the task that is
     wanted of it) how it is started, `owner` which ledger starts it. `timed_out` tells why a task failed.
     """
@@ -54,6 +55,7 @@ class Task:
     starts: int = 0
     kind: Kind = Kind.NONE
     job: str = ""
+    ahead: str = ""
     lost: bool = False
     child: Run | None = None
     target: str = ""

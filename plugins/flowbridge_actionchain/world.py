@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -20,20 +21,41 @@ from flowbridge_actionchain.services import Jobs, Services
 from flowbridge_actionchain.state import RUN_ENDED, Kind, Run, State, Task
 
 
-class Ahead(NamedTuple):
-    """What was made ready for the task that may come next: its job, and how many secrets were known then."""
+@dataclass(slots=True, eq=False)
+class Ahead:
+    """What was made ready for the task that comes after another one, while that runs.
 
-    run: Run
+    `secrets` are how many were known then. `is_written` tells that the ledger names the job, in the row of `after`: it
+    may be begun before anything else is written. `handle` is that of a job which another process made ready, and may
+    have begun.
+    """
+
+    after: Task
     node: Node | None
-    job: Job | None
-    secrets: int
+    job: Job | None = None
+    secrets: int = 0
+    is_written: bool = False
+    handle: str = ""
+
+    def is_for(self, task: Task) -> bool:
+        """Whether it was meant for this task, which begins for the first time."""
+        return self.node is task.node and self.after.run is task.run and task.starts == 1
+
+
+class Launch(NamedTuple):
+    """A leaf that is to begin; `is_written`: the ledger knows of its job already."""
+
+    task: Task
+    job: Job
+    is_written: bool = False
 
 
 class World:
     """One native tree. What has to be written stands in the sets of what changed.
 
     `launch` is the leaf that is to begin, `job` the one that runs, `unbegun` one that another process was to begin and
-    of which nothing ran. At most one of them is there.
+    of which nothing ran. At most one of them is there. `over` are the jobs that are wanted no more once all that changed
+    is written.
     """
 
     def __init__(self, services: Services) -> None:
@@ -43,10 +65,11 @@ class World:
         self.books: list[Definition] = []
         self.commands: set[str] = set()
         self.queue: deque[Run] = deque()
-        self.launch: tuple[Task, Job] | None = None
+        self.launch: Launch | None = None
         self.job: tuple[Task, Job] | None = None
         self.unbegun: Task | None = None
         self.ahead: Ahead | None = None
+        self.over: list[Job] = []
         self.changed_runs: dict[Run, None] = {}
         self.changed_tasks: dict[Task, None] = {}
         self.fresh: dict[Run, None] = {}
