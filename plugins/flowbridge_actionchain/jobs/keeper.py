@@ -1,6 +1,6 @@
 """The keeper: a small process that runs jobs, so that they and their outcomes outlive whoever asked for them.
 
-`python -I -S keeper.py SOCKET LOG`. It imports `outputs` and the standard library only: starting it costs little, and
+`python -I -S keep.py SOCKET LOG`. It imports `outputs` and little of the standard library: starting it costs little, and
 so does every process that it starts. Jobs come over the socket, one JSON document a line. What a job says goes to
 files beside the log, secrets masked; that it began and how it ended stand in the log, and its end is told over the
 socket. When the socket is closed it takes no new jobs, and leaves once the last one has ended.
@@ -22,14 +22,7 @@ import json
 import os
 import select
 import signal
-import socket
-import sys
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-if __name__ == "__main__":  # a program's folder is no place to import from: `-I` leaves it out
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from flowbridge_actionchain.jobs.outputs import CHUNK, Log, Mask, Result, Stream
 
@@ -44,12 +37,16 @@ NOTED_AFTER = 0.05
 #: Seconds after which it is tried again to write what could not be written.
 AGAIN_AFTER = 0.5
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself is imported by checkers only: it costs as much as all the rest
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    _Stream = TypeVar("_Stream", bound=Stream)
+
 _JSON = json.JSONEncoder(separators=(",", ":"))
 _ENVIRONMENT = dict(os.environb)
 _HOME = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-
-
-_Stream = TypeVar("_Stream", bound=Stream)
 
 
 class Job:
@@ -93,6 +90,7 @@ class Job:
     def _out(self, fd: int) -> int:
         """A pipe from the process's descriptor; gives its reading end."""
         read, self._theirs[fd] = os.pipe()
+        os.set_blocking(read, False)
         return read
 
     def _feed(self, text: str, fd: int) -> None:
@@ -110,7 +108,7 @@ class Job:
             os.chdir(asked["cwd"])
         try:
             return os.posix_spawnp(
-                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE]
+                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE], setsigmask=[]
             )
         finally:
             if asked.get("cwd") is not None:
@@ -149,7 +147,7 @@ class Job:
                 continue
             except PermissionError:  # it became somebody else by sudo, and so can we
                 sudo = ["sudo", "-n", "kill", f"-{number}", "--", f"-{group}"]
-                os.waitpid(os.posix_spawnp(sudo[0], sudo, os.environ), 0)
+                os.waitpid(os.posix_spawnp(sudo[0], sudo, os.environ, setsigmask=[]), 0)
 
     def end(self) -> dict[str, Any]:
         """How it ended, as it stands in the log."""
@@ -208,14 +206,14 @@ def _reserve(fd: int) -> None:
 class Keeper:
     """The loop: what is ready is done, what is due is done, what is over is told."""
 
-    def __init__(self, control: socket.socket, log: str) -> None:
+    def __init__(self, control: int, log: str) -> None:
         self._control = control
         self._asked = b""
         self._log = Log(log)
         self._folder = os.path.dirname(log)
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], None]] = {}
-        self._watch(control.fileno(), select.POLLIN, self._listen)
+        self._watch(control, select.POLLIN, self._listen)
         self._jobs: dict[str, Job] = {}
         self._open = True
         self._hear_signals()
@@ -229,20 +227,30 @@ class Keeper:
         self._poll.unregister(fd)
 
     def _hear_signals(self) -> None:
-        """A child that ends wakes the loop. Being told to end ends the jobs; a terminal's signals are for others.
+        """A child that ends wakes the loop, where that is waited for (`_mind_children`). Being told to end ends the jobs;
+        a terminal's signals are for others.
 
         Handlers, for what is ignored would be ignored by the jobs too.
         """
-        self._woken, self._wake = socket.socketpair()
-        os.set_blocking(self._wake.fileno(), False)
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        self._woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._minds_children = True
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._end_jobs())
-        self._watch(self._woken.fileno(), select.POLLIN, self._wake_up)
+        self._watch(self._woken, select.POLLIN, self._wake_up)
 
     def _wake_up(self) -> None:
-        self._woken.recv(4096)
+        os.read(self._woken, 4096)
+
+    def _mind_children(self) -> None:
+        """Have the end of a child wake the loop only where its output has ended before: it is looked for then anyway,
+        and most children have ended with it."""
+        wanted = not all(job.streams for job in self._jobs.values())
+        if wanted is not self._minds_children:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK if wanted else signal.SIG_BLOCK, {signal.SIGCHLD})
+            self._minds_children = wanted
 
     def _end_jobs(self) -> None:
         for job in self._jobs.values():
@@ -251,6 +259,7 @@ class Keeper:
     def run(self) -> None:
         """Until the socket is closed, the last job is over, and its end stands in the log."""
         while self._open or self._jobs or self._log.is_owed:
+            self._mind_children()
             for fd, _ in self._poll.poll(self._idle()):
                 # What one of them did may have ended another.
                 if fd in self._ready:
@@ -289,12 +298,11 @@ class Keeper:
 
     def _listen(self) -> None:
         try:
-            data = self._control.recv(CHUNK)
+            data = os.read(self._control, CHUNK)
         except OSError:
             data = b""
         if not data:
-            self._forget(self._control.fileno())
-            self._open = False
+            self._give_up()
             return
         *lines, self._asked = (self._asked + data).split(b"\n")
         for line in lines:
@@ -320,6 +328,9 @@ class Keeper:
         def take() -> None:
             if not stream.take():
                 self._close(job, stream)
+                # A process that has ended has closed them all: no need to be woken for each.
+                for other in [other for other in job.streams if not other.take()]:
+                    self._close(job, other)
 
         return take
 
@@ -347,15 +358,20 @@ class Keeper:
         del job.feeds[fd]
 
     def _tell(self, id: str, end: dict[str, Any]) -> None:
-        """Tell how a job ended, then write it down: whoever waits goes on at once."""
+        """Write down how a job ended, then tell it: whoever hears of it may ask for another at once, and whoever comes
+        later must know that it came after this one."""
         line = _line({"id": id, "end": end})
-        if self._open:
-            try:
-                self._control.sendall(line)
-            except OSError:
-                self._open = False
-                self._forget(self._control.fileno())
         self._log.write(line)
+        try:
+            while self._open and line:
+                line = line[os.write(self._control, line) :]
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Nobody is there any more."""
+        self._open = False
+        self._forget(self._control)
 
 
 def _line(doc: dict[str, Any]) -> bytes:
@@ -375,8 +391,5 @@ def main(arguments: list[str]) -> None:
     os.close(given)
     for fd in (FEED, RESULTS):
         _reserve(fd)
-    Keeper(socket.socket(fileno=control), log).run()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    Keeper(control, log).run()
+    os._exit(0)  # nothing is left to be done: whoever waits for it goes on

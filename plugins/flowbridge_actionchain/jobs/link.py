@@ -19,7 +19,7 @@ from typing import Any
 from flowbridge.errors import EngineRefused, Unavailable
 from flowbridge_actionchain.jobs.keeper import born
 
-_KEEPER = Path(__file__).with_name("keeper.py")
+_KEEPER = Path(__file__).with_name("keep.py")
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # see `keeper`
+    from typing import Any
 
 #: Bytes of a stream that are kept in its file; of what comes after them only the last are.
 FILE_LIMIT = 256 * 1024 * 1024
@@ -72,6 +75,14 @@ class Mask:
         return self._pattern.sub(_STARS, data).decode(errors="surrogateescape")
 
 
+def _read(pipe: int) -> bytes | None:
+    """What there is in a pipe: nothing at its end, None where nothing has come yet."""
+    try:
+        return os.read(pipe, CHUNK)
+    except BlockingIOError:
+        return None
+
+
 class Stream:
     """One output of a job, on its way from a pipe to a file. The file is made when there is something to keep.
 
@@ -89,9 +100,10 @@ class Stream:
 
     def take(self) -> bool:
         """Take what is there. False at the end of it."""
-        data = os.read(self.pipe, CHUNK)
-        self._keep(self._mask(data, last=not data))
-        return bool(data)
+        data = _read(self.pipe)
+        if data:
+            self._keep(self._mask(data))
+        return data != b""
 
     def _keep(self, data: bytes) -> None:
         room = FILE_LIMIT - self.size
@@ -134,11 +146,12 @@ class Result(Stream):
         self._data = bytearray()
 
     def take(self) -> bool:
-        data = os.read(self.pipe, CHUNK)
-        self.size += len(data)
-        if self.size <= RESULT_LIMIT:
-            self._data += data
-        return bool(data)
+        data = _read(self.pipe)
+        if data:
+            self.size += len(data)
+            if self.size <= RESULT_LIMIT:
+                self._data += data
+        return data != b""
 
     def close(self) -> None:
         if self.pipe >= 0:
