@@ -159,7 +159,7 @@ def look_away(world: World) -> None:
 
 
 def _take_ahead(world: World, task: Task) -> bool:
-    """Give a task the job that was made ready for it. False where there is none, or it is not the right one any more."""
+    """Give a task the job that was made ready for it. False where there is none, or not the right one any more."""
     ahead = world.ahead
     if ahead is not None and ahead.is_for(task):
         if ahead.handle:

@@ -54,8 +54,8 @@ class World:
     """One native tree. What has to be written stands in the sets of what changed.
 
     `launch` is the leaf that is to begin, `job` the one that runs, `unbegun` one that another process was to begin and
-    of which nothing ran. At most one of them is there. `over` are the jobs that are wanted no more once all that changed
-    is written.
+    of which nothing ran. At most one of them is there. `over` are the jobs that are wanted no more once all that
+    changed is written.
     """
 
     def __init__(self, services: Services) -> None:

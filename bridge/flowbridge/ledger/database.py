@@ -181,8 +181,11 @@ class Database:
 
     def stamp(self) -> int:
         """A number that changes when another connection has written. Costs next to nothing."""
-        with self._errors():
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        try:
+            row = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+        return int(row[0])
 
     def close(self) -> None:
         """Give the file back."""

@@ -7,11 +7,13 @@ import select
 import time
 import uuid
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flowbridge.errors import EngineRefused
 from flowbridge_actionchain.jobs import link
+from flowbridge_actionchain.jobs.asking import packed
 from flowbridge_actionchain.jobs.model import Job, JobOutcome, RunContext
 from flowbridge_actionchain.jobs.plans import Plan, plan
 from flowbridge_actionchain.jobs.shapes import TEXT_LIMIT, outcome
@@ -33,6 +35,7 @@ class Jobs:
         self._folder = folder
         self._keeper: link.Keeper | None = None
         self._wanted: set[str] = set()
+        self._found: dict[str, set[str]] = {}
 
     def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> Job:
         """A job of a leaf action with all its parameters (see `bind`). Nothing of it runs yet.
@@ -60,7 +63,7 @@ class Jobs:
         known = json.loads(handle)
         if "keeper" not in known:
             return InstantJob(known, self._folder)
-        job = FoundJob(known, self._folder)
+        job = FoundJob(known, self._folder, self._found)
         return job if job.is_told or not job.begun or job.lives else None
 
     def close(self) -> None:
@@ -85,7 +88,7 @@ class _Known:
         self._known, self._folder = known, folder
         self._end: Mapping[str, Any] | None = None
 
-    @property
+    @cached_property
     def handle(self) -> str:
         return json.dumps(self._known, separators=(",", ":"))
 
@@ -124,20 +127,25 @@ class KeptJob(_Known):
 
     def __init__(self, known: Mapping[str, Any], made: Plan, keeper: link.Keeper, wanted: set[str]) -> None:
         super().__init__(known, keeper.folder)
-        self._ask, self._keeper, self._wanted = made.ask, keeper, wanted
+        self._ask = packed(_plain({"id": known["id"], **made.ask}))
+        self._keeper, self._wanted = keeper, wanted
         self._lost: FoundJob | None = None
-        self.begun = False
+        self._asked = False
+
+    @property
+    def begun(self) -> bool:
+        return self._asked and (self._lost is None or self._lost.begun)
 
     def start(self) -> None:
-        self.begun = True
-        self._keeper.ask({"id": self._known["id"], **self._ask})
+        self._asked = True
+        self._keeper.ask(self._ask)
 
     def wait(self, seconds: float) -> bool:
         if self._end is None and self._lost is None:
             try:
                 self._end = self._keeper.end(self._known["id"], seconds)
             except EOFError:
-                self._lost = FoundJob(self._known, self._folder)
+                self._lost = FoundJob(self._known, self._folder, {})
         if self._lost is not None and self._lost.wait(seconds):
             self._end = self._lost.end
             return True
@@ -149,11 +157,17 @@ class KeptJob(_Known):
 
 
 class FoundJob(_Known):
-    """A job that another process started: all that is known of it stands in its keeper's log."""
+    """A job that another process started: all that is known of it stands in its keeper's log.
 
-    def __init__(self, known: Mapping[str, Any], folder: Path) -> None:
+    `found` are those of this run, by their keeper: its log is kept for the last of them.
+    """
+
+    def __init__(self, known: Mapping[str, Any], folder: Path, found: dict[str, set[str]]) -> None:
         super().__init__(known, folder)
+        self._found = found.setdefault(known["keeper"], set())
         self._look()
+        if self.begun:
+            self._found.add(known["id"])
 
     def _look(self) -> None:
         # Asked before the log is read: a keeper that is gone then has written all that it ever will.
@@ -189,7 +203,14 @@ class FoundJob(_Known):
 
     def discard(self) -> None:
         self._remove_outputs()
-        link.log_of(self._folder, self._known["keeper"]).unlink(missing_ok=True)
+        self._found.discard(self._known["id"])
+        if not self._found:
+            link.log_of(self._folder, self._known["keeper"]).unlink(missing_ok=True)
+
+
+def _plain(data: Any) -> Any:
+    """Data without types of anybody's own."""
+    return json.loads(json.dumps(data))
 
 
 def _end_of(path: Path, bytes: int) -> str:

@@ -1,9 +1,10 @@
 """The keeper: a small process that runs jobs, so that they and their outcomes outlive whoever asked for them.
 
-`python -I -S keep.py SOCKET LOG`. It imports `outputs` and little of the standard library: starting it costs little, and
-so does every process that it starts. Jobs come over the socket, one JSON document a line. What a job says goes to
-files beside the log, secrets masked; that it began and how it ended stand in the log, and its end is told over the
-socket. When the socket is closed it takes no new jobs, and leaves once the last one has ended.
+`python -I -S keep.py SOCKET LOG`. It imports `asking`, `outputs` and little of the standard library: starting it costs
+little, and so does every process that it starts. What else it needs is imported while the first of them runs. Jobs come
+over the socket (see `asking`). What a job says goes to files beside the log, secrets masked. That it began and how it
+ended stand in the log, one JSON document a line; its end is told over the socket too, once it stands there. When the
+socket is closed no new jobs are taken, and the keeper leaves once the last one has ended.
 
 ::
 
@@ -18,15 +19,17 @@ be kept. Where the disk is full a job goes on without its output, and its end is
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
-import signal
 import time
 
+from flowbridge_actionchain.jobs.asking import unpacked
 from flowbridge_actionchain.jobs.outputs import CHUNK, Log, Mask, Result, Stream
 
 FEED, RESULTS = 9, 8
+
+#: The number that it has on every system.
+_SIGPIPE = 13
 
 #: Seconds between the polite signal and the other one, and from that to giving up on the output.
 GRACE, LEFT_OPEN = 2.0, 1.0
@@ -44,7 +47,6 @@ if TYPE_CHECKING:  # `typing` itself is imported by checkers only: it costs as m
 
     _Stream = TypeVar("_Stream", bound=Stream)
 
-_JSON = json.JSONEncoder(separators=(",", ":"))
 _ENVIRONMENT = dict(os.environb)
 _HOME = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
 
@@ -108,11 +110,21 @@ class Job:
             os.chdir(asked["cwd"])
         try:
             return os.posix_spawnp(
-                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE], setsigmask=[]
+                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=[_SIGPIPE], setsigmask=[]
             )
         finally:
             if asked.get("cwd") is not None:
                 os.fchdir(_HOME)
+
+    def take(self) -> None:
+        """Take what it has said already, and close what it has."""
+        for stream in [stream for stream in self.streams if not stream.take()]:
+            self.close(stream)
+
+    def close(self, stream: Stream) -> None:
+        """No more is read from one of its streams."""
+        stream.close()
+        self.streams.remove(stream)
 
     def ended(self) -> bool:
         """Whether its process has ended."""
@@ -124,6 +136,8 @@ class Job:
 
     def ring(self, now: float) -> None:
         """Its time is over: end it politely, then for good, then give up on output that others hold open."""
+        import signal  # noqa: PLC0415  no job needs it to begin
+
         self.timed_out = True
         if self.killed == 0:
             self.signal(signal.SIGTERM)
@@ -148,6 +162,12 @@ class Job:
             except PermissionError:  # it became somebody else by sudo, and so can we
                 sudo = ["sudo", "-n", "kill", f"-{number}", "--", f"-{group}"]
                 os.waitpid(os.posix_spawnp(sudo[0], sudo, os.environ, setsigmask=[]), 0)
+
+    def clear_away(self) -> None:
+        """End what is left of its session, though its first process has ended."""
+        import signal  # noqa: PLC0415  no job needs it to begin
+
+        self.signal(signal.SIGKILL, led=False)
 
     def end(self) -> dict[str, Any]:
         """How it ended, as it stands in the log."""
@@ -216,7 +236,7 @@ class Keeper:
         self._watch(control, select.POLLIN, self._listen)
         self._jobs: dict[str, Job] = {}
         self._open = True
-        self._hear_signals()
+        self._minds_children = True
 
     def _watch(self, fd: int, what: int, call: Callable[[], None]) -> None:
         self._ready[fd] = call
@@ -227,15 +247,16 @@ class Keeper:
         self._poll.unregister(fd)
 
     def _hear_signals(self) -> None:
-        """A child that ends wakes the loop, where that is waited for (`_mind_children`). Being told to end ends the jobs;
-        a terminal's signals are for others.
+        """A child that ends wakes the loop, where that is waited for. Being told to end ends the jobs; a terminal's
+        signals are for others.
 
         Handlers, for what is ignored would be ignored by the jobs too.
         """
+        import signal  # noqa: PLC0415  no job needs it to begin
+
         self._woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self._minds_children = True
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._end_jobs())
@@ -249,26 +270,36 @@ class Keeper:
         and most children have ended with it."""
         wanted = not all(job.streams for job in self._jobs.values())
         if wanted is not self._minds_children:
+            import signal  # noqa: PLC0415  no job needs it to begin
+
             signal.pthread_sigmask(signal.SIG_UNBLOCK if wanted else signal.SIG_BLOCK, {signal.SIGCHLD})
             self._minds_children = wanted
 
     def _end_jobs(self) -> None:
+        import signal  # noqa: PLC0415  no job needs it to begin
+
         for job in self._jobs.values():
             job.signal(signal.SIGTERM)
 
     def run(self) -> None:
         """Until the socket is closed, the last job is over, and its end stands in the log."""
-        while self._open or self._jobs or self._log.is_owed:
+        self._listen()  # what is to begin first begins before all else is made ready
+        self._hear_signals()
+        while self._look_after_all():
             self._mind_children()
             for fd, _ in self._poll.poll(self._idle()):
                 # What one of them did may have ended another.
                 if fd in self._ready:
                     self._ready[fd]()
-            if self._log.problem:
-                self._log.write()
-            now = time.monotonic()
-            for job in list(self._jobs.values()):
-                self._look_after(job, now)
+
+    def _look_after_all(self) -> bool:
+        """Do what is due. False where there is nothing left to wait for."""
+        if self._log.problem:
+            self._log.write()
+        now = time.monotonic()
+        for job in list(self._jobs.values()):
+            self._look_after(job, now)
+        return bool(self._open or self._jobs or self._log.is_owed)
 
     def _idle(self) -> float | None:
         """Milliseconds until something is due."""
@@ -290,7 +321,7 @@ class Keeper:
                 self._unfeed(job, fd)
             del self._jobs[job.id]
             if job.timed_out:
-                job.signal(signal.SIGKILL, led=False)
+                job.clear_away()
             self._tell(job.id, job.end())
         elif not job.noted and now >= job.began + NOTED_AFTER:
             job.noted = True
@@ -304,13 +335,13 @@ class Keeper:
         if not data:
             self._give_up()
             return
-        *lines, self._asked = (self._asked + data).split(b"\n")
-        for line in lines:
-            self._begin(json.loads(line))
+        asked, self._asked = unpacked(self._asked + data)
+        for one in asked:
+            self._begin(one)
 
     def _begin(self, asked: dict[str, Any]) -> None:
         id = asked["id"]
-        if not self._log.write(_line({"id": id, "begun": True})):
+        if not self._log.write(b'{"id":"%s","begun":true}\n' % id.encode()):
             # A job that nobody could find again must not run: whoever comes later would have it run once more.
             self._tell(id, {"code": None, "error": f"its beginning cannot be written down: {self._log.problem}"})
             return
@@ -319,6 +350,8 @@ class Keeper:
         except (OSError, ValueError) as error:
             self._tell(id, {"code": None, "error": Mask(asked["secrets"]).once(_words(error))})
             return
+        # Many are over when their start comes back: no need to be woken for that.
+        job.take()
         for stream in job.streams:
             self._watch(stream.pipe, select.POLLIN, self._taking(job, stream))
         for fd in job.feeds:
@@ -327,17 +360,15 @@ class Keeper:
     def _taking(self, job: Job, stream: Stream) -> Callable[[], None]:
         def take() -> None:
             if not stream.take():
-                self._close(job, stream)
-                # A process that has ended has closed them all: no need to be woken for each.
-                for other in [other for other in job.streams if not other.take()]:
-                    self._close(job, other)
+                # A process that ends closes them all: no need to be woken for each.
+                for one in [stream, *(other for other in job.streams if other is not stream and not other.take())]:
+                    self._close(job, one)
 
         return take
 
     def _close(self, job: Job, stream: Stream) -> None:
         self._forget(stream.pipe)
-        stream.close()
-        job.streams.remove(stream)
+        job.close(stream)
 
     def _feeding(self, job: Job, fd: int) -> Callable[[], None]:
         def feed() -> None:
@@ -375,7 +406,9 @@ class Keeper:
 
 
 def _line(doc: dict[str, Any]) -> bytes:
-    return _JSON.encode(doc).encode() + b"\n"
+    import json  # noqa: PLC0415  no job needs it to begin
+
+    return json.dumps(doc, separators=(",", ":")).encode() + b"\n"
 
 
 def _words(error: Exception) -> str:

@@ -20,7 +20,6 @@ from flowbridge.errors import EngineRefused, Unavailable
 from flowbridge_actionchain.jobs.keeper import born
 
 _KEEPER = Path(__file__).with_name("keep.py")
-_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class Keeper:
@@ -49,10 +48,10 @@ class Keeper:
         """Whether it is still there."""
         return self._process.poll() is None
 
-    def ask(self, document: Mapping[str, Any]) -> None:
-        """Tell it something. A keeper that has gone is found by who waits for its answer."""
+    def ask(self, packed: bytes) -> None:
+        """Ask for a job (see `asking`). A keeper that has gone is found by who waits for its answer."""
         try:
-            self._socket.sendall(_JSON.encode(document).encode() + b"\n")
+            self._socket.sendall(packed)
         except OSError:
             return
 

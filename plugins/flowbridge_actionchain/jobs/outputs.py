@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # see `keeper`
@@ -30,6 +28,8 @@ class Mask:
         self._held = b""
         self._secrets = sorted((one.encode(errors="surrogateescape") for one in secrets if one), key=len, reverse=True)
         if self._secrets:
+            import re  # noqa: PLC0415  a keeper starts sooner without it
+
             self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
 
     def __call__(self, data: bytes, *, last: bool = False) -> bytes:
@@ -163,6 +163,8 @@ class Result(Stream):
         """What came, as JSON data; None where nothing came. Raises `ValueError` where it is none, or too much."""
         if self.size > RESULT_LIMIT:
             raise ValueError(f"its result has {self.size} bytes; at most {RESULT_LIMIT} are kept")
+        import json  # noqa: PLC0415  a keeper starts sooner without it
+
         return self._mask.value(json.loads(self._data)) if self._data else None
 
 
