@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ from crash.points import DIED, _around, doomed, in_child
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
+from flowbridge.errors import Rejected
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease
 from flowbridge.localbackend import LocalBackend
 from flowbridge.looks import Look
-from flowbridge.model import Record, Ref, Status
+from flowbridge.model import Record, Ref, Status, TaskStatus
 from flowbridge.runners import drive
 from flowbridge_actionchain.backend import ActionChainBackend
 from flowbridge_actionchain.jobs.link import Keeper
 
-TASKS = 2
+TASKS = 3
 
 
 def note(number: int, file: Path) -> dict[str, Any]:
@@ -48,9 +50,8 @@ class Here:
 
 
 def bridge(ledger: Path) -> Bridge:
-    return Bridge(
-        Config(ledger, actor="me"), backends=[ActionChainBackend("chains", {})], launch=Here(ledger), durable=False
-    )
+    backend = ActionChainBackend("actionchain", {})
+    return Bridge(Config(ledger, actor="me"), backends=[backend], launch=Here(ledger), durable=False)
 
 
 def run(ledger: Path, file: Path, point: int) -> None:
@@ -58,18 +59,20 @@ def run(ledger: Path, file: Path, point: int) -> None:
     Keeper.ask = _around(Keeper.ask, counter)  # type: ignore[method-assign]
     text = chain_of(*(note(number, file) for number in range(TASKS)))
     with bridge(ledger) as one:
-        one.run(Definition(text, "chain"), backend="chains")
+        one.run(Definition(text, "chain"), backend="actionchain")
 
 
 @pytest.mark.slow
-def test_S6_each_command_ran_once_wherever_the_runner_was_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["recover", "cancel"])
+def test_S6_each_command_ran_once_wherever_the_runner_was_killed(tmp_path: Path, verb: str) -> None:
+    """Also between asking for a command and writing down that the one before it is over."""
     point, status, unsure = 0, DIED, 0
     while status == DIED:
         ledger, file = tmp_path / str(point) / "ledger.db", tmp_path / str(point) / "ran.txt"
         ledger.parent.mkdir()
         status = in_child(lambda ledger=ledger, file=file, point=point: run(ledger, file, point))  # type: ignore[misc]
         with bridge(ledger) as one:
-            unsure += _check(one, file)
+            unsure += _check(one, file) if verb == "recover" else _check_cancel(one, file)
         point += 1
     assert status == 0
     assert point > 4 * TASKS
@@ -85,11 +88,29 @@ def _check(one: Bridge, file: Path) -> bool:
     unknown = bool(one.get(record.id).snapshot.nodes[0].unknown)
     one.recover(record.id)
     end = one.wait(record.id, timeout=60).record.status
-    ran = Counter(file.read_text().split()) if file.exists() else Counter()
-    assert ran == Counter({f"t{number}": 1 for number in range(TASKS)})
+    assert _ran(file) == Counter({f"t{number}": 1 for number in range(TASKS)})
     assert end is Status.SUCCEEDED
     assert one.ledger.operations.open_trees() == []
     return unknown
+
+
+def _check_cancel(one: Bridge, file: Path) -> bool:
+    """Cancel: what had begun is recorded with its end, and nothing else ever begins (C2)."""
+    record = _record(one)
+    if record is None:
+        return False
+    unknown = bool(one.get(record.id).snapshot.nodes[0].unknown)
+    with suppress(Rejected):  # it had ended
+        one.cancel(record.id)
+    end = one.wait(record.id, timeout=60)
+    succeeded = [task.name for node in end.snapshot.nodes for task in node.tasks if task.status is TaskStatus.SUCCEEDED]
+    assert _ran(file) == Counter(succeeded)
+    assert end.record.status is Status.CANCELED or len(succeeded) == TASKS
+    return unknown
+
+
+def _ran(file: Path) -> Counter[str]:
+    return Counter(file.read_text().split()) if file.exists() else Counter()
 
 
 def _record(one: Bridge) -> Record | None:

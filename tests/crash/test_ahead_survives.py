@@ -1,0 +1,169 @@
+"""A runner that stands still while another process takes its run: the command that comes next runs once all the same.
+
+The runner is a process of its own that stops itself at one place: behind the end of the first command, with the ledger
+looked at for the last time, right before the second command is asked for. Its lease is then taken away, as that of a
+runner on another host that has run out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from actionchain.chainkit import chain_of
+from actionchain.runkit import Shop
+from crash.test_chain_survives import bridge, note
+from flowbridge.backend import Definition
+from flowbridge.model import Record, Status, TaskStatus
+from flowbridge_actionchain.jobs.link import Keeper
+from flowbridge_actionchain.session import ChainSession
+
+
+class Runner:
+    """A forked process that drives a chain of three commands and stops itself, always at the same place."""
+
+    def __init__(self, folder: Path, arm: Callable[[], None]) -> None:
+        self.file = folder / "ran.txt"
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                arm()
+                with bridge(folder / "ledger.db") as one:
+                    text = chain_of(*(note(number, self.file) for number in range(3)))
+                    one.run(Definition(text, "chain"), backend="actionchain")
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            self.pid = 0
+        assert self.pid
+
+    def goes_on(self) -> None:
+        """It is continued, and has ended."""
+        os.kill(self.pid, signal.SIGCONT)
+        self._end()
+
+    def dies(self) -> None:
+        """It is killed where it stands."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._end()
+
+    def _end(self) -> None:
+        if self.pid:
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+    def close(self) -> None:
+        if self.pid:
+            self.dies()
+
+    @property
+    def ran(self) -> list[str]:
+        return self.file.read_text().split()
+
+
+def before_the_second_is_asked_for() -> None:
+    """Stop with everything looked at, right before the second command is asked for."""
+    ask, asked = Keeper.ask, []
+
+    def stopping(keeper: Keeper, packed: bytes) -> None:
+        asked.append(packed)
+        if len(asked) == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        ask(keeper, packed)
+
+    Keeper.ask = stopping  # type: ignore[assignment,method-assign]
+
+
+def before_the_first_end_is_heard() -> None:
+    """Stop while the first command runs; it ends meanwhile."""
+    wait = ChainSession.wait
+
+    def stopping(session: ChainSession, seconds: float) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        wait(session, seconds)
+
+    ChainSession.wait = stopping  # type: ignore[assignment,method-assign]
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Runner]:
+    runner = Runner(tmp_path, getattr(request, "param", before_the_second_is_asked_for))
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def shop(stopped: Runner, tmp_path: Path) -> Iterator[Shop]:
+    """The other process."""
+    one = Shop(tmp_path)
+    yield one
+    stopped.close()
+    one.close()
+
+
+@pytest.fixture
+def taken(shop: Shop) -> Record:
+    """The run, with its lease free for whoever wants it."""
+    (operation,) = shop.bridge.history()
+    record = shop.bridge.find(operation.execution)
+    assert shop.bridge.ledger.database.run("DELETE FROM leases WHERE name = ?", (f"run:{record.ref}",)) == 1
+    return record
+
+
+def statuses(shop: Shop, record: Record) -> dict[str, TaskStatus]:
+    (node,) = shop.bridge.get(record.id).snapshot.nodes
+    return {task.name: task.status for task in node.tasks}
+
+
+def test_S6_a_command_that_a_stopped_runner_asks_for_late_is_waited_for_and_runs_once(
+    stopped: Runner, taken: Record, shop: Shop
+) -> None:
+    shop.backend.recover(taken.ref.id, "failed")
+    shop.until(lambda: "t1" in statuses(shop, taken), "the second task, which the other process takes for begun")
+    stopped.goes_on()
+    shop.reaches(taken.id, Status.SUCCEEDED)
+    assert stopped.ran == ["t0", "t1", "t2"]
+
+
+def test_P4_a_pause_knows_of_the_command_that_a_stopped_runner_may_ask_for(
+    stopped: Runner, taken: Record, shop: Shop
+) -> None:
+    shop.backend.pause(taken.ref.id)
+    assert statuses(shop, taken) == {"t0": TaskStatus.SUCCEEDED, "t1": TaskStatus.RUNNING}
+    assert shop.bridge.get(taken.id).record.status is Status.PAUSING
+    stopped.goes_on()
+    shop.reaches(taken.id, Status.PAUSED)
+    assert statuses(shop, taken)["t1"] is TaskStatus.SUCCEEDED
+    shop.bridge.resume(taken.id)
+    shop.reaches(taken.id, Status.SUCCEEDED)
+    assert stopped.ran == ["t0", "t1", "t2"]
+
+
+def test_P5_under_a_pause_a_command_that_was_never_asked_for_waits_for_the_resume(
+    stopped: Runner, taken: Record, shop: Shop
+) -> None:
+    shop.backend.pause(taken.ref.id)
+    stopped.dies()
+    shop.reaches(taken.id, Status.PAUSED)
+    assert stopped.ran == ["t0"]
+    shop.bridge.resume(taken.id)
+    shop.reaches(taken.id, Status.SUCCEEDED)
+    assert stopped.ran == ["t0", "t1", "t2"]
+
+
+@pytest.mark.parametrize("stopped", [before_the_first_end_is_heard], indirect=True)
+def test_O5_a_runner_that_lost_its_run_while_a_command_ran_asks_for_nothing_more(
+    stopped: Runner, taken: Record, shop: Shop
+) -> None:
+    shop.backend.pause(taken.ref.id)
+    shop.reaches(taken.id, Status.PAUSED)
+    stopped.goes_on()
+    assert stopped.ran == ["t0"]
+    shop.bridge.resume(taken.id)
+    shop.reaches(taken.id, Status.SUCCEEDED)
+    assert stopped.ran == ["t0", "t1", "t2"]
