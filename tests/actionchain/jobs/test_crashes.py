@@ -85,6 +85,36 @@ def test_a_job_that_ended_while_nobody_was_there_is_found_with_its_outcome(site:
     assert list(site.files.iterdir()) == []
 
 
+def test_of_two_jobs_of_one_keeper_the_later_is_found_after_the_earlier_was_forgotten(
+    site: Site, gate: Path, tmp_path: Path
+) -> None:
+    def both(first: Job) -> None:
+        second = site.prepare("core.local", cmd=f"echo begun; read word < {gate}; echo $word")
+        (tmp_path / "second").write_text(second.handle)
+        first.start()
+        assert first.wait(30)
+        saying("begun")(second)
+
+    first = site.jobs.find(left_behind(site, both, cmd="echo first"))
+    second = site.jobs.find((tmp_path / "second").read_text())
+    assert first is not None
+    assert second is not None
+    assert ended(first).result["stdout"] == "first"
+    gate.write_text("late\n")
+    assert ended(second).result["stdout"] == "begun\nlate"
+    assert list(site.files.iterdir()) == []
+
+
+def test_a_job_whose_keeper_died_before_it_heard_of_it_never_began(site: Site) -> None:
+    job = site.prepare("core.local", cmd="true")
+    known = json.loads(job.handle)
+    os.kill(known["pid"], signal.SIGKILL)
+    wait_until(lambda: _gone(job.handle))
+    job.start()
+    assert job.wait(30)
+    assert (job.outcome(), job.begun) == (None, False)
+
+
 def test_a_job_is_stopped_in_time_though_nobody_is_there(site: Site) -> None:
     handle = left_behind(site, saying("begun"), cmd="echo begun; sleep 30", timeout=1)
     job = site.jobs.find(handle)
