@@ -206,6 +206,7 @@ def drive(database: Database, backend: LocalBackend, root: Ref, lease: Lease) ->
             if session.settled and _give_if_idle(database, Rows(database), leases, lease, root):
                 return
             session.wait(_IDLE_SECONDS)
+            session.advance(until=pulse.due)  # what has ended is taken up at once: nothing begins without a look
     except _LeaseLostError:
         return
     finally:

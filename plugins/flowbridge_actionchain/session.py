@@ -51,25 +51,25 @@ class ChainSession(Session):
 
     def advance(self, *, until: Callable[[], bool]) -> None:
         """Do all that can be done now; what begins is written down before it does, and the rest at the end."""
-        world, is_first = self._world, True
+        world = self._world
         while self._has_work():
-            if not is_first and until():  # whoever calls has just looked
-                break
-            is_first = False
             # An end is never written without what follows it: a job that was made ready is named by one of them.
             self._take_outcome()
             while world.queue and world.launch is None:
                 flow.go(world, world.queue.popleft())
-            if world.launch is not None:
-                self._launch(world.launch, until)
+            if world.launch is not None and not self._launch(world.launch, until):
+                break
         self._look_ahead()
         self._write()
 
     def wait(self, seconds: float) -> None:
         """Return when the action has ended, or after `seconds`."""
-        if self._world.job is not None and not self._world.queue:
-            self._world.job[1].wait(seconds)
-        elif not self._world.queue:
+        world = self._world
+        if world.queue or world.launch is not None:
+            return
+        if world.job is not None:
+            world.job[1].wait(seconds)
+        else:
             flow.idle(seconds)
 
     @property
@@ -88,14 +88,20 @@ class ChainSession(Session):
         if self._world.root is not None:
             self._world.jobs.close()
 
-    def _launch(self, launch: Launch, until: Callable[[], bool]) -> None:
-        """Begin the action whose turn it is, after writing down that it begins.
+    def _launch(self, launch: Launch, until: Callable[[], bool]) -> bool:
+        """Begin the action whose turn it is, after writing down that it begins; what was made ready is written already.
 
-        What was made ready is written down already, and begins first; not so where somebody else has written since: it
-        may be a pause, or whoever drives the run now.
+        False where it is put off, as somebody else has written: it may be a pause, or whoever drives the run now. Only
+        that it is to begin is written then.
         """
         world, (task, job, is_written) = self._world, launch
-        if not is_written or until():
+        if task.run.state is not EngineState.RUNNING:  # a verb came in between
+            world.launch = None
+            flow.not_begun(world, task)
+            return True
+        if until():
+            return False
+        if not is_written:
             self._flush_rows()
         world.launch = None
         try:
@@ -103,11 +109,12 @@ class ChainSession(Session):
         except (FlowbridgeError, OSError) as error:
             message = f"action {task.node.ref} cannot be started: {world.services.masked(str(error))}"
             flow.over(world, task, State.ERRORED, {"error": message}, message)
-            return
+            return True
         world.job = (task, job)
         if world.is_dirty:
             self._look_ahead()
             self._write()
+        return True
 
     def _look_ahead(self) -> None:
         """Make ready what comes next, and forget what does not."""
@@ -129,7 +136,9 @@ class ChainSession(Session):
 
     def _has_work(self) -> bool:
         world = self._world
-        return bool(world.queue or world.unbegun is not None or (world.job is not None and world.job[1].wait(0)))
+        if world.queue or world.launch is not None or world.unbegun is not None:
+            return True
+        return world.job is not None and world.job[1].wait(0)
 
     def _take_outcome(self) -> None:
         world = self._world

@@ -127,7 +127,7 @@ class KeptJob(_Known):
 
     def __init__(self, known: Mapping[str, Any], made: Plan, keeper: link.Keeper, wanted: set[str]) -> None:
         super().__init__(known, keeper.folder)
-        self._ask = packed(_plain({"id": known["id"], **made.ask}))
+        self._ask = _packed({"id": known["id"], **made.ask})
         self._keeper, self._wanted = keeper, wanted
         self._lost: FoundJob | None = None
         self._asked = False
@@ -208,9 +208,11 @@ class FoundJob(_Known):
             link.log_of(self._folder, self._known["keeper"]).unlink(missing_ok=True)
 
 
-def _plain(data: Any) -> Any:
-    """Data without types of anybody's own."""
-    return json.loads(json.dumps(data))
+def _packed(asked: Mapping[str, Any]) -> bytes:
+    try:
+        return packed(asked)
+    except ValueError:  # something in it is of a type of somebody's own, as a text may be
+        return packed(json.loads(json.dumps(asked)))
 
 
 def _end_of(path: Path, bytes: int) -> str:
