@@ -1,8 +1,8 @@
 """The keeper: a small process that runs jobs, so that they and their outcomes outlive whoever asked for them.
 
 `python -I -S keep.py SOCKET LOG`. It imports `asking`, `outputs` and little of the standard library: starting it costs
-little, and so does every process that it starts. What else it needs is imported while the first of them runs. Jobs come
-over the socket (see `asking`). What a job says goes to files beside the log, secrets masked. That it began and how it
+little, and so does every process that it starts. What else it needs is imported while one of them runs that takes
+longer. Jobs come over the socket (see `asking`). What a job says goes to files beside the log, secrets masked. That it began and how it
 ended stand in the log, one JSON document a line; its end is told over the socket too, once it stands there. When the
 socket is closed no new jobs are taken, and the keeper leaves once the last one has ended.
 
@@ -33,6 +33,9 @@ _SIGPIPE = 13
 
 #: Seconds between the polite signal and the other one, and from that to giving up on the output.
 GRACE, LEFT_OPEN = 2.0, 1.0
+
+#: Seconds that a job runs before all is made ready that only longer ones need: signals are heard, ends are waited for.
+READY_AFTER = 0.002
 
 #: Seconds after which it is written down which process a job is; most are over before.
 NOTED_AFTER = 0.05
@@ -236,6 +239,7 @@ class Keeper:
         self._watch(control, select.POLLIN, self._listen)
         self._jobs: dict[str, Job] = {}
         self._open = True
+        self._hears = False
         self._minds_children = True
 
     def _watch(self, fd: int, what: int, call: Callable[[], None]) -> None:
@@ -246,14 +250,16 @@ class Keeper:
         del self._ready[fd]
         self._poll.unregister(fd)
 
-    def _hear_signals(self) -> None:
+    def _make_ready(self) -> None:
         """A child that ends wakes the loop, where that is waited for. Being told to end ends the jobs; a terminal's
         signals are for others.
 
         Handlers, for what is ignored would be ignored by the jobs too.
         """
+        import json  # noqa: F401, PLC0415  it will be wanted, and somebody waits then
         import signal  # noqa: PLC0415  no job needs it to begin
 
+        self._hears = True
         self._woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -269,7 +275,7 @@ class Keeper:
         """Have the end of a child wake the loop only where its output has ended before: it is looked for then anyway,
         and most children have ended with it."""
         wanted = not all(job.streams for job in self._jobs.values())
-        if wanted is not self._minds_children:
+        if self._hears and wanted is not self._minds_children:
             import signal  # noqa: PLC0415  no job needs it to begin
 
             signal.pthread_sigmask(signal.SIG_UNBLOCK if wanted else signal.SIG_BLOCK, {signal.SIGCHLD})
@@ -283,8 +289,6 @@ class Keeper:
 
     def run(self) -> None:
         """Until the socket is closed, the last job is over, and its end stands in the log."""
-        self._listen()  # what is to begin first begins before all else is made ready
-        self._hear_signals()
         while self._look_after_all():
             self._mind_children()
             for fd, _ in self._poll.poll(self._idle()):
@@ -297,6 +301,8 @@ class Keeper:
         if self._log.problem:
             self._log.write()
         now = time.monotonic()
+        if not self._hears and any(now >= job.began + READY_AFTER for job in self._jobs.values()):
+            self._make_ready()
         for job in list(self._jobs.values()):
             self._look_after(job, now)
         return bool(self._open or self._jobs or self._log.is_owed)
@@ -304,6 +310,9 @@ class Keeper:
     def _idle(self) -> float | None:
         """Milliseconds until something is due."""
         now = time.monotonic()
+        if not self._hears and self._jobs:
+            # Nothing wakes it when a process ends, which the most do right behind their output.
+            return READY_AFTER * 1000 if all(job.streams for job in self._jobs.values()) else 0.0
         dues = [job.due if job.noted else job.began + NOTED_AFTER for job in self._jobs.values()]
         if self._log.problem:
             dues.append(now + AGAIN_AFTER)
@@ -391,7 +400,7 @@ class Keeper:
     def _tell(self, id: str, end: dict[str, Any]) -> None:
         """Write down how a job ended, then tell it: whoever hears of it may ask for another at once, and whoever comes
         later must know that it came after this one."""
-        line = _line({"id": id, "end": end})
+        line = _end_line(id, end)
         self._log.write(line)
         try:
             while self._open and line:
@@ -403,6 +412,14 @@ class Keeper:
         """Nobody is there any more."""
         self._open = False
         self._forget(self._control)
+
+
+def _end_line(id: str, end: dict[str, Any]) -> bytes:
+    """What most ends are is written without the means for all of them, which are imported later."""
+    if any(type(one) is not int for one in end.values()):
+        return _line({"id": id, "end": end})
+    said = ",".join([f'"{name}":{one}' for name, one in end.items()])
+    return f'{{"id":"{id}","end":{{{said}}}}}\n'.encode()
 
 
 def _line(doc: dict[str, Any]) -> bytes:
