@@ -46,9 +46,7 @@ AGAIN_AFTER = 0.5
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` itself is imported by checkers only: it costs as much as all the rest
     from collections.abc import Callable
-    from typing import Any, TypeVar
-
-    _Stream = TypeVar("_Stream", bound=Stream)
+    from typing import Any
 
 _ENVIRONMENT = dict(os.environb)
 _HOME = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
@@ -59,44 +57,39 @@ class Job:
 
     def __init__(self, asked: dict[str, Any], folder: str) -> None:
         self.id: str = asked["id"]
-        self.mask = Mask(asked["secrets"])
-        self.timed_out = False
-        self.killed = 0
-        self.code: int | None = None
         self.feeds: dict[int, bytes] = {}
-        self.result: Result | None = None
-        self.noted = False
         self._theirs: dict[int, int] = {}
-        self.streams: list[Stream] = []
+        ours: dict[int, int] = {}
         try:
-            self.stdout = self._with(Stream(self._out(1), f"{folder}/{self.id}.out", self.mask))
-            self.stderr = self._with(Stream(self._out(2), f"{folder}/{self.id}.err", Mask(asked["secrets"])))
-            if asked.get("results"):
-                self.result = self._with(Result(self._out(RESULTS), self.mask))
+            for fd in (1, 2, RESULTS) if asked.get("results") else (1, 2):
+                ours[fd], self._theirs[fd] = os.pipe()
             for text, fd in ((asked.get("stdin"), 0), (asked.get("feed"), FEED)):
                 if text is not None:
                     self._feed(text, fd)
             self.pid = self._started(asked)
         except BaseException:
-            for fd in (*self.feeds, *(stream.pipe for stream in self.streams)):
+            for fd in (*self.feeds, *ours.values()):
                 os.close(fd)
             raise
         finally:
             for fd in self._theirs.values():
                 os.close(fd)
-        timeout = asked["timeout"]
+        # What it does not need to begin is made while it runs.
         self.began = time.monotonic()
-        self.due = float("inf") if timeout is None else self.began + timeout
+        self.due = float("inf") if asked["timeout"] is None else self.began + asked["timeout"]
+        self.code: int | None = None
+        self.timed_out, self.killed, self.noted = False, 0, False
+        self._read_from(ours, asked["secrets"], f"{folder}/{self.id}")
 
-    def _with(self, stream: _Stream) -> _Stream:
-        self.streams.append(stream)
-        return stream
-
-    def _out(self, fd: int) -> int:
-        """A pipe from the process's descriptor; gives its reading end."""
-        read, self._theirs[fd] = os.pipe()
-        os.set_blocking(read, False)
-        return read
+    def _read_from(self, pipes: dict[int, int], secrets: list[str], path: str) -> None:
+        """Read from these pipes, by the process's descriptor at the other end."""
+        self.mask = Mask(secrets)
+        self.stdout = Stream(pipes[1], f"{path}.out", self.mask)
+        self.stderr = Stream(pipes[2], f"{path}.err", Mask(secrets))
+        self.result = Result(pipes[RESULTS], self.mask) if RESULTS in pipes else None
+        self.streams = [one for one in (self.stdout, self.stderr, self.result) if one is not None]
+        for stream in self.streams:
+            os.set_blocking(stream.pipe, False)
 
     def _feed(self, text: str, fd: int) -> None:
         """A pipe to the process's descriptor, which is fed with a text."""
