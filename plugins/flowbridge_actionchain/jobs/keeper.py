@@ -1,10 +1,10 @@
 """The keeper: a small process that runs jobs, so that they and their outcomes outlive whoever asked for them.
 
 `python -I -S keep.py SOCKET LOG`. It imports `asking`, `outputs` and little of the standard library: starting it costs
-little, and so does every process that it starts. What else it needs is imported while one of them runs that takes
-longer. Jobs come over the socket (see `asking`). What a job says goes to files beside the log, secrets masked. That it began and how it
-ended stand in the log, one JSON document a line; its end is told over the socket too, once it stands there. When the
-socket is closed no new jobs are taken, and the keeper leaves once the last one has ended.
+little, and so does every process that it starts. What else it needs is imported while a job runs that takes longer.
+Jobs come over the socket, and their ends are told over it (see `asking`). What a job says goes to files beside the log,
+secrets masked. That it began and how it ended stand in the log, one JSON document a line, before anybody is told. When
+the socket is closed no new jobs are taken, and the keeper leaves once the last one has ended.
 
 ::
 
@@ -23,7 +23,7 @@ import os
 import select
 import time
 
-from flowbridge_actionchain.jobs.asking import unpacked
+from flowbridge_actionchain.jobs.asking import packed, unpacked
 from flowbridge_actionchain.jobs.outputs import CHUNK, Log, Mask, Result, Stream
 
 FEED, RESULTS = 9, 8
@@ -362,9 +362,10 @@ class Keeper:
     def _taking(self, job: Job, stream: Stream) -> Callable[[], None]:
         def take() -> None:
             if not stream.take():
+                self._close(job, stream)
                 # A process that ends closes them all: no need to be woken for each.
-                for one in [stream, *(other for other in job.streams if other is not stream and not other.take())]:
-                    self._close(job, one)
+                for other in [other for other in job.streams if not other.take()]:
+                    self._close(job, other)
 
         return take
 
@@ -393,11 +394,11 @@ class Keeper:
     def _tell(self, id: str, end: dict[str, Any]) -> None:
         """Write down how a job ended, then tell it: whoever hears of it may ask for another at once, and whoever comes
         later must know that it came after this one."""
-        line = _end_line(id, end)
-        self._log.write(line)
+        self._log.write(_end_line(id, end))
+        told = packed({"id": id, "end": end})
         try:
-            while self._open and line:
-                line = line[os.write(self._control, line) :]
+            while self._open and told:
+                told = told[os.write(self._control, told) :]
         except OSError:
             self._give_up()
 

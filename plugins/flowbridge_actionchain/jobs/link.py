@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbridge.errors import EngineRefused, Unavailable
+from flowbridge_actionchain.jobs.asking import unpacked
 from flowbridge_actionchain.jobs.keeper import born
 
 _KEEPER = Path(__file__).with_name("keep.py")
@@ -77,9 +78,8 @@ class Keeper:
             data = b""
         if not data:
             raise EOFError
-        *lines, self._heard = (self._heard + data).split(b"\n")
-        for line in lines:
-            told = json.loads(line)
+        heard, self._heard = unpacked(self._heard + data)
+        for told in heard:
             self._ends[told["id"]] = told["end"]
 
     def close(self, *, idle: bool) -> None:

@@ -32,6 +32,11 @@ class Mask:
 
             self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
 
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
+
     def __call__(self, data: bytes, *, last: bool = False) -> bytes:
         """What may be shown now; what may become a secret, or part of a longer one, is held back until `last`."""
         if not self._secrets:
@@ -129,7 +134,8 @@ class Stream:
         if self.pipe >= 0:
             os.close(self.pipe)
             self.pipe = -1
-            self._keep(self._mask(b"", last=True))
+            if self._mask.holds:
+                self._keep(self._mask(b"", last=True))
         if self._last:
             self._write(self._last)
             self._last = b""

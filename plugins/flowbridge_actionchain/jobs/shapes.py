@@ -28,9 +28,7 @@ def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> Jo
 
 
 def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
-    out, err = (
-        _text(folder, f"{plan['id']}.{name}", end.get(size, 0)) + _cut_off(end, size) for name, size in _STREAMS
-    )
+    out, err = [_text(folder, plan["id"], end, name) for name in ("stdout", "stderr")]
     error = _error(plan, end)
     if plan["runner"] == NOOP:
         return JobOutcome(TaskStatus.SUCCEEDED, {"failed": False, "succeeded": True, "return_code": 0})
@@ -39,9 +37,6 @@ def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> J
     if plan["runner"] == PYTHON:
         return _python(plan, end, error, (out, err))
     return _shell(end, error, (out, err))
-
-
-_STREAMS = (("out", "stdout"), ("err", "stderr"))
 
 
 def _error(plan: Mapping[str, Any], end: Mapping[str, Any]) -> str:
@@ -117,11 +112,18 @@ def _exit(code: Any, stderr: str) -> str:
     return f"{how}{said}"
 
 
-def _text(folder: Path, name: str, size: int) -> str:
+_FILES = {"stdout": "out", "stderr": "err"}
+
+
+def _text(folder: Path, id: str, end: Mapping[str, Any], stream: str) -> str:
+    """An output as far as it was kept, and what to say behind one whose rest could not be."""
+    size, why = end.get(stream, 0), end.get("cut", {}).get(stream)
+    said = _kept(folder / f"{id}.{_FILES[stream]}", size) if size else ""
+    return f"{said}\n[output cut off: {why}]\n" if why else said
+
+
+def _kept(path: Path, size: int) -> str:
     """An output, or its beginning and end where it is too long; then its file is kept."""
-    if not size:
-        return ""
-    path = folder / name
     try:
         with open(path, "rb") as file:
             if size <= TEXT_LIMIT:
@@ -134,12 +136,6 @@ def _text(folder: Path, name: str, size: int) -> str:
     left_out = size - len(first) - len(last)
     note = f"\n[... {left_out} bytes are left out here; the output is in {path} ...]\n"
     return first.decode(errors="replace") + note + last.decode(errors="replace")
-
-
-def _cut_off(end: Mapping[str, Any], name: str) -> str:
-    """What to say behind an output whose rest could not be kept."""
-    why = end.get("cut", {}).get(name)
-    return f"\n[output cut off: {why}]\n" if why else ""
 
 
 def _stripped(text: str) -> str:
