@@ -128,9 +128,10 @@ def look_ahead(world: World) -> None:
     if world.job is None or world.ahead is not None or world.job[0].run.state is not EngineState.RUNNING:
         return
     after = world.job[0]
-    node = after.run.chain.nodes.get(after.node.on_success)
+    way = after.node.on_success
+    node = after.run.chain.nodes.get(way)
     world.ahead = Ahead(after, node)
-    if node is None or has_template(node.parameters) or node.ref == LINK:
+    if node is None or is_template(way) or has_template(node.parameters) or node.ref == LINK:
         return
     task = Task(after.run, after.run.taken + 1, node, starts=1)
     try:
@@ -166,10 +167,26 @@ def _take_ahead(world: World, task: Task) -> bool:
             return _take_found(world, task, ahead)
         if ahead.job is not None and ahead.secrets == len(world.services.secrets):
             world.ahead = None
-            _begin_job(world, task, ahead.job, is_written=ahead.is_written)
+            if ahead.job.begun:
+                _is_begun(world, task, ahead.job.handle, ahead.job)
+            else:
+                _begin_job(world, task, ahead.job, is_written=ahead.is_written)
             return True
     look_away(world)
     return False
+
+
+def due_early(world: World) -> Job | None:
+    """What was made ready and is written down, where it is plain that its turn has come, whatever comes of the end of
+    the action before it. None otherwise: what is made of that end tells."""
+    ahead = world.ahead
+    if ahead is None or ahead.handle or not ahead.is_written or world.job is None or world.job[0] is not ahead.after:
+        return None
+    run, services = ahead.after.run, world.services
+    # Such an end is taken in without any step that can fail, or that makes a difference to the job.
+    is_plain = world.job[1].succeeded and not ahead.after.node.publish and run.now is not None
+    is_allowed = run.state is EngineState.RUNNING and not run.failure and run.taken < services.max_steps
+    return ahead.job if is_plain and is_allowed and ahead.secrets == len(services.secrets) else None
 
 
 def find_ahead(world: World, ahead: Ahead) -> bool:
@@ -187,10 +204,14 @@ def _take_found(world: World, task: Task, ahead: Ahead) -> bool:
     world.ahead = None
     if not find_ahead(world, ahead):
         return False
-    task.kind, task.state, task.job = Kind.JOB, State.RUNNING, ahead.handle
-    task.lost = ahead.job is None
-    world.job = None if ahead.job is None else (task, ahead.job)
+    _is_begun(world, task, ahead.handle, ahead.job)
     return True
+
+
+def _is_begun(world: World, task: Task, handle: str, job: Job | None) -> None:
+    """The job of a task runs already, or did; without one nobody knows how it ended."""
+    task.kind, task.state, task.job, task.lost = Kind.JOB, State.RUNNING, handle, job is None
+    world.job = None if job is None else (task, job)
 
 
 def _link(world: World, task: Task, link: births.Link) -> None:

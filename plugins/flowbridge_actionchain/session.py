@@ -53,6 +53,7 @@ class ChainSession(Session):
         """Do all that can be done now; what begins is written down before it does, and the rest at the end."""
         world = self._world
         while self._has_work():
+            self._begin_early(until)
             # An end is never written without what follows it: a job that was made ready is named by one of them.
             self._take_outcome()
             while world.queue and world.launch is None:
@@ -111,10 +112,14 @@ class ChainSession(Session):
             flow.over(world, task, State.ERRORED, {"error": message}, message)
             return True
         world.job = (task, job)
-        if world.is_dirty:
-            self._look_ahead()
-            self._write()
         return True
+
+    def _begin_early(self, until: Callable[[], bool]) -> None:
+        """Begin what was made ready, and is written down, where it is plain that its turn has come: all that is to be
+        made of the end before it is done while it runs."""
+        job = flow.due_early(self._world)
+        if job is not None and not until():
+            job.start()
 
     def _look_ahead(self) -> None:
         """Make ready what comes next, and forget what does not."""

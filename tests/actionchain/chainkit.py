@@ -63,6 +63,10 @@ class FakeJob:
     def wait(self, seconds: float) -> bool:
         return self.end is not None
 
+    @property
+    def succeeded(self) -> bool:
+        return self.end is not None and self.end.status is TaskStatus.SUCCEEDED
+
     def outcome(self) -> JobOutcome | None:
         return self.end
 

@@ -16,7 +16,7 @@ from flowbridge_actionchain.jobs import link
 from flowbridge_actionchain.jobs.asking import packed
 from flowbridge_actionchain.jobs.model import Job, JobOutcome, RunContext
 from flowbridge_actionchain.jobs.plans import Plan, plan
-from flowbridge_actionchain.jobs.shapes import TEXT_LIMIT, outcome
+from flowbridge_actionchain.jobs.shapes import TEXT_LIMIT, outcome, plainly_succeeded
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.runnertypes import LEAVES, require_runnable
 
@@ -91,6 +91,10 @@ class _Known:
     @cached_property
     def handle(self) -> str:
         return json.dumps(self._known, separators=(",", ":"))
+
+    @property
+    def succeeded(self) -> bool:
+        return self._end is not None and plainly_succeeded(self._known, self._end)
 
     def outcome(self) -> JobOutcome | None:
         return None if self._end is None else outcome(self._known, self._end, self._folder)

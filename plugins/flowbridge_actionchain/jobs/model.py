@@ -58,6 +58,10 @@ class Job(Protocol):
     def wait(self, seconds: float) -> bool:
         """Whether it is over; waits at most so long, and returns at once when it ends."""
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is over and it is plain that it succeeded; where that takes a closer look, `outcome` tells."""
+
     def outcome(self) -> JobOutcome | None:
         """How it ended, once it is over; None where that cannot be told any more."""
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from flowbridge.model import TaskStatus
 from flowbridge_actionchain.jobs.model import JobOutcome
-from flowbridge_actionchain.packs.runnertypes import HTTP, NOOP, PYTHON
+from flowbridge_actionchain.packs.runnertypes import COMMAND, HTTP, NOOP, PYTHON, SCRIPT
 
 #: Bytes of one output that a result holds; of a longer one it holds the beginning and the end.
 TEXT_LIMIT = 1024 * 1024
@@ -25,6 +25,14 @@ def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> Jo
     """The outcome of a job, from its plan (what its handle says) and its end (what its keeper said)."""
     found = _outcome(plan, end, folder)
     return replace(found, timed_out=True) if end.get("timed_out") else found
+
+
+def plainly_succeeded(plan: Mapping[str, Any], end: Mapping[str, Any]) -> bool:
+    """Whether it shows without a closer look that a job succeeded."""
+    return plan["runner"] in (COMMAND, SCRIPT) and end["code"] == 0 and end.keys() == _PLAIN
+
+
+_PLAIN = {"code", "stdout", "stderr"}
 
 
 def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:
