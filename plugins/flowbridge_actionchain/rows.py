@@ -6,7 +6,7 @@ key                    what
 book/B                 a definition: text and source
 run/R                  an execution: state, parent, end
 given/R                its input and its variables at the start; written when it is born and when it begins
-task/R/N               a task: state, what it runs, its result, what it published
+task/R/N               a task: state, what it runs and what was made ready behind it, its result, what it published
 command/ID             a command that was carried out
 =====================  =============================================================================
 
