@@ -28,8 +28,12 @@ from flowbridge_actionchain.jobs.outputs import CHUNK, Log, Mask, Result, Stream
 
 FEED, RESULTS = 9, 8
 
-#: The number that it has on every system.
-_SIGPIPE = 13
+#: The word for a keeper whose starter ignores that children end: so would it, and it could not tell how they did.
+DEAF = "deaf"
+
+#: SIGHUP, SIGINT, SIGPIPE and SIGTERM by the numbers that they have on every system: a job does not ignore what whoever
+#: started the keeper ignored, or what Python does.
+_FOR_JOBS = (1, 2, 13, 15)
 
 #: Seconds between the polite signal and the other one, and from that to giving up on the output.
 GRACE, LEFT_OPEN = 2.0, 1.0
@@ -106,7 +110,7 @@ class Job:
             os.chdir(asked["cwd"])
         try:
             return os.posix_spawnp(
-                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=[_SIGPIPE], setsigmask=[]
+                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=_FOR_JOBS, setsigmask=[]
             )
         finally:
             if asked.get("cwd") is not None:
@@ -243,7 +247,7 @@ class Keeper:
         del self._ready[fd]
         self._poll.unregister(fd)
 
-    def _make_ready(self) -> None:
+    def make_ready(self) -> None:
         """A child that ends wakes the loop, where that is waited for. Being told to end ends the jobs; a terminal's
         signals are for others.
 
@@ -295,7 +299,7 @@ class Keeper:
             self._log.write()
         now = time.monotonic()
         if not self._hears and any(now >= job.began + READY_AFTER for job in self._jobs.values()):
-            self._make_ready()
+            self.make_ready()
         for job in list(self._jobs.values()):
             self._look_after(job, now)
         return bool(self._open or self._jobs or self._log.is_owed)
@@ -435,5 +439,8 @@ def main(arguments: list[str]) -> None:
     os.close(given)
     for fd in (FEED, RESULTS):
         _reserve(fd)
-    Keeper(control, log).run()
+    keeper = Keeper(control, log)
+    if DEAF in arguments[2:]:
+        keeper.make_ready()
+    keeper.run()
     os._exit(0)  # nothing is left to be done: whoever waits for it goes on

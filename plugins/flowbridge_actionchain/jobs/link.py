@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 from flowbridge.errors import EngineRefused, Unavailable
 from flowbridge_actionchain.jobs.asking import unpacked
-from flowbridge_actionchain.jobs.keeper import born
+from flowbridge_actionchain.jobs.keeper import DEAF, born
 
 _KEEPER = Path(__file__).with_name("keep.py")
 
@@ -97,8 +98,9 @@ class Keeper:
 
 
 def _started(fd: int, log: Path) -> subprocess.Popen[bytes]:
+    is_deaf = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_KEEPER), str(fd), str(log)],
+        [sys.executable, "-I", "-S", str(_KEEPER), str(fd), str(log), *([DEAF] if is_deaf else [])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

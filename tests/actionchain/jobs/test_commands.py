@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,15 @@ def test_noop_does_nothing_and_echo_and_error_say_something(site: Site) -> None:
     assert site.run("core.noop").result == {"failed": False, "succeeded": True, "return_code": 0}
     assert site.run("core.echo", message="hi").result["stdout"] == "hi"
     assert site.run("core.error", message="hi").result["stderr"] == "hi"
+
+
+@pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGINT, signal.SIGTERM])
+def test_what_whoever_runs_it_ignores_makes_no_difference_to_an_action(site: Site, number: int) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        job = site.prepare("core.local", cmd=f"kill -{int(number)} $$; exit 3")
+        job.start()
+        result = ended(job).result
+    finally:
+        signal.signal(number, before)
+    assert result["return_code"] == (3 if number == signal.SIGCHLD else -number)
