@@ -160,9 +160,10 @@ def test_P5_under_a_pause_a_command_that_was_never_asked_for_waits_for_the_resum
 def test_O5_a_runner_that_lost_its_run_while_a_command_ran_asks_for_nothing_more(
     stopped: Runner, taken: Record, shop: Shop
 ) -> None:
+    shop.until(stopped.file.exists, "the effect of the first command")
     shop.backend.pause(taken.ref.id)
-    shop.reaches(taken.id, Status.PAUSED)
     stopped.goes_on()
+    shop.reaches(taken.id, Status.PAUSED)
     assert stopped.ran == ["t0"]
     shop.bridge.resume(taken.id)
     shop.reaches(taken.id, Status.SUCCEEDED)
