@@ -98,6 +98,7 @@ class ChainSession(Session):
         world, (task, job, is_written) = self._world, launch
         if task.run.state is not EngineState.RUNNING:  # a verb came in between
             world.launch = None
+            world.over.append(job)
             flow.not_begun(world, task)
             return True
         if until():

@@ -111,6 +111,7 @@ def test_P5_what_was_put_off_for_a_verb_does_not_begin(world: World, verb: str) 
     world.go()
     assert (world.state(), started(world)) == ("paused" if verb == "pause" else "canceled", [0])
     assert world.tasks()["b"].status == ("waiting" if verb == "pause" else "canceled")
+    assert 1 in world.stage.discarded
     assert world.session.settled
 
 
