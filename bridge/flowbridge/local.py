@@ -74,8 +74,8 @@ class Session(ABC):
     def advance(self, *, until: Callable[[], bool]) -> None:
         """Do all that can be done now without waiting; `until()` true ends it early, at a task boundary.
 
-        Before any action with an effect outside begins, `until()` is asked, and it is flushed which one begins, so that
-        whoever loads the rows finds it. All changes are flushed when there is nothing more to do.
+        Whoever calls has just asked it. Before any action with an effect outside begins, it is flushed which one that
+        is, so that whoever loads the rows finds it; all changes are when there is nothing more to do.
         """
 
     @abstractmethod

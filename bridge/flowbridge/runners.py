@@ -206,7 +206,8 @@ def drive(database: Database, backend: LocalBackend, root: Ref, lease: Lease) ->
             if session.settled and _give_if_idle(database, Rows(database), leases, lease, root):
                 return
             session.wait(_IDLE_SECONDS)
-            session.advance(until=pulse.due)  # what has ended is taken up at once: nothing begins without a look
+            if not pulse.due():  # nothing was written since the last look: what has ended is taken up at once
+                session.advance(until=pulse.due)
     except _LeaseLostError:
         return
     finally:

@@ -51,26 +51,27 @@ class ChainSession(Session):
 
     def advance(self, *, until: Callable[[], bool]) -> None:
         """Do all that can be done now; what begins is written down before it does, and the rest at the end."""
-        world = self._world
+        world, is_first = self._world, True
         while self._has_work():
-            self._begin_early(until)
+            if not is_first and until():  # whoever calls has just looked
+                break
+            is_first = False
+            self._begin_early()
             # An end is never written without what follows it: a job that was made ready is named by one of them.
             self._take_outcome()
             while world.queue and world.launch is None:
                 flow.go(world, world.queue.popleft())
-            if world.launch is not None and not self._launch(world.launch, until):
-                break
+            if world.launch is not None:
+                self._launch(world.launch)
         self._look_ahead()
         self._write()
 
     def wait(self, seconds: float) -> None:
         """Return when the action has ended, or after `seconds`."""
         world = self._world
-        if world.queue or world.launch is not None:
-            return
-        if world.job is not None:
+        if world.job is not None and not world.queue:
             world.job[1].wait(seconds)
-        else:
+        elif not world.queue:
             flow.idle(seconds)
 
     @property
@@ -89,20 +90,9 @@ class ChainSession(Session):
         if self._world.root is not None:
             self._world.jobs.close()
 
-    def _launch(self, launch: Launch, until: Callable[[], bool]) -> bool:
-        """Begin the action whose turn it is, after writing down that it begins; what was made ready is written already.
-
-        False where it is put off, as somebody else has written: it may be a pause, or whoever drives the run now. Only
-        that it is to begin is written then.
-        """
+    def _launch(self, launch: Launch) -> None:
+        """Begin the action whose turn it is, after writing down that it begins. What was made ready is written."""
         world, (task, job, is_written) = self._world, launch
-        if task.run.state is not EngineState.RUNNING:  # a verb came in between
-            world.launch = None
-            world.over.append(job)
-            flow.not_begun(world, task)
-            return True
-        if until():
-            return False
         if not is_written:
             self._flush_rows()
         world.launch = None
@@ -111,15 +101,14 @@ class ChainSession(Session):
         except (FlowbridgeError, OSError) as error:
             message = f"action {task.node.ref} cannot be started: {world.services.masked(str(error))}"
             flow.over(world, task, State.ERRORED, {"error": message}, message)
-            return True
+            return
         world.job = (task, job)
-        return True
 
-    def _begin_early(self, until: Callable[[], bool]) -> None:
+    def _begin_early(self) -> None:
         """Begin what was made ready, and is written down, where it is plain that its turn has come: all that is to be
         made of the end before it is done while it runs."""
         job = flow.due_early(self._world)
-        if job is not None and not until():
+        if job is not None:
             job.start()
 
     def _look_ahead(self) -> None:
@@ -142,7 +131,7 @@ class ChainSession(Session):
 
     def _has_work(self) -> bool:
         world = self._world
-        if world.queue or world.launch is not None or world.unbegun is not None:
+        if world.queue or world.unbegun is not None:
             return True
         return world.job is not None and world.job[1].wait(0)
 

@@ -83,47 +83,6 @@ def test_O3_what_comes_next_is_in_the_ledger_before_it_begins(world: World, monk
     assert ahead(world) is None
 
 
-def test_O3_what_comes_next_is_written_first_where_somebody_else_has_written(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be a pause, or whoever drives the run by now: only the commit can tell."""
-    world.start(text=STATIC)
-
-    def lost(changes: Mapping[str, str | None]) -> None:
-        raise KilledError
-
-    monkeypatch.setattr(world.session, "_flush", lost)
-    world.stage.started[0].finish({})
-    with pytest.raises(KilledError):
-        world.session.advance(until=lambda: True)
-    assert started(world) == [0]
-
-
-@pytest.mark.parametrize("verb", ["pause", "cancel"])
-def test_P5_what_was_put_off_for_a_verb_does_not_begin(world: World, verb: str) -> None:
-    """What somebody has written meanwhile is looked at before anything begins."""
-    world.start(text=STATIC)
-    world.stage.started[0].finish({})
-    world.session.advance(until=lambda: True)
-    assert world.statuses() == [("a", "succeeded"), ("b", "running")]
-    assert not world.session.settled
-    world.do(verb)
-    world.go()
-    assert (world.state(), started(world)) == ("paused" if verb == "pause" else "canceled", [0])
-    assert world.tasks()["b"].status == ("waiting" if verb == "pause" else "canceled")
-    assert 1 in world.stage.discarded
-    assert world.session.settled
-
-
-def test_what_was_put_off_begins_after_a_look_that_found_nothing(world: World) -> None:
-    world.start(text=STATIC)
-    world.stage.started[0].finish({})
-    world.session.advance(until=lambda: True)
-    world.go()
-    assert started(world) == [0, 1]
-    assert world.tasks()["b"].starts == 1
-
-
 def test_P5_a_pause_takes_what_was_made_ready_out_of_the_ledger_and_the_resume_makes_another(world: World) -> None:
     world.start(text=STATIC)
     world.do("pause")

@@ -223,10 +223,13 @@ def test_a_loop_goes_on_until_an_action_says_that_it_is_over(shop: Shop) -> None
 
 
 def paused(shop: Shop, gate: Gate, id: str, target: str = "") -> None:
-    """Pause while the gate holds the running task, then let that end."""
-    shop.until(
-        lambda: any(task.active for node in shop.bridge.get(id).snapshot.nodes for task in node.tasks), "a running task"
-    )
+    """Pause while the gate holds the task t1, then let that end."""
+
+    def held() -> bool:
+        nodes = shop.bridge.get(id).snapshot.nodes
+        return any(task.active and task.name == "t1" for node in nodes for task in node.tasks)
+
+    shop.until(held, "the task at the gate")
     assert shop.bridge.pause(target or id).status == "pausing"
     gate.open()
     shop.reaches(id, Status.PAUSED)
