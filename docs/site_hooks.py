@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 DOCS, OUTSIDE = "docs/", "repository/"
+_FILE = re.compile(r"<!-- (?P<how>file|append): (?P<name>.*?) -->")
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)")
 
 
@@ -44,7 +45,12 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
         place = _site(_target(_repository(here), match.group(1)))
         return posixpath.relpath(place, posixpath.dirname(here) or ".")
 
-    return _LINK.sub(turned, markdown)
+    return _LINK.sub(turned, _FILE.sub(_caption, markdown))
+
+
+def _caption(match: re.Match[str]) -> str:
+    """The name of the file that a block is, which in the repository stands in a comment for the tests."""
+    return f"`{match['name']}`{', at its end' if match['how'] == 'append' else ''}:\n"
 
 
 def _target(page: str, link: str) -> str:

@@ -188,7 +188,10 @@ class Backend(ABC):
     def start(self, request: StartRequest) -> Ref:
         """Start an execution under the id that the bridge chose; a second call with the same id starts nothing.
 
-        A request with a definition makes that known to the engine first.
+        The engine's id of a root is the request's; an engine that makes its own keeps that one as a name or a label to
+        find it by. A request with a definition makes that known to the engine first; a re-run from the beginning (X1)
+        brings none, only the workflow's name. Raises `NotFound` where the engine has no such workflow, `EngineRefused`
+        for an input that it does not take.
         """
 
     @abstractmethod
@@ -226,7 +229,12 @@ class Backend(ABC):
 
     @abstractmethod
     def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:
-        """Run errored tasks of an errored execution again, within the same engine execution (X2)."""
+        """Run errored tasks of an errored execution again, within the same engine execution (X2).
+
+        Where `RERUN_UP` is declared, a call for one below it may have re-opened the execution already: errored tasks of
+        a running one are then taken too. Where all of the tasks run already, nothing is to be done. A task that has a
+        child begins a new one; the old one stays in the tree.
+        """
 
     def skip(self, id: str, tasks: Sequence[str]) -> None:
         """Skip errored tasks of an errored execution (K1). Only called where `Verb.SKIP` is declared."""
@@ -242,7 +250,10 @@ class Backend(ABC):
 
     @abstractmethod
     def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
-        """Root executions that the engine knows, newest first, at most `limit`."""
+        """Root executions that the engine knows, newest first, at most `limit`.
+
+        `state` is an `EngineState`, in the law's words: only those that are in it are given.
+        """
 
     @abstractmethod
     def check(self) -> Health:
