@@ -17,7 +17,7 @@ from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.deadline import in_time_for
 from flowbridge.defaults import default_of
-from flowbridge.detached import Detached
+from flowbridge.detached import Detached, environment
 from flowbridge.drivers import Drivers, starting_drivers
 from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, NotFound, Timeout
@@ -69,7 +69,7 @@ class Bridge:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
+        detached = Detached(environment(self.config), Path(self.config.ledger).with_name("runners.log"))
         launcher = launch or ProcessLauncher(self.ledger.leases, detached)
         self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
         host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog, self.instances.patience)
@@ -128,14 +128,12 @@ class Bridge:
 
         Raises `InvalidInput` for a definition, a workflow or an input that is wrong: nothing was started. Raises
         `Unavailable` where the engine did not answer; `recover` with the id in the message then finishes the start,
-        and never starts it twice (O3).
+        and never starts it twice (O3). Ctrl-C in between raises `errors.Interrupted` with the id, once there is one.
         """
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
         name, request = self.targets.request(target, wish)
         with self._telling():
-            record = self._starter.start(name, request, reason)
-            self._drive(record)
-            return record
+            return self._starter.start(name, request, reason, self._drive)
 
     def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:
         """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""
@@ -496,13 +494,3 @@ class Bridge:
             yield
         finally:
             self._observers.tell()
-
-
-def _environment(config: configuration.Config) -> dict[str, str]:
-    """What leads another process to the same ledger and configuration."""
-    environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
-    if config.source:
-        environment["FLOWBRIDGE_CONFIG"] = str(config.source)
-    if config.catalog.packs:
-        environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
-    return environment
