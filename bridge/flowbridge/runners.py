@@ -120,7 +120,7 @@ class Host:
         if lease is not None:
             self._carry_out(backend, root, lease)
         elif time.monotonic() > deadline:
-            words = f"the runner of {root} did not answer; all runners together are waited for {ANSWER_SECONDS:.0f} s"
+            words = f"the runner of {root} did not answer; all runners together have {ANSWER_SECONDS:.0f} s at most"
             raise Unavailable(words, unsent=True)
         else:
             time.sleep(_IDLE_SECONDS / 5)

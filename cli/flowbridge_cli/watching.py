@@ -108,7 +108,8 @@ _ADVICE = ("pause", "resume", "cancel")
 
 def farewell(id: str, look: Look | None = None) -> str:
     """How to go on after the watching has ended: what the status, as it was last seen, admits."""
-    verbs: Sequence[str] = ("pause", "cancel") if look is None else possible(look.record.status)
+    begins = look is None or look.record.status is Status.REQUESTED
+    verbs: Sequence[str] = ("pause", "cancel") if look is None or begins else possible(look.record.status)
     ways = [f"Watch it again: flowbridge watch {id}"]
     ways += [f"{verb} it: flowbridge {verb} {id}" for verb in _ADVICE if verb in verbs]
     if look is not None and _hung(look):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.clikit import BOUND, Gates, Said
+from cli.clikit import BOUND, Gates, Said, interruptible
 from core.kit import Desk, one
 from flowbridge import bridge as bridge_module
 from flowbridge.bridge import Bridge
@@ -235,13 +232,7 @@ def test_ctrl_c_before_a_run_is_followed_stops_at_once_and_says_how_to_go_on(hom
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         (home / "config.yaml").write_text(f"backends: {{prod: {{type: mistral, url: '{url}'}}}}\n")
-        running = subprocess.Popen(
-            [sys.executable, "-m", "flowbridge_cli.main", "run", "prod:flow"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "FLOWBRIDGE_CONFIG": str(home / "config.yaml")},
-        )
+        running = interruptible("run", "prod:flow", FLOWBRIDGE_CONFIG=str(home / "config.yaml"))
         assert asked.wait(BOUND)
         begin = time.monotonic()
         running.send_signal(signal.SIGINT)
