@@ -15,8 +15,9 @@ from flowbridge import config as configuration
 from flowbridge.backend import Backend, Definition, Listed, Said
 from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
+from flowbridge.deadline import in_time_for
 from flowbridge.defaults import default_of
-from flowbridge.detached import Detached
+from flowbridge.detached import Detached, environment
 from flowbridge.drivers import Drivers, starting_drivers
 from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, NotFound, Timeout
@@ -68,7 +69,7 @@ class Bridge:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
+        detached = Detached(environment(self.config), Path(self.config.ledger).with_name("runners.log"))
         launcher = launch or ProcessLauncher(self.ledger.leases, detached)
         self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
         host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog, self.instances.patience)
@@ -127,14 +128,12 @@ class Bridge:
 
         Raises `InvalidInput` for a definition, a workflow or an input that is wrong: nothing was started. Raises
         `Unavailable` where the engine did not answer; `recover` with the id in the message then finishes the start,
-        and never starts it twice (O3).
+        and never starts it twice (O3). Ctrl-C in between raises `errors.Interrupted` with the id, once there is one.
         """
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
         name, request = self.targets.request(target, wish)
         with self._telling():
-            record = self._starter.start(name, request, reason)
-            self._drive(record)
-            return record
+            return self._starter.start(name, request, reason, self._drive)
 
     def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:
         """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""
@@ -190,18 +189,18 @@ class Bridge:
         """Carry out a verb on one execution.
 
         `accept` names rules whose refusal is to be overridden (O8); `reason` is kept in the history; `timeout` is
-        how long to wait, in seconds, for the tree to be free and for the engines to show the outcome; `expect` is the
-        fingerprint of a plan that was confirmed (O9).
+        how long all of it may take, in seconds: until the tree is free, until the engines answer and show the outcome
+        (the last look may take a second more); `expect` is the fingerprint of a plan that was confirmed (O9).
 
         Raises `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed. What an engine did not do, or did
         not answer, stands in the outcome.
         """
-        record = self.find(id)
         asked = request or RerunRequest()
         options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
         ask = Ask(verb, self.config.actor, reason, timeout, expect, options)
         check = self._checks.of(verb, asked, frozenset(accept))
-        with self._telling():
+        with self._telling(), in_time_for(time.monotonic() + timeout):
+            record = self.find(id)
             if verb is Verb.RERUN and asked.tasks is None:
                 outcome = self._starter.again(record, asked, ask, check)
                 self._drive(self.find(outcome.execution))
@@ -313,7 +312,7 @@ class Bridge:
         if record.superseded_by:
             yield self.get(record.id)
             return
-        for look, changed in self._looks(record, every or _LONGEST_POLL):
+        for look, changed in self._looks(record, deadline, every or _LONGEST_POLL):
             if changed or every:
                 yield look
             if deadline is not None and time.monotonic() >= deadline:
@@ -328,30 +327,36 @@ class Bridge:
         record = self.find(id)
         if record.superseded_by:
             return self.get(record.id)
-        for look, _ in self._looks(record):
+        for look, _ in self._looks(record, deadline):
             if look.record.status in until or look.record.gone:
                 return look
             if deadline is not None and time.monotonic() >= deadline:
                 raise Timeout(f"execution {look.record.id} is still {look.record.status} after {timeout:g} s")
         raise AssertionError("looks never end")
 
-    def _looks(self, record: Record, longest: float = _LONGEST_POLL) -> Iterator[tuple[Look, bool]]:
-        """Look after look at a tree, for ever, each with whether it differs from the one before."""
+    def _looks(
+        self, record: Record, deadline: float | None, longest: float = _LONGEST_POLL
+    ) -> Iterator[tuple[Look, bool]]:
+        """Look after look at a tree, for ever, each with whether it differs from the one before.
+
+        One that is under way at `deadline` is given up soon.
+        """
         try:
             with self.drivers.driving(record.tree, "a watch") as keep:
-                for look, changed in self._looks_alone(record, longest):
+                for look, changed in self._looks_alone(record, deadline, longest):
                     keep()
                     yield look, changed
         finally:
             with self.ledger.if_possible():
                 self._drive(record)
 
-    def _looks_alone(self, record: Record, longest: float) -> Iterator[tuple[Look, bool]]:
+    def _looks_alone(self, record: Record, deadline: float | None, longest: float) -> Iterator[tuple[Look, bool]]:
         sent: set[tuple[str, str]] = set()
         last: object = None
         wait = _FIRST_POLL
         while True:
-            look = self._looked(self._operator.tend(record.tree, sent, standing=True), record.id)
+            with in_time_for(deadline):
+                look = self._looked(self._operator.tend(record.tree, sent, standing=True), record.id)
             record = look.record
             with self.ledger.if_possible():
                 self._observers.tell()
@@ -442,7 +447,8 @@ class Bridge:
         looks = []
         for tree in trees:
             try:
-                found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung)
+                with in_time_for(time.monotonic() + timeout):
+                    found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung)
             except FlowbridgeError as error:
                 if id:
                     raise
@@ -488,13 +494,3 @@ class Bridge:
             yield
         finally:
             self._observers.tell()
-
-
-def _environment(config: configuration.Config) -> dict[str, str]:
-    """What leads another process to the same ledger and configuration."""
-    environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
-    if config.source:
-        environment["FLOWBRIDGE_CONFIG"] = str(config.source)
-    if config.catalog.packs:
-        environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
-    return environment

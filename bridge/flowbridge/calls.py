@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import TypeVar
 
 #: How many calls are in flight at most.
@@ -17,5 +18,12 @@ def at_once(calls: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
         return [call() for call in calls]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  a single call, as most are, needs no threads
 
-    with ThreadPoolExecutor(min(LIMIT, len(calls)), thread_name_prefix="call") as pool:
-        return [future.result() for future in [pool.submit(call) for call in calls]]
+    pool = ThreadPoolExecutor(min(LIMIT, len(calls)), thread_name_prefix="call")
+    waits = True
+    try:
+        return [future.result() for future in [pool.submit(copy_context().run, call) for call in calls]]
+    except KeyboardInterrupt:
+        waits = False  # whoever stops us is not to wait for an engine that hangs
+        raise
+    finally:
+        pool.shutdown(wait=waits, cancel_futures=not waits)

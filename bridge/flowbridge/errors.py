@@ -90,6 +90,17 @@ class Timeout(CallerError):
     exit_code = 9
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C came while an execution was being started that is written down already: `execution` is its id.
+
+    No error of ours, so it is caught as any other interrupt.
+    """
+
+    def __init__(self, execution: str) -> None:
+        super().__init__()
+        self.execution = execution
+
+
 class EngineError(FlowbridgeError):
     """An engine, or the way to it, is at fault."""
 

@@ -14,6 +14,9 @@ from flowbridge.plugins import BACKENDS, backend_point, found, load_backend, one
 if TYPE_CHECKING:
     from flowbridge.localbackend import LocalHost
 
+#: An instance that is named after its type may have stood on variables that are not set now.
+_OF_A_TYPE = ", or set the variables of the environment that it stands on (docs/configuration.md)"
+
 _NOTHING = Capabilities(verbs=frozenset())
 
 
@@ -87,7 +90,11 @@ class Instances:
                 raise self._placed(name, error) from error
         implicit = self._implicit(name)
         if implicit is None:
-            raise InvalidInput(f"there is no backend {name!r}; known are: {', '.join(self.names()) or 'none'}")
+            raise InvalidInput(
+                f"there is no backend {name!r}: no instance of that name is configured; there are: "
+                f"{', '.join(self.names()) or 'none'}. Name it under `backends` in the configuration file "
+                "(`flowbridge config path`)" + (_OF_A_TYPE if backend_point(name) else "")
+            )
         return _made(load_backend(name), name, implicit)
 
     def _placed(self, name: str, error: InvalidInput) -> InvalidInput:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 
-from flowbridge.errors import EngineError, InvalidInput, LedgerError
+from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Executions, Filter
@@ -35,8 +35,9 @@ def listed(
     reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
     unended = executions.list(replace(filter, status=_UNENDED, offset=0, limit=reach))
     unended = [record for record in unended if not record.gone]
-    steady = _unchanged(executions, instances, unended) if filter.roots else set()
-    rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady))
+    silent: set[str] = set()  # an engine that did not answer is not asked once more
+    steady = _unchanged(executions, instances, unended, silent) if filter.roots else set()
+    rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady and one.ref.backend not in silent))
     seen = closely(rest) if rest else {}
     return [_fresh(record, seen.get(record.id), steady, began) for record in executions.list(filter)]
 
@@ -48,25 +49,29 @@ def _fresh(record: Record, seen: Record | None, steady: Set[str], began: float) 
     return replace(newest, looked=max(newest.looked, began))
 
 
-def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Record]) -> set[str]:
+def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Record], silent: set[str]) -> set[str]:
     """The trees, by roots that run or are paused, whose engines say at a glance that this is still so.
 
+    `silent` gets the instances that did not answer.
     Only the status of the root is vouched for. The time of the look is written down.
     """
     asked: dict[str, list[Record]] = {}
     for record in roots:
         if record.status in _STEADY:
             asked.setdefault(record.ref.backend, []).append(record)
-    same = [record for name, records in asked.items() for record in _same(instances, name, records)]
+    same = [record for name, records in asked.items() for record in _same(instances, name, records, silent)]
     at = time.time()
     with suppress(LedgerError):  # what cannot be written down was seen all the same
         executions.touch((record, replace(record, looked=at)) for record in same)
     return {record.tree for record in same}
 
 
-def _same(instances: Instances, name: str, records: Sequence[Record]) -> list[Record]:
+def _same(instances: Instances, name: str, records: Sequence[Record], silent: set[str]) -> list[Record]:
     try:
         words = instances.get(name).glance([record.ref.id for record in records])
+    except Unavailable:
+        silent.add(name)
+        return []
     except (EngineError, InvalidInput):
         return []  # the closer look tells why
     return [record for record in records if words.get(record.ref.id) == record.raw]

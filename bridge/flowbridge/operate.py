@@ -98,7 +98,7 @@ class Operator:
             by = sorted({line.by for line in plan.lines if line.by})
             operation = replace(operation, options={**operation.options, "by": by})
             snapshot, operation = self._begin(found, operation, effect, ask, also)
-            progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout, held)
+            progress = self._carrier.carry(operation, snapshot, found, ask.deadline, held)
             return self._finished(operation, progress, plan)
 
     @contextmanager
@@ -136,8 +136,7 @@ class Operator:
     ) -> Outcome:
         """Carry out a start that was written down. `is_new`: nobody else can have seen it yet."""
         found = self._sync.unseen(record) if is_new else self._sync.look(record.tree)
-        deadline = time.monotonic() + ask.timeout
-        progress = self._carrier.carry(operation, found.snapshot, found, deadline, lease, is_new=is_new)
+        progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease, is_new=is_new)
         return self._finished(operation, progress, start_plan(record))
 
     def again(
@@ -259,7 +258,7 @@ class Operator:
         for left in tuple(self._left):
             self._give(left)
         holder = f"{ask.verb} by {ask.actor}"
-        return self._ledger.leases.held(f"tree:{tree}", holder, what=f"the tree {tree}", timeout=ask.timeout)
+        return self._ledger.leases.held(f"tree:{tree}", holder, what=f"the tree {tree}", timeout=ask.left)
 
     def _write_down(self, operation: Operation) -> None:
         self._ledger.operations.put(operation)
@@ -365,7 +364,7 @@ class Operator:
                 continue
             found = self._sync.look(tree)
             self._sync.write(found, reopening=bool(operation.steps))
-            progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic() + ask.timeout, lease)
+            progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
             ended.append(self._end(operation, progress))
         return ended
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,13 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.model import Node, Snapshot, Status, Verb
 
 
+def _now() -> float:
+    return time.monotonic()
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks for a verb, why, and how long to wait for the engines, in seconds.
+    """Who asks for a verb, why, and how long to wait for the engines, in seconds, from `began` (monotonic) on.
 
     `expect` is the fingerprint of a plan that was shown and confirmed (O9); None carries out whatever is planned.
     """
@@ -24,6 +29,17 @@ class Ask:
     timeout: float = 30.0
     expect: frozenset[tuple[str, str]] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    began: float = field(default_factory=_now, compare=False)
+
+    @property
+    def deadline(self) -> float:
+        """When the waiting is over, in monotonic seconds."""
+        return self.began + self.timeout
+
+    @property
+    def left(self) -> float:
+        """How many seconds there are until then."""
+        return max(0.0, self.deadline - time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from flowbridge import deadline
 from flowbridge.errors import FlowbridgeError
 from flowbridge.ledger.codec import dumps
 from flowbridge.local import Command
@@ -83,6 +84,8 @@ class Patience:
         """Wait inside for what was `sent` at that time (monotonic seconds); gives when to give up."""
         begin = time.monotonic()
         left = ANSWER_SECONDS - (self._spent if self._depth else 0.0)
+        limit = deadline.left()
+        left = left if limit is None else min(left, limit)
         try:
             yield max(begin + left, (sent or 0.0) + MOMENT_SECONDS)
         finally:

@@ -120,7 +120,7 @@ class Host:
         if lease is not None:
             self._carry_out(backend, root, lease)
         elif time.monotonic() > deadline:
-            words = f"the runner of {root} did not answer; all runners together are waited for {ANSWER_SECONDS:.0f} s"
+            words = f"the runner of {root} did not answer; all runners together have {ANSWER_SECONDS:.0f} s at most"
             raise Unavailable(words, unsent=True)
         else:
             time.sleep(_IDLE_SECONDS / 5)
@@ -129,6 +129,7 @@ class Host:
         """Carry out what waits, then hand the run to a runner if there is work left."""
         journal = _Journal(self._db, root, lease)
         session = backend.open_session(journal.load(), journal.write)
+        launching = False
         try:
             drain(journal, session)
             # A leaf whose end nobody saw waits for `recover`: no runner can go on before that (S6).
@@ -136,9 +137,12 @@ class Host:
             if idle:
                 self._leases.give(lease)
             else:
+                launching = True
                 self._launch(backend, root, lease)
-        except BaseException:
-            self._leases.give(lease)
+        except BaseException as error:
+            # Ctrl-C may come when the runner is there already: then the lease is the runner's.
+            if not (launching and isinstance(error, KeyboardInterrupt)):
+                self._leases.give(lease)
             raise
         finally:
             session.close()

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, LedgerError, NotFound, Unavailable
+from flowbridge.errors import (
+    EngineRefused,
+    FlowbridgeError,
+    Interrupted,
+    InvalidInput,
+    LedgerError,
+    NotFound,
+    Unavailable,
+)
 from flowbridge.instances import Instances
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.localbackend import LocalBackend
@@ -30,9 +38,24 @@ class Starter:
         self._operator = operator
         self._actor = actor
 
-    def start(self, backend: str, request: Mapping[str, Any], reason: str) -> Record:
-        """Start what a request says; gives the new record. A start that its engine refused leaves no record."""
+    def start(
+        self, backend: str, request: Mapping[str, Any], reason: str, then: Callable[[Record], object] = lambda _: None
+    ) -> Record:
+        """Start what a request says, and then do `then` with the new record, which it gives.
+
+        A start that its engine refused leaves no record. Raises `Interrupted` where Ctrl-C came after it was written.
+        """
         record = self._record(backend, request)
+        try:
+            started = self._started(record, request, reason)
+            then(started)
+        except KeyboardInterrupt:
+            if self._may_be_there(record):
+                raise Interrupted(record.id) from None
+            raise
+        return started
+
+    def _started(self, record: Record, request: Mapping[str, Any], reason: str) -> Record:
         ask = Ask(Verb.START, self._actor, reason, options={"workflow": record.workflow})
         try:
             outcome = self._operator.start(record, request, ask)

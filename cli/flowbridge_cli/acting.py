@@ -19,7 +19,7 @@ from flowbridge.ledger.executions import Filter
 from flowbridge.model import Status, Verb
 from flowbridge.outcome import Outcome
 from flowbridge.planning import fingerprint
-from flowbridge_cli.documents import full_document
+from flowbridge_cli.documents import Document, full_document
 from flowbridge_cli.drawing import ending_lines
 from flowbridge_cli.output import counted, emit, error_view, note, short_id, styled
 from flowbridge_cli.pluginwarnings import tell_of_plugins
@@ -306,9 +306,8 @@ def _outcome_view(id: str, outcome: Outcome) -> dict[str, Any]:
 def _await(bridge: Bridge, verb: Verb, row: dict[str, Any], how: How, timeout: float | None) -> None:
     """Wait for what a verb leads to: `paused` or the end for a pause, else the end. A cancel that cancels is done."""
     also = frozenset({Status.PAUSED}) if verb is Verb.PAUSE else frozenset()
-    look, code = follow(bridge, row["execution"], timeout=timeout, quiet=how.output != "table", also=also)
-    if code == INTERRUPTED:
-        raise KeyboardInterrupt
+    since = _before(bridge, row["execution"]) if verb in (Verb.RERUN, Verb.SKIP) else None
+    look, code = follow(bridge, row["execution"], timeout=timeout, quiet=how.output != "table", also=also, since=since)
     row |= {"execution": look.record.id, "status": str(look.record.status)}
     wanted = verb is Verb.CANCEL and look.record.status is Status.CANCELED
     row["exit_code"] = 0 if wanted else code
@@ -319,6 +318,13 @@ def _await(bridge: Bridge, verb: Verb, row: dict[str, Any], how: How, timeout: f
         click.echo("\n".join(ending_lines(full_document(bridge, look, results=False))))
     elif how.output == "table":
         click.echo(f"{short_id(look.record.id)}  {styled(row['status'])}")
+
+
+def _before(bridge: Bridge, id: str) -> Document | None:
+    """The tree of what an execution took over from, as it stood then; None where it is a new one."""
+    before = bridge.find(id).rerun_of
+    frozen = bridge.get(before).frozen if before else None
+    return dict(frozen) if frozen else None
 
 
 def _say(row: Mapping[str, Any], how: How) -> None:

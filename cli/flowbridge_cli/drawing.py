@@ -35,6 +35,7 @@ _LONGEST_LINE = 100
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
     lines: list[str] = []
+    hung: list[str] = []
     stack: list[_Entry] = [(0, "", view)]
     while stack:
         depth, text, execution = stack.pop()
@@ -42,10 +43,12 @@ def tree_lines(view: Mapping[str, Any]) -> list[str]:
             lines.append("  " * depth + text)
             continue
         lines.append("  " * depth + _execution(execution, text))
+        hung += [execution["id"]] if execution["hung"] else []
         stack += reversed(_below(execution, depth + 1))
     if view.get("waits_for_driver"):
         how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
         lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
+    lines += [f"What is hung cannot go on by itself: see `flowbridge recover {short_id(id)}`" for id in hung]
     return lines
 
 
@@ -92,7 +95,7 @@ def _execution(view: Mapping[str, Any], label: str) -> str:
     if view["gone"]:
         parts.append("gone from its engine")
     if view["stale"]:
-        parts.append("as last seen")
+        parts.append(_last_seen(view["observed_at"]))
     if view["hung"]:
         parts.append(f"hung: {_short(view['hung'])}")
     if view.get("waits_for"):
@@ -108,6 +111,12 @@ def trouble_line(trouble: Mapping[str, Any]) -> str:
     """A call that fails, in words: which, since when, and why."""
     since = datetime.fromisoformat(trouble["since"]).astimezone()
     return f"{trouble['call']} fails since {since:%Y-%m-%d %H:%M:%S}: {_short(trouble['reason'])}"
+
+
+def _last_seen(moment: str | None) -> str:
+    if moment is None:
+        return "not seen yet"
+    return f"as last seen {span(max(0.0, time.time() - datetime.fromisoformat(moment).timestamp()))} ago"
 
 
 def _task(task: Mapping[str, Any]) -> str:

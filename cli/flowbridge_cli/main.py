@@ -12,14 +12,16 @@ from typing import NoReturn
 
 import click
 
+from flowbridge.deadline import telling
 from flowbridge.errors import FlowbridgeError
 from flowbridge_cli.group import State, cli
 from flowbridge_cli.options import is_text
-from flowbridge_cli.output import emit, error_view
+from flowbridge_cli.output import emit, error_view, note
 
 _USAGE = 2
 _UNREAD = 141  # as a shell reports a process that nobody read any more
 _INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
+_SILENT_SECONDS = 2.0  # until a person at a terminal is told that an engine has not answered yet
 _GARBAGE_AFTER = 50_000  # objects; what a command imports is none, and to look for it there costs a tenth of a list
 
 
@@ -49,7 +51,10 @@ def run(arguments: Sequence[str]) -> int:
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     colour = False if plain else None  # None: on a terminal only
     try:
-        code = cli.main(list(arguments), prog_name="flowbridge", standalone_mode=False, obj=state, color=colour) or 0
+        with telling(note, _SILENT_SECONDS if sys.stderr.isatty() else None):
+            code = (
+                cli.main(list(arguments), prog_name="flowbridge", standalone_mode=False, obj=state, color=colour) or 0
+            )
         return _flushed(int(code))
     except FlowbridgeError as error:
         return _complain(error.message, error_view(error), state)

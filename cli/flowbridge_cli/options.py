@@ -74,8 +74,8 @@ def _verb(function: _Function, *, wait: bool, until: str) -> _Function:
             "--timeout",
             type=click.FloatRange(0),
             metavar="SECONDS",
-            help="How long to wait: for the engines to show the outcome (30 where nothing is said), with --wait for "
-            "all of it (no limit where nothing is said).",
+            help="How long it may take: until the engines show the outcome (30 where nothing is said), with --wait all "
+            "of it (no limit where nothing is said). What is not done then stays written down.",
         ),
         click.option("--wait/--no-wait", default=wait, show_default=True, help=f"Wait until {until}."),
         click.option("--reason", default="", help="Why; kept in the history."),

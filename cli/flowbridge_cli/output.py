@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,11 @@ def clean(text: str) -> str:
 def counted(number: int, thing: str) -> str:
     """A number of things: 1 item, 2 items."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def clock(seconds: float) -> str:
+    """A time of day in the reader's zone."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def short_id(id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TypeVar
 
 from flowbridge.bridge import Bridge
@@ -42,7 +43,9 @@ def each(bridge: Bridge, ids: Sequence[str], work: Callable[[Bridge, str], _Resu
             own.close()
 
     # Daemons: a call that hangs does not keep an interrupted command from ending.
-    threads = [threading.Thread(target=go, daemon=True) for _ in range(min(LIMIT, len(ids)))]
+    threads = [
+        threading.Thread(target=copy_context().run, args=(go,), daemon=True) for _ in range(min(LIMIT, len(ids)))
+    ]
     for thread in threads:
         thread.start()
     try:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import NotFound, Unavailable
-from flowbridge.law.tables import TERMINAL
+from flowbridge.law.tables import TERMINAL, possible
 from flowbridge.looks import Look
 from flowbridge.model import Status
 from flowbridge_cli.documents import Document, executions, tree_document
 from flowbridge_cli.drawing import tree_lines, trouble_line
-from flowbridge_cli.output import clean, note
+from flowbridge_cli.output import clean, clock, note
 from flowbridge_cli.pluginwarnings import tell_of_failures
+from flowbridge_cli.silences import last_seen, unanswered
 
 #: As a shell reports a process that Ctrl-C ended.
 INTERRUPTED = 130
@@ -30,6 +32,10 @@ _TAIL_SECONDS = 0.2
 Show = Callable[[Document], None]
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C has ended the watching, and how to go on was said."""
+
+
 def follow(
     bridge: Bridge,
     id: str,
@@ -38,19 +44,23 @@ def follow(
     quiet: bool = False,
     also: frozenset[Status] = frozenset(),
     tail: bool = False,
+    since: Document | None = None,
 ) -> tuple[Look, int]:
     """Watch until an execution has ended, is abandoned or gone, or is in one of `also`; gives the look and exit code.
 
-    `tail` prints what its actions write as well, on stderr too.
+    `tail` prints what its actions write as well, on stderr too. `since` is the tree as it was: only what is no longer
+    so is told. An engine that stops answering is told of, and waited for.
 
-    Ctrl-C stops the watching, never the run: the code is then 130, and a sentence says how to go on.
+    Ctrl-C stops the watching, never the run: raises `Stopped`, and a sentence says how to go on.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    last = bridge.get(id)
+    last: Look | None = None
     told = Tail(bridge) if tail else None
+    silences = _Silences(bridge)
     try:
-        with _shown(quiet=quiet) as show:
+        with _shown(quiet=quiet, since=since) as show:
             for last in bridge.watch(id, deadline=deadline, every=_TAIL_SECONDS if tail else None):
+                silences(last)
                 document = tree_document(bridge, last)
                 if told is not None:
                     told(document)
@@ -58,11 +68,13 @@ def follow(
                 if _over(last, also):
                     break
     except KeyboardInterrupt:
-        note(farewell(last.record.id))
-        return last, INTERRUPTED
+        note(farewell(last.record.id, last) if last else farewell(id))
+        raise Stopped from None
     finally:
         tell_of_failures(bridge)
-    return last, _exit_code(last, also)
+    if last is None:
+        raise AssertionError("a watch gives a look at least")
+    return last, _exit_code(bridge, last, also)
 
 
 def _over(look: Look, also: frozenset[Status]) -> bool:
@@ -70,7 +82,7 @@ def _over(look: Look, also: frozenset[Status]) -> bool:
     return status in TERMINAL or status is Status.ABANDONED or look.record.gone or status in also
 
 
-def _exit_code(look: Look, also: frozenset[Status]) -> int:
+def _exit_code(bridge: Bridge, look: Look, also: frozenset[Status]) -> int:
     record = look.record
     if record.status in TERMINAL:
         return _EXIT.get(record.status, 0)
@@ -82,22 +94,56 @@ def _exit_code(look: Look, also: frozenset[Status]) -> int:
         return Unavailable.exit_code
     if record.status in also:
         return 0
-    note(f"execution {record.id} is still {record.status}. {farewell(record.id)}")
+    if look.silent:
+        silent = "; ".join(unanswered(bridge, instance, why) for instance, why in look.silent.items())
+        note(f"{silent}; execution {record.id} was {record.status} when it was last seen. {farewell(record.id, look)}")
+        return Unavailable.exit_code
+    note(f"execution {record.id} is still {record.status}. {farewell(record.id, look)}")
     return TIMED_OUT
 
 
-def farewell(id: str) -> str:
-    """How to go on after the watching has ended."""
-    return (
-        f"The run goes on. Watch it again: flowbridge watch {id} - pause it: flowbridge pause {id} - "
-        f"cancel it: flowbridge cancel {id}"
-    )
+#: What can be advised for an execution that goes on, by verb.
+_ADVICE = ("pause", "resume", "cancel")
+
+
+def farewell(id: str, look: Look | None = None) -> str:
+    """How to go on after the watching has ended: what the status, as it was last seen, admits."""
+    begins = look is None or look.record.status is Status.REQUESTED
+    verbs: Sequence[str] = ("pause", "cancel") if look is None or begins else possible(look.record.status)
+    ways = [f"Watch it again: flowbridge watch {id}"]
+    ways += [f"{verb} it: flowbridge {verb} {id}" for verb in _ADVICE if verb in verbs]
+    if look is not None and _hung(look):
+        return " - ".join(["It is hung. See how it could be ended: flowbridge recover " + id, *ways])
+    if look is not None and look.record.status is Status.PAUSED:
+        return " - ".join(["It waits for a resume. " + ways[0], *ways[1:]])
+    return " - ".join(["The run goes on. " + ways[0], *ways[1:]])
+
+
+def _hung(look: Look) -> bool:
+    return any(node.hung for node in look.snapshot.nodes)
+
+
+class _Silences:
+    """A line when an engine stops answering, and one when it answers again."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._silent: set[str] = set()
+
+    def __call__(self, look: Look) -> None:
+        for instance in sorted(look.silent.keys() - self._silent):
+            words = unanswered(self._bridge, instance, look.silent[instance])
+            seen = last_seen(look, instance)
+            note(f"{_now()}  {words}; {f'last seen {clock(seen)}' if seen else 'not seen yet'}")
+        for instance in sorted(self._silent - look.silent.keys()):
+            note(f"{_now()}  {instance} answers again")
+        self._silent = set(look.silent)
 
 
 @contextmanager
-def _shown(*, quiet: bool) -> Iterator[Show]:
+def _shown(*, quiet: bool, since: Document | None) -> Iterator[Show]:
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield _Lines(quiet=quiet)
+        yield _Lines(since, quiet=quiet)
         return
     from rich.console import Console  # noqa: PLC0415  only on a terminal
     from rich.live import Live  # noqa: PLC0415
@@ -116,33 +162,54 @@ def _shown(*, quiet: bool) -> Iterator[Show]:
 class _Lines:
     """A line for each status that changed, of executions and of tasks."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, since: Document | None = None, *, quiet: bool) -> None:
         self._quiet = quiet
         self._seen: dict[str, str] = {}
+        self._hung: set[str] = set()
+        if since is not None:
+            self._seen = {key: thing["status"] for key, thing, _, _ in _things(since)}
 
     def __call__(self, document: Document) -> None:
-        for execution in () if self._quiet else executions(document):
-            item = "" if execution["item"] is None else f"[{execution['item']}]"
-            name = (clean(execution["workflow"]) or execution["id"]) + item
-            self._changed(execution, name)
-            self._troubled(execution, name)
-            for task in execution["tasks"]:
-                self._changed(task, f"{name}.{clean(task['name'])}", execution["id"])
+        for key, thing, name, execution in () if self._quiet else _things(document):
+            if self._seen.get(key) != thing["status"]:
+                self._seen[key] = thing["status"]
+                note(f"{_now()}  {name}  {thing['status']}{_as_seen(execution)}")
+            if thing.get("hung") and key not in self._hung:
+                self._hung.add(key)
+                advice = f"it cannot go on by itself, see `flowbridge recover {execution['id']}`"
+                note(f"{_now()}  {name}  hung: {clean(thing['hung'])}; {advice}")
+            self._troubled(thing, key, name)
 
-    def _changed(self, thing: dict[str, Any], name: str, within: str = "") -> None:
-        key = f"{within}/{thing['id']}"
-        if self._seen.get(key) != thing["status"]:
-            self._seen[key] = thing["status"]
-            note(f"{time.strftime('%H:%M:%S')}  {name}  {thing['status']}")
-
-    def _troubled(self, execution: dict[str, Any], name: str) -> None:
+    def _troubled(self, thing: dict[str, Any], key: str, name: str) -> None:
         """A call that begins to fail is told once; so is one that fails for another reason."""
-        trouble = execution.get("trouble")
-        key, now = f"trouble/{execution['id']}", f"{trouble['call']} {trouble['reason']}" if trouble else ""
+        trouble = thing.get("trouble")
+        key, now = f"trouble/{key}", f"{trouble['call']} {trouble['reason']}" if trouble else ""
         if self._seen.get(key, "") != now:
             self._seen[key] = now
-            words = trouble_line(trouble) if trouble else "nothing fails any more"
-            note(f"{time.strftime('%H:%M:%S')}  {name}  {words}")
+            note(f"{_now()}  {name}  {trouble_line(trouble) if trouble else 'nothing fails any more'}")
+
+
+def _things(document: Document) -> Iterator[tuple[str, dict[str, Any], str, Document]]:
+    """Each execution and task with a key, by which a re-run has it too, and its name; and the execution it is in."""
+    for execution in executions(document):
+        item = "" if execution["item"] is None else f"[{execution['item']}]"
+        name = (clean(execution["workflow"]) or execution["id"]) + item
+        key = f"{execution['backend']}:{execution['engine_id']}"
+        yield key, execution, name, execution
+        for task in execution["tasks"]:
+            yield f"{key}/{task['id']}", task, f"{name}.{clean(task['name'])}", execution
+
+
+def _as_seen(execution: Document) -> str:
+    """Of what its engine does not show now: when it was seen."""
+    if not execution["stale"]:
+        return ""
+    seen = execution["observed_at"]
+    return f", as last seen {clock(datetime.fromisoformat(seen).timestamp())}" if seen else ", not seen yet"
+
+
+def _now() -> str:
+    return clock(time.time())
 
 
 class Tail:

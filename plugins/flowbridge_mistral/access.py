@@ -17,7 +17,9 @@ from flowbridge.errors import InvalidInput
 from flowbridge_mistral import clouds
 
 CONNECT_SECONDS = 5.0
-READ_SECONDS = 30.0
+#: Who looks sits before a terminal; what is changed is worth waiting for, and a long definition takes its time.
+READ_SECONDS = 12.0
+CHANGE_SECONDS = 30.0
 SECRETS = frozenset({"token", "password", "application_credential_secret"})
 SERVICE_TYPES = ("workflowv2", "workflow")
 INTERFACES = ("public", "internal", "admin")
@@ -96,7 +98,8 @@ class Access:
     """How to reach a Mistral, and how long to wait for it, in seconds.
 
     `url` is the address of its v2 API; without it the catalog of `account`'s Keystone has it, by `region`, `interface`
-    and `service_types`, the first of these that is there. `read_timeout` is the longest silence within an answer.
+    and `service_types`, the first of these that is there. `read_timeout` is how long a question may take in all, with
+    every try and to the end of the answer, `change_timeout` the same for what changes something.
     `ca_file` replaces the system's certificate authorities for both servers; there is no way to switch verification
     off. `token` is sent as it is, instead of one from Keystone, and stands in no message.
     """
@@ -104,6 +107,7 @@ class Access:
     url: str | None
     connect_timeout: float = CONNECT_SECONDS
     read_timeout: float = READ_SECONDS
+    change_timeout: float = CHANGE_SECONDS
     ca_file: str | None = None
     token: str | None = field(default=None, repr=False)
     account: Account | None = None
@@ -144,7 +148,7 @@ def access(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) ->
     takes no account from the variables, unless it names the cloud `envvars`.
     """
     merged = _merged(name, options, environ)
-    timeout = _timeout(name, merged.get("timeout", READ_SECONDS))
+    timeout = _timeout(name, merged["timeout"]) if "timeout" in merged else None
     found = {key: _text(name, key, value) for key, value in merged.items() if key != "timeout"}
     account = _account(name, found)
     url = found.get("url")
@@ -156,8 +160,9 @@ def access(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) ->
     service_type = found.get("service_type")
     return Access(
         url=None if url is None else versioned(_address(name, "url", url, "https://mistral:8989/v2")),
-        connect_timeout=min(CONNECT_SECONDS, timeout),
-        read_timeout=timeout,
+        connect_timeout=min(CONNECT_SECONDS, timeout or CONNECT_SECONDS),
+        read_timeout=timeout or READ_SECONDS,
+        change_timeout=timeout or CHANGE_SECONDS,
         ca_file=_ca_file(name, found.get("ca_file")),
         token=None if account else found.get("token"),
         account=account,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flowbridge.deadline import left
 from flowbridge.errors import EngineError, EngineRefused
 from flowbridge_mistral import failures
 from flowbridge_mistral.access import Access, Account, Kind, public, versioned
@@ -125,6 +126,7 @@ class Keystone:
                 raise EngineRefused(self._refused[1])
             if self._session is None or self._session.session is not session:
                 self._session = self._open(session)
+            self._session.timeout = min(self._access.read_timeout, left() or self._access.read_timeout)
             if self._plugin is None:
                 self._plugin = _plugin(self._account)
             try:

@@ -59,10 +59,11 @@ _VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
 class MistralBackend(Backend):
     """One Mistral, reached over its v2 HTTP API.
 
-    Options: `url` of the API (`/v2` is added where it is missing), `timeout` in seconds for an answer (30), `ca_file`
-    with the certificate authorities to trust instead of the system's. Who asks: nobody, a `token` to send as
-    `X-Auth-Token`, or an account at a Keystone (`cloud`, or `auth_url` and what belongs to it), whose catalog then has
-    the address too. What of all this is not said is taken from the `OS_*` variables, as `access` tells.
+    Options: `url` of the API (`/v2` is added where it is missing), `timeout` in seconds for a call in all (12 for a
+    question, 30 for a change), `ca_file` with the certificate authorities to trust instead of the system's. Who asks:
+    nobody, a `token` to send as `X-Auth-Token`, or an account at a Keystone (`cloud`, or `auth_url` and what belongs to
+    it), whose catalog then has the address too. What of all this is not said is taken from the `OS_*` variables, as
+    `access` tells.
     `subworkflows: linked` deploys calls of sub-workflows as links, so that each is a root of its own at the engine
     (R3, X6); they are `native` otherwise. Raises `InvalidInput` for an option that cannot be.
     """

@@ -1,4 +1,4 @@
-"""Mistral's HTTP API as calls: sessions, timeouts, bounded retries, pages. No rule of the law is in here."""
+"""Mistral's HTTP API as calls: sessions, a limit for the whole of a call, retries, pages; no rule of the law."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from flowbridge.deadline import left, silence, tell, within
 from flowbridge.errors import EngineError, EngineRefused, Unavailable
 from flowbridge_mistral import failures
 from flowbridge_mistral.access import Access, public
@@ -30,6 +31,7 @@ RETRIED = frozenset({429, 502, 503, 504})
 class MistralClient:
     """Calls to one Mistral. Raises `NotFound`, `Unavailable` and `EngineRefused` and nothing else on purpose.
 
+    A call takes, in all, no longer than `access` says, nor than its caller waits (`flowbridge.deadline`).
     `sleep` waits between two tries, in seconds. Nothing is imported and nothing connected before the first call.
     Several threads may call at once: each request has a session to itself, and those that are free are used again.
     """
@@ -103,7 +105,14 @@ class MistralClient:
             session.close()
 
     def _call(self, method: str, path: tuple[str, ...], *, repeatable: bool, **arguments: Any) -> Json:
-        tries = TRIES if repeatable else 1
+        limit = self._access.read_timeout if method == "GET" else self._access.change_timeout
+        with within(limit), silence(self._name):
+            if not left():
+                raise Unavailable(f"{self._where} was not asked: the time for it was over.", unsent=True)
+            return self._tried(method, path, TRIES if repeatable else 1, arguments)
+
+    def _tried(self, method: str, path: tuple[str, ...], tries: int, arguments: Mapping[str, Any]) -> Json:
+        """As many tries as there is time for."""
         unsent = True  # only if no try at all can have arrived
         for number in range(1, tries + 1):
             try:
@@ -111,16 +120,21 @@ class MistralClient:
                 body = self._decoded(response)
             except Unavailable as error:
                 unsent = unsent and error.unsent
-                if number == tries:
+                wait = _wait(number, None, error)
+                if number == tries or _too_late(wait):
                     if error.unsent and not unsent:
                         raise Unavailable(error.message) from error
                     raise
-                wait = _wait(number, None, error)
+                met = "no answer yet"
             else:
                 if response.status_code not in RETRIED or number == tries:
                     return self._answer(response, body)
                 unsent = False
                 wait = _wait(number, response.headers.get("Retry-After"), self._failure(response))
+                if _too_late(wait):
+                    return self._answer(response, body)
+                met = f"not available now ({response.status_code})"
+            tell(self._name, f"{met}, trying again ({number + 1} of {tries})")
             self._sleep(wait)
         raise AssertionError("the last try returns or raises")
 
@@ -159,7 +173,7 @@ class MistralClient:
             return session.request(
                 method,
                 url,
-                timeout=(access.connect_timeout, access.read_timeout),
+                timeout=_in_time(access),
                 # Given with each request: a CA bundle named in the environment would win over the session's.
                 verify=access.ca_file or True,
                 # A redirected PUT would arrive as a GET, and the token would go to a stranger.
@@ -170,9 +184,9 @@ class MistralClient:
             raise failures.of_transport(error, self._where) from error
 
     def _open(self) -> requests.Session:
-        import requests  # noqa: PLC0415 - a tenth of a second that a command without a Mistral need not pay
+        from flowbridge_mistral import transport  # noqa: PLC0415 - a tenth of a second that others need not pay
 
-        return requests.Session()
+        return transport.session()
 
     def _decoded(self, response: requests.Response) -> Any:
         """What a success says. Raises `Unavailable` where that is cut off, or no JSON at all."""
@@ -199,6 +213,18 @@ class MistralClient:
         if token and str(token) in error.message:
             return type(error)(error.message.replace(str(token), "***"))
         return error
+
+
+def _in_time(access: Access) -> tuple[float, float]:
+    """How long to wait for a connection and for the beginning of an answer, in seconds."""
+    seconds = left() or access.read_timeout
+    return min(access.connect_timeout, seconds), seconds
+
+
+def _too_late(wait: float) -> bool:
+    """Whether there is no time for another try after a wait."""
+    seconds = left()
+    return seconds is not None and seconds <= wait
 
 
 def _wait(number: int, retry_after: str | None, error: EngineError) -> float:

@@ -11,6 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import vcr
 import yaml
+from vcr.stubs.requests_stubs import VCRRequestsHTTPConnection
+
+from flowbridge_mistral import transport
 
 FOLDER = Path(__file__).parents[2] / "cassettes" / "mistral"
 
@@ -22,6 +25,9 @@ TOKEN = "token-of-the-recorder"
 
 #: The server is called by this name where calls are recorded, and by its number where they are not.
 HEARD, UNHEARD = "localhost", "127.0.0.1"
+
+#: Our connections are classes of our own, which the recorder does not know.
+_OURS = ((transport.Pool, "ConnectionCls", VCRRequestsHTTPConnection),)
 
 _KEPT_OF_REQUEST = frozenset({"accept", "content-type"})
 _KEPT_OF_RESPONSE = frozenset({"content-type", "retry-after"})
@@ -40,13 +46,15 @@ def recording(path: Path) -> Any:
         before_record_response=_scrub_response,
         decode_compressed_response=True,
         record_on_exception=False,
+        custom_patches=_OURS,
     )
     return recorder.use_cassette(str(path))
 
 
 def replaying(path: Path) -> Any:
     """A context in which a cassette answers, each of its answers once, and nothing else is answered."""
-    player = vcr.VCR(record_mode="none", match_on=["method", "scheme", "host", "port", "path", "query", "body"])
+    match = ["method", "scheme", "host", "port", "path", "query", "body"]
+    player = vcr.VCR(record_mode="none", match_on=match, custom_patches=_OURS)
     return player.use_cassette(str(path), allow_playback_repeats=False)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -99,6 +103,24 @@ def gate_server() -> Iterator[Gates]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def interruptible(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """One command line as a process that hears Ctrl-C, whoever started the tests.
+
+    Where they run as a shell's background job the interrupt is ignored, by every process below too.
+    """
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flowbridge_cli.main", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+    finally:
+        signal.signal(signal.SIGINT, ours)
 
 
 def until(seen: Any, what: str) -> Any:

@@ -64,7 +64,7 @@ COMMANDS: dict[tuple[str, ...], tuple[int, str]] = {
     ("run", "w.yaml", "--input", "nowhere.json"): (2, "nowhere.json"),
     ("run", "w.yaml", "--input", "list.yaml"): (2, "list.yaml"),
     ("run",): (2, "TARGET"),
-    ("list", "--engine", "--children"): (2, "--engine goes with"),
+    ("list", "--engine", "--children", "--workflow", "w"): (2, "--engine does not go with --workflow, --children"),
     ("list", "--engine", "--status", "paused,running"): (2, "one --status"),
     ("list", "--engine", "--status", "pausing"): (2, "no status 'pausing'"),
     ("list", "--engine", "--backend", "nowhere"): (2, "nowhere"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.clikit import BOUND, Gates, Said, until
+from cli.clikit import BOUND, Gates, Said, interruptible, until
 from support.fake_mistral import FakeMistral
 from support.wire import answer, wired
 
@@ -109,12 +109,7 @@ def test_the_time_for_watching_ends_with_9_and_the_run_goes_on(
 def test_ctrl_c_stops_the_watching_within_a_second_and_never_the_run(
     flowbridge: Flowbridge, home: Path, gates: Gates
 ) -> None:
-    watching = subprocess.Popen(
-        [sys.executable, "-m", "flowbridge_cli.main", "run", _gated(home, gates, "a")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    watching = interruptible("run", _gated(home, gates, "a"))
     gates.arrived("a")
     begin = time.monotonic()
     watching.send_signal(signal.SIGINT)

@@ -17,7 +17,8 @@ FAILS = {"call": "report", "reason": "prod: no such action", "since": "2026-01-0
 def execution(**changes: Any) -> dict[str, Any]:
     """A document of one execution."""
     plain: dict[str, Any] = {
-        "id": "1234567890abcdef", "status": "succeeded", "workflow": "flow", "backend": "prod", "created_at": None,
+        "id": "1234567890abcdef", "engine_id": "e0", "status": "succeeded", "workflow": "flow", "backend": "prod",
+        "created_at": None,
         "held": False, "held_by": None, "gone": False, "stale": False, "hung": None, "error": None, "item": None,
         "waits_for": "its end to be told", "trouble": FAILS, "tasks": [],
     }  # fmt: skip

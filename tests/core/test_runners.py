@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from core.kit import in_child
 from flowbridge import patience
 from flowbridge.backend import Capabilities, Definition, Deployed, Health, Listed, StartRequest
+from flowbridge.deadline import within
 from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
@@ -153,6 +155,27 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path / "ledger.db")
     yield made
     made.database.close()
+
+
+def test_a_runner_that_was_begun_keeps_its_run_where_ctrl_c_came_before_that_was_written_down(bench: Bench) -> None:
+    def launched(backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        bench.launched.append(lease)
+        raise KeyboardInterrupt
+
+    bench.host._launch = launched
+    with pytest.raises(KeyboardInterrupt):
+        bench.start(3)
+    thread = bench.driver()
+    thread.join(20)
+    assert bench.state() is EngineState.SUCCEEDED
+
+
+def test_a_runner_that_hangs_is_waited_for_no_longer_than_whoever_asks_waits(bench: Bench) -> None:
+    bench.start(3)  # and nobody drives it
+    begin = time.monotonic()
+    with within(0.1), pytest.raises(Unavailable, match="did not answer"):
+        bench.engine.pause("r1")
+    assert time.monotonic() - begin < 10
 
 
 def test_a_run_with_work_left_is_handed_to_a_runner_with_its_lease(bench: Bench) -> None:

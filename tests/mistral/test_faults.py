@@ -21,7 +21,7 @@ import pytest
 
 from cassettes.stage import BOOK, LINKS, Hands
 from flowbridge import bridge as bridge_module
-from flowbridge import carry, operate
+from flowbridge import carry, deadline, operate, outcome
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
@@ -223,7 +223,7 @@ def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> Clock:
     def waits(seconds: float) -> NoReturn:
         raise AssertionError(f"somebody wanted to wait {seconds} s for real")
 
-    for module in (carry, operate, bridge_module):
+    for module in (carry, operate, outcome, deadline, bridge_module):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(time, "sleep", waits)
     # The HTTP library looks through the whole environment for proxies, at each of thousands of requests.

@@ -72,7 +72,7 @@ def _serve(listening: socket.socket, behaviour: Behaviour) -> None:
 
 def failure(address: str, read_timeout: float) -> tuple[EngineError, list[type]]:
     """What a call that is sent once ends with, and the classes of what the HTTP library raised."""
-    client = MistralClient("prod", Access(address, read_timeout=read_timeout))
+    client = MistralClient("prod", Access(address, change_timeout=read_timeout))
     with pytest.raises(EngineError) as caught:
         client.put("executions", "x", body={}, repeatable=False)
     client.close()

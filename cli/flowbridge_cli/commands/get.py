@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import click
@@ -10,11 +9,11 @@ import click
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
 from flowbridge.law.selection import below
-from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
-from flowbridge_cli.drawing import duration, span, trouble_line
-from flowbridge_cli.output import emit, note, tell_unwritten
+from flowbridge_cli.drawing import duration, trouble_line
+from flowbridge_cli.output import emit, tell_unwritten
+from flowbridge_cli.silences import tell_silence
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
 _NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
@@ -38,19 +37,10 @@ def get(id: str, result: bool, path: str, deep: bool, output: str) -> int:
             look = bridge.get(id)
             look = replace(look, place=below(look.snapshot, look.place, path)) if path else look
             document = full_document(bridge, look, deep=deep, results=result or output != "table")
-            silent = tell_silence(look)
+            silent = tell_silence(bridge, look)
             tell_unwritten(bridge)
     emit(document if output != "table" else _summary(document, result=result), output)
     return Unavailable.exit_code if silent else 0
-
-
-def tell_silence(look: Look) -> bool:
-    """Name on stderr the engines that did not answer, with the age of what is shown instead; whether there are any."""
-    for instance, why in look.silent.items():
-        seen = min(node.record.looked for node in look.snapshot.nodes if node.record.ref.backend == instance)
-        age = f"what was seen {span(time.time() - seen)} ago" if seen else "what is known of its start"
-        note(f"{instance} does not answer ({why}); this is {age}")
-    return bool(look.silent)
 
 
 def _summary(document: Document, *, result: bool) -> Document:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,8 @@ def list_(
     other command, which then takes it in.
     """
     if engine:
-        others = (workflow, actor, older_than, newer_than, children or None, offset or None)
-        return _list_engine(backend, status, limit, output, narrowed=any(given is not None for given in others))
+        _refuse(workflow=workflow, actor=actor, older_than=older_than, newer_than=newer_than, children=children or None)
+        return _list_engine(backend, status, limit, offset, output)
     from flowbridge.ledger.executions import Filter  # noqa: PLC0415  help needs none of these
     from flowbridge.views import moment  # noqa: PLC0415
 
@@ -76,10 +77,10 @@ def list_(
     rows = _rows(filter, look=look)
     for row in rows:
         row["stale"] = _stale(row, began)
-        row["seen"] = f"as seen {row['observed_at'] or 'never'}" if row["stale"] else ""
+        row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
         row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
-        note("an engine does not answer: what it has is shown as last seen (`flowbridge backend check`)")
+        _tell_stale({row["backend"] for row in rows if row["stale"]})
     if any(row["waits_for_driver"] for row in rows):
         note("what waits for a driver moves on with `flowbridge watch ID` or `flowbridge agent` (O13)")
     if output != "table":
@@ -137,13 +138,40 @@ def _closely(config: Config, trees: Sequence[str]) -> Mapping[str, Record]:
         return found
 
 
-def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, output: str, *, narrowed: bool) -> int:
+def _tell_stale(backends: set[str]) -> None:
+    with _opened() as (_, instances, _):
+        for name in sorted(backends):
+            try:
+                instances.get(name)
+            except InvalidInput as error:
+                note(f"{name} cannot be asked: {error.message}; what it has is shown as last seen")
+            else:
+                note(f"{name} does not answer: what it has is shown as last seen (`flowbridge backend check {name}`)")
+
+
+def _age(moment: str | None) -> str:
+    from flowbridge_cli.drawing import span  # noqa: PLC0415  most lists show no age
+
+    return f"{span(max(0.0, time.time() - datetime.fromisoformat(moment).timestamp()))} ago" if moment else "never"
+
+
+def _refuse(**filters: object) -> None:
+    """What no engine is asked for is not passed over."""
+    given = [f"--{name.replace('_', '-')}" for name, value in filters.items() if value is not None]
+    if given:
+        raise InvalidInput(
+            f"--engine does not go with {', '.join(given)}: engines know no such filter. It takes --backend, one "
+            "--status, --limit and --offset"
+        )
+
+
+def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, offset: int, output: str) -> int:
     from flowbridge.enginelist import engine_list  # noqa: PLC0415
     from flowbridge.ledger.executions import Executions  # noqa: PLC0415
     from flowbridge.views import moment  # noqa: PLC0415
 
-    if narrowed or len(status) > 1:
-        raise InvalidInput("--engine goes with --backend, one --status and --limit only: engines know no other filter")
+    if len(status) > 1:
+        raise InvalidInput(f"--engine goes with one --status, not {len(status)}: engines are asked for one")
     if wrong := set(status) - set(_ENGINE_STATUSES):
         raise InvalidInput(f"an engine has no status {wrong.pop()!r} to ask for; it has: {', '.join(_ENGINE_STATUSES)}")
     with _opened() as (config, instances, database):
@@ -151,7 +179,7 @@ def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, outpu
         name = backend or config.default_backend
         if not name:
             raise InvalidInput(f"name a backend with --backend; there are: {', '.join(instances.names()) or 'none'}")
-        found = engine_list(instances, executions, name, limit=limit, state=status[0] if status else None)
+        found = engine_list(instances, executions, name, limit=limit + offset, state=status[0] if status else None)
     rows = [
         {
             "ref": str(member.ref),
@@ -160,7 +188,7 @@ def _list_engine(backend: str | None, status: tuple[str, ...], limit: int, outpu
             "created_at": moment(member.created) if member.created else None,
             "id": record.id if record else None,
         }
-        for member, record in found
+        for member, record in found[offset:]
     ]
     emit(rows, output, columns=_ENGINE_COLUMNS)
     return 0

@@ -12,13 +12,14 @@ import click
 
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
-from flowbridge.errors import InvalidInput
+from flowbridge.errors import Interrupted, InvalidInput
 from flowbridge.views import execution_view
 from flowbridge.yamltext import load as load_yaml
 from flowbridge_cli import options
 from flowbridge_cli.commands.watch import watched
 from flowbridge_cli.output import emit, note
 from flowbridge_cli.pluginwarnings import tell_of_plugins
+from flowbridge_cli.watching import INTERRUPTED, farewell
 
 
 @click.command("run")
@@ -58,26 +59,37 @@ def run(
 
     Values are JSON where they read as such and are not meant to be text, else text; those on the command line win over
     those of a file. Ctrl-C stops watching, never the run (exit 130). Exit codes: 0 succeeded, 7 errored, 8 canceled, 9
-    the time for watching was over.
+    the time for watching was over, 5 an engine does not answer.
     """
     given = {**_from_file(input_file), **options.inputs(values)}
     what, instance = _target(target, backend)
     with Bridge() as bridge:
-        record = bridge.run(
-            what,
-            given,
-            backend=instance,
-            workflow=workflow,
-            env=_environment(env),
-            task_name=task_name,
-            reason=reason,
-        )
+        try:
+            record = bridge.run(
+                what,
+                given,
+                backend=instance,
+                workflow=workflow,
+                env=_environment(env),
+                task_name=task_name,
+                reason=reason,
+            )
+        except Interrupted as interrupted:
+            return _interrupted(bridge, interrupted.execution)
         tell_of_plugins(bridge)
         if detach or not wait:
             emit(execution_view(record), output) if output != "table" else click.echo(record.id)
             return 0
         note(f"execution {record.id}")
         return watched(bridge, record.id, output, timeout, tail=tail)
+
+
+def _interrupted(bridge: Bridge, id: str) -> int:
+    """Ctrl-C before there was anything to watch: the run is written down, and begun or not."""
+    if bridge.ledger.operations.open(bridge.find(id).tree):
+        note(f"execution {id} is written down, and may not have begun: `flowbridge recover {id}` makes sure. Then:")
+    note(farewell(id))
+    return INTERRUPTED
 
 
 def _target(target: str, backend: str | None) -> tuple[Definition | str, str | None]:

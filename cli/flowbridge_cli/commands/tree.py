@@ -7,10 +7,10 @@ import click
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
 from flowbridge_cli import options
-from flowbridge_cli.commands.get import tell_silence
 from flowbridge_cli.documents import superseded, tree_document
 from flowbridge_cli.drawing import tree_lines
 from flowbridge_cli.output import emit, tell_unwritten
+from flowbridge_cli.silences import tell_silence
 
 
 @click.command("tree")
@@ -27,7 +27,7 @@ def tree(id: str, output: str) -> int:
         if document is None:
             look = bridge.get(id)
             document = tree_document(bridge, look)
-            silent = tell_silence(look)
+            silent = tell_silence(bridge, look)
             tell_unwritten(bridge)
     if output == "table":
         click.echo("\n".join(tree_lines(document)))

@@ -9,7 +9,7 @@ from flowbridge_cli import options
 from flowbridge_cli.documents import full_document
 from flowbridge_cli.drawing import ending_lines
 from flowbridge_cli.output import emit, tell_unwritten
-from flowbridge_cli.watching import INTERRUPTED, follow
+from flowbridge_cli.watching import INTERRUPTED, Stopped, follow
 
 
 @click.command("watch")
@@ -20,8 +20,9 @@ from flowbridge_cli.watching import INTERRUPTED, follow
 def watch(id: str, timeout: float | None, tail: bool, output: str) -> int:
     """Watch an execution until it ends, then show it. Ctrl-C stops watching, never the run (exit 130).
 
-    Exit codes: 0 succeeded, 7 errored, 8 canceled, 9 the time for watching was over, 5 its runner died, 4 its engine
-    no longer has it. A paused execution is watched on: somebody may resume it.
+    Exit codes: 0 succeeded, 7 errored, 8 canceled, 9 the time for watching was over, 5 so it was and an engine did not
+    answer, or its runner died, 4 its engine no longer has it. A paused execution is watched on: somebody may resume it;
+    so is a hung one, which `recover` ends, and one whose engine does not answer.
     """
     with Bridge() as bridge:
         return watched(bridge, bridge.find(id).id, output, timeout, tail=tail)
@@ -29,9 +30,10 @@ def watch(id: str, timeout: float | None, tail: bool, output: str) -> int:
 
 def watched(bridge: Bridge, id: str, output: str, timeout: float | None, *, tail: bool = False) -> int:
     """Watch an execution and print how it stands at the end; gives the exit code."""
-    look, code = follow(bridge, id, timeout=timeout, quiet=output != "table", tail=tail)
-    if code == INTERRUPTED:
-        return code
+    try:
+        look, code = follow(bridge, id, timeout=timeout, quiet=output != "table", tail=tail)
+    except Stopped:
+        return INTERRUPTED
     tell_unwritten(bridge)
     document = full_document(bridge, look, results=output != "table")
     if output == "table":

@@ -1,0 +1,34 @@
+"""Engines that do not answer, in words."""
+
+from __future__ import annotations
+
+import time
+
+from flowbridge.bridge import Bridge
+from flowbridge.looks import Look
+from flowbridge_cli.drawing import span
+from flowbridge_cli.output import note
+
+
+def tell_silence(bridge: Bridge, look: Look) -> bool:
+    """Name on stderr the engines that did not answer, with the age of what is shown instead; whether there are any."""
+    for instance, why in look.silent.items():
+        seen = last_seen(look, instance)
+        age = f"what was seen {span(time.time() - seen)} ago" if seen else "what is known of its start"
+        note(f"{unanswered(bridge, instance, why)}; this is {age}")
+    return bool(look.silent)
+
+
+def unanswered(bridge: Bridge, instance: str, why: str) -> str:
+    """That an engine was not heard of, and why. One that is not configured was not asked."""
+    is_known = instance in bridge.instances.names()
+    return (
+        f"{instance} does not answer: {why.rstrip('.')}"
+        if is_known
+        else f"{instance} cannot be asked: {why.rstrip('.')}"
+    )
+
+
+def last_seen(look: Look, instance: str) -> float:
+    """When an instance last showed all that it has of a tree, in seconds since the epoch; 0.0 where it never did."""
+    return min(node.record.looked for node in look.snapshot.nodes if node.record.ref.backend == instance)

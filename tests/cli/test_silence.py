@@ -1,0 +1,298 @@
+"""Engines that fall silent, are not configured or hang: what whoever waits for them is told, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.clikit import BOUND, Gates, Said, interruptible
+from core.kit import Desk, one
+from flowbridge import bridge as bridge_module
+from flowbridge.bridge import Bridge
+from flowbridge.errors import Interrupted
+from flowbridge.ledger.executions import Filter
+from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus
+from flowbridge_cli.watching import follow
+from support.fake_mistral import FakeMistral
+from support.haste import hurry
+from support.wire import answer, wired
+
+Flowbridge = Callable[..., Said]
+
+ID = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.fixture
+def desk(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    hurry(monkeypatch, home)
+    monkeypatch.setattr(bridge_module, "_LONGEST_POLL", 0.01)
+    made = Desk(home / "ledger.db")
+    yield made
+    made.close()
+
+
+def at_looks(desk: Desk, **acts: Callable[[], object]) -> None:
+    """Have something happen just before a look: `look_3` is the third from now on."""
+    count = 0
+
+    def before(name: str) -> None:
+        nonlocal count
+        count += name == "observe"
+        acts.get(f"look_{count}", lambda: None)()
+
+    desk.engine.before = before
+
+
+def down(desk: Desk, *, is_so: bool) -> Callable[[], None]:
+    return lambda: setattr(desk.engine, "down", is_so)
+
+
+def test_a_watch_tells_when_an_engine_stops_answering_and_when_it_answers_again(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with desk.open() as flow:
+        record = one(desk)
+        at_looks(
+            desk,
+            look_2=down(desk, is_so=True),
+            look_6=down(desk, is_so=False),
+            look_9=lambda: desk.engine.has["e0"].go(EngineState.SUCCEEDED),
+        )
+        desk.engine.has["e0"].set("t0", status=TaskStatus.SUCCEEDED, active=False)
+        look, code = follow(flow, record.id, timeout=BOUND)
+    assert (look.record.status, code) == (Status.SUCCEEDED, 0)
+    told = [line for line in capsys.readouterr().err.splitlines() if "answer" in line]
+    assert len(told) == 2
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  fake does not answer: .*; last seen \d\d:\d\d:\d\d", told[0])
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  fake answers again", told[1])
+
+
+@pytest.mark.parametrize(
+    ("is_silent", "code", "words"), [(True, 5, "was running when it was last seen"), (False, 9, "")]
+)
+def test_the_time_for_watching_ends_with_5_where_the_engine_was_silent_then_and_with_9_otherwise(
+    desk: Desk, capsys: pytest.CaptureFixture[str], is_silent: bool, code: int, words: str
+) -> None:
+    with desk.open() as flow:
+        record = one(desk)
+        desk.engine.down = is_silent
+        assert follow(flow, record.id, timeout=0)[1] == code
+    assert words in capsys.readouterr().err
+
+
+def test_no_status_is_told_as_if_it_were_seen_now(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    with desk.open() as flow:
+        record = one(desk)
+        desk.engine.down = True
+        follow(flow, record.id, timeout=0)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "  flow" in line]
+    assert lines
+    assert all(re.search(r"  running, as last seen \d\d:\d\d:\d\d$", line) for line in lines)
+
+
+def test_with_json_the_silence_is_told_on_stderr_and_the_document_is_stale(
+    flowbridge: Flowbridge, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _unreachable(desk, "prod")
+    (Path("config.yaml")).write_text("backends: {prod: {type: mistral, url: 'http://127.0.0.1:9'}}\n")
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "config.yaml")
+    said = flowbridge("watch", ID, "--timeout", "0", "-o", "json")
+    assert (said.code, said.data["stale"], said.data["status"]) == (5, True, "running")
+    assert said.err.count("prod does not answer") == 2  # when it was found, and at the end
+    assert said.err.count("trying again") <= 1
+
+
+@pytest.mark.parametrize(
+    ("state", "busy", "advised", "not_advised"),
+    [
+        (EngineState.RUNNING, True, ["watch", "pause", "cancel"], ["resume"]),
+        (EngineState.PAUSED, True, ["watch", "cancel"], ["pause", "resume"]),
+        (EngineState.PAUSED, False, ["watch", "resume", "cancel"], ["pause"]),
+        (EngineState.CANCELED, True, ["watch"], ["pause", "resume"]),
+    ],
+    ids=["running", "pausing", "paused", "canceling"],
+)
+def test_what_is_advised_at_the_end_of_a_watch_is_what_the_status_admits(
+    desk: Desk,
+    capsys: pytest.CaptureFixture[str],
+    state: EngineState,
+    busy: bool,
+    advised: list[str],
+    not_advised: list[str],
+) -> None:
+    with desk.open() as flow:
+        record = one(desk)
+        desk.engine.has["e0"].set("t0", active=busy)
+        desk.engine.has["e0"].go(state)
+        assert follow(flow, record.id, timeout=0, quiet=True)[1] == 9
+    (said,) = capsys.readouterr().err.splitlines()
+    assert all(f"flowbridge {verb} {record.id}" in said for verb in advised)
+    assert not any(f"flowbridge {verb} " in said for verb in not_advised)
+
+
+def test_a_watch_on_what_hangs_says_so_once_advises_recover_and_goes_on(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with desk.open() as flow:
+        record = one(desk)
+        desk.engine.has["e0"].hung = "its join will never come together"
+        at_looks(desk, look_4=lambda: desk.engine.has["e0"].set("t0", starts=2))
+        _, code = follow(flow, record.id, timeout=0.2)
+    err = capsys.readouterr().err
+    assert code == 9
+    assert err.count("hung: its join will never come together; it cannot go on by itself") == 1
+    assert f"It is hung. See how it could be ended: flowbridge recover {record.id}" in err
+
+
+def test_a_re_run_tells_only_what_changes_from_then_on(flowbridge: Flowbridge, home: Path, gates: Gates) -> None:
+    lines = ["version: '2.0'", "w:", "  tasks:"]
+    for name, following in (("kept", "broken"), ("broken", "")):
+        lines += [f"    {name}:", f"      action: std.http url={gates.url}/{name}"]
+        lines += [f"      on-success: {following}"] if following else []
+    (home / "w.yaml").write_text("\n".join(lines) + "\n")
+    gates.set(kept=200, broken=500)
+    assert "w.kept  succeeded" in flowbridge("run", "w.yaml").err
+    gates.set(broken=200)
+    said = flowbridge("re-run", "last", "--tasks", "broken")
+    assert said.code == 0
+    assert "w.broken  succeeded" in said.err
+    assert "w.kept" not in said.err
+
+
+def test_an_instance_that_is_not_configured_is_told_as_such(
+    flowbridge: Flowbridge, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _unreachable(desk, "mistral")
+    monkeypatch.delenv("FLOWBRIDGE_CONFIG")
+    for command in ("get", "tree"):
+        said = flowbridge(command, ID)
+        assert said.code == 5
+        assert (
+            "mistral cannot be asked: there is no backend 'mistral': no instance of that name is configured" in said.err
+        )
+        assert "docs/configuration.md" in said.err
+        assert "does not answer" not in said.err
+    said = flowbridge("list")
+    assert (said.code, "10 min ago" in said.out) == (0, True)
+    assert "mistral cannot be asked: there is no backend 'mistral'" in said.err
+
+
+def test_a_list_asks_a_silent_engine_once(desk: Desk) -> None:
+    with desk.open() as flow:
+        one(desk)
+        desk.engine.glances = True
+        calls: list[str] = []
+
+        def before(name: str) -> None:
+            calls.append(name)
+            desk.engine.down = True
+
+        desk.engine.before = before
+        (record,) = flow.list(Filter())
+    assert calls == ["glance"]
+    assert record.status is Status.RUNNING
+
+
+def test_what_an_engine_has_is_listed_from_an_offset_on(
+    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
+    (home / "w.yaml").write_text("version: '2.0'\nw:\n  tasks:\n    t: {action: std.noop}\n")
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "config.yaml")
+    server = FakeMistral()
+    with wired(prod=lambda heard: answer(server, heard)):
+        for _ in range(3):
+            assert flowbridge("run", "w.yaml", "--backend", "prod", "--detach").code == 0
+        words = ("list", "--engine", "--backend", "prod", "-o", "json")
+        everything = [row["ref"] for row in flowbridge(*words).data]
+        assert [row["ref"] for row in flowbridge(*words, "--offset", "1", "--limit", "1").data] == everything[1:2]
+        assert flowbridge(*words, "--offset", "3").data == []
+
+
+def test_ctrl_c_before_a_run_is_followed_stops_at_once_and_says_how_to_go_on(home: Path) -> None:
+    """The engine takes the start and says nothing: the process is interrupted there."""
+    asked, over = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.recv(65536).startswith(b"POST /v2/executions")
+                asked.set()
+                over.wait(BOUND)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        (home / "config.yaml").write_text(f"backends: {{prod: {{type: mistral, url: '{url}'}}}}\n")
+        running = interruptible("run", "prod:flow", FLOWBRIDGE_CONFIG=str(home / "config.yaml"))
+        assert asked.wait(BOUND)
+        begin = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=BOUND)
+        took = time.monotonic() - begin
+        over.set()
+        thread.join()
+    assert (running.returncode, out, took < 1.0) == (130, "", True)
+    with Bridge() as flow:
+        (record,) = flow.list(Filter(), look=False)
+    assert f"flowbridge recover {record.id}" in err
+    assert f"flowbridge watch {record.id}" in err
+    assert "Traceback" not in err
+
+
+def test_O3_a_start_that_was_interrupted_is_finished_by_recover_and_not_started_twice(desk: Desk) -> None:
+    with desk.open() as flow:
+
+        def interrupted(name: str) -> None:
+            if name == "start":
+                raise KeyboardInterrupt
+
+        desk.engine.before = interrupted
+        with pytest.raises(Interrupted) as caught:
+            flow.run("flow", backend="fake")
+        desk.engine.before = lambda name: None
+        flow.recover(caught.value.execution)
+        assert flow.get(caught.value.execution).record.status is Status.RUNNING
+        assert len(desk.engine.started) == 1
+
+
+def test_an_interrupt_before_anything_was_written_is_none_of_a_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with desk.open() as flow:
+        monkeypatch.setattr(flow._operator, "write_start", interrupted)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            flow.run("flow", backend="fake")
+        assert not isinstance(caught.value, Interrupted)
+        assert flow.list(Filter(), look=False) == []
+
+
+def _unreachable(desk: Desk, backend: str) -> None:
+    """An execution that was last seen ten minutes ago."""
+    seen = time.time() - 600
+    with desk.open() as flow:
+        flow.ledger.executions.put(
+            [
+                Record(
+                    id=ID,
+                    tree=ID,
+                    ref=Ref(backend, ID),
+                    workflow="release",
+                    status=Status.RUNNING,
+                    seen=EngineState.RUNNING,
+                    raw="RUNNING",
+                    actor="ada",
+                    created=seen,
+                    looked=seen,
+                )
+            ]
+        )

@@ -1,0 +1,79 @@
+"""How long a verb or a watch may take: what the calls below it are told, and that none of it is lost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from core.kit import Desk, one
+from flowbridge.bridge import Bridge
+from flowbridge.deadline import left
+from flowbridge.errors import Rejected, Timeout, Unavailable
+from flowbridge.model import Status
+
+
+def heard(desk: Desk) -> list[tuple[str, float | None]]:
+    """Each call from now on, with the seconds that it was given."""
+    calls: list[tuple[str, float | None]] = []
+    desk.engine.before = lambda name: calls.append((name, left()))
+    return calls
+
+
+def test_every_call_of_a_verb_is_told_how_much_of_its_time_is_left(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    calls = heard(desk)
+    flow.pause(record.id, timeout=20)
+    assert {name for name, _ in calls} == {"observe", "pause"}
+    seconds = [seconds for _, seconds in calls if seconds is not None]
+    assert len(seconds) == len(calls)
+    assert seconds == sorted(seconds, reverse=True)
+    assert 10 < seconds[-1] <= seconds[0] <= 21
+
+
+def test_a_look_that_nobody_limits_is_not_told_any(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    calls = heard(desk)
+    flow.get(record.id)
+    assert calls == [("observe", None)]
+
+
+def test_a_watch_gives_its_looks_until_its_deadline_and_a_wait_until_its_timeout(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    calls = heard(desk)
+    next(iter(flow.watch(record.id, deadline=time.monotonic() + 20)))
+    with pytest.raises(Timeout):
+        flow.wait(record.id, timeout=0)
+    first, *rest = [seconds or 0.0 for _, seconds in calls]
+    assert 10 < first <= 21
+    assert rest
+    assert all(0 < seconds <= 1 for seconds in rest)
+
+
+def test_the_wait_for_the_tree_and_what_was_left_open_take_of_the_same_time(flow: Bridge, desk: Desk) -> None:
+    record = one(desk)
+    desk.engine.silent = {"pause"}
+    assert not flow.pause(record.id, timeout=0).done
+    calls = heard(desk)
+    desk.engine.silent = set()
+    with pytest.raises(Rejected, match="pausing"):
+        flow.resume(record.id, timeout=20)
+    assert all(seconds is not None and seconds <= 21 for _, seconds in calls)
+    assert [name for name, _ in calls].count("observe") > 2
+
+
+def test_O3_what_there_was_no_time_for_stays_written_down_and_is_done_by_the_next_command(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+
+    def out_of_time(name: str) -> None:
+        if name == "pause":
+            raise Unavailable("fake was not asked: the time for it was over.", unsent=True)
+
+    desk.engine.before = out_of_time
+    outcome = flow.pause(record.id, timeout=0)
+    assert (outcome.done, outcome.exit_code) == (False, 5)
+    desk.engine.before = lambda name: None
+    flow.recover(record.id)
+    assert flow.get(record.id).record.status in (Status.PAUSING, Status.PAUSED)
