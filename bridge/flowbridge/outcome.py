@@ -68,3 +68,11 @@ def ended_first(snapshot: Snapshot, plan: Plan, verb: str) -> dict[str, str]:
         for node in snapshot.nodes
         if wanted and node.record.id in touched and node.record.status in TERMINAL - {wanted}
     }
+
+
+def place_of_target(snapshot: Snapshot, execution: str) -> int:
+    """The place of the record that a verb named, or of the one that took over from it."""
+    for place, node in enumerate(snapshot.nodes):
+        if execution in (node.record.id, node.record.rerun_of):
+            return place
+    return 0

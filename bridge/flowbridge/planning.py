@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowbridge.law.decide import Action, Line, Plan, decide
 from flowbridge.law.fold import Facts, settle
 from flowbridge.law.verbs import Effect, apply
-from flowbridge.model import Record, Snapshot
+from flowbridge.model import EngineState, Record, Snapshot, Want
 
 #: What is done for tasks that wait, whatever verb was asked for: it is no part of what was confirmed.
 _FOLLOWS = frozenset({Action.START, Action.REPORT})
@@ -22,9 +22,17 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
         lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
     for place in effect.awaited.difference(effect.reopened):
         lines[place] = lines[place]._replace(reason="it is over: its end is told once more, nothing runs again (X6)")
+    for place in _never_started(snapshot, effect):
+        lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason="it is not started at all (C1)")
     statuses = [node.record.status for node in snapshot.nodes]
     lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
     return plan._replace(lines=tuple(lines))
+
+
+def _never_started(snapshot: Snapshot, effect: Effect) -> list[int]:
+    """What a cancel reaches before it was started."""
+    canceled = [place for place, want in effect.wants.items() if want is Want.CANCEL]
+    return [place for place in canceled if snapshot.nodes[place].state is EngineState.ABSENT]
 
 
 def start_plan(record: Record) -> Plan:
