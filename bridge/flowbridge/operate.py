@@ -373,7 +373,8 @@ class Operator:
         steps = once_steps(snapshot, effect)
         new = [snapshot.nodes[place].record.id for place in effect.reopened]
         awaited = [snapshot.nodes[place].record.id for place in sorted(effect.awaited)]
-        options = {**operation.options, "before": before, "reopened": new, "awaited": awaited}
+        along = [snapshot.nodes[place].record.id for place in effect.along]
+        options = {**operation.options, "before": before, "reopened": new, "awaited": awaited, "along": along}
         operation = replace(operation, steps=steps, options=options)
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:

@@ -22,11 +22,14 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
         lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
     for place in effect.awaited.difference(effect.reopened):
         lines[place] = lines[place]._replace(reason="it is over: its end is told once more, nothing runs again (X6)")
+    for place in effect.along:
+        why = "its engine resumes it with what is below (accepted R4)"
+        lines[place] = lines[place]._replace(action=Action.RESUME, by="engine", reason=why)
     for place in _never_started(snapshot, effect):
         lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason="it is not started at all (C1)")
     statuses = [node.record.status for node in snapshot.nodes]
     lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
-    return plan._replace(lines=tuple(lines))
+    return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *effect.warnings))
 
 
 def _never_started(snapshot: Snapshot, effect: Effect) -> list[int]:

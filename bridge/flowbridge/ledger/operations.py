@@ -80,6 +80,14 @@ class Operations:
         rows = self._db.all("SELECT doc FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,))
         return [_operation(row[0]) for row in rows]
 
+    def along(self, tree: str) -> frozenset[str]:
+        """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""
+        row = self._db.one(
+            "SELECT doc FROM operations WHERE tree = ? AND state != 'rejected' ORDER BY at DESC, rowid DESC LIMIT 1",
+            (tree,),
+        )
+        return frozenset(_operation(row[0]).options.get("along", ())) if row else frozenset()
+
     def open_trees(self) -> list[str]:
         """Every tree that has an unfinished operation."""
         return [row[0] for row in self._db.all("SELECT DISTINCT tree FROM operations WHERE state = 'open'")]
