@@ -26,7 +26,7 @@ from flowbridge.law.fold import birth_want
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.ledger.operations import Entry
+from flowbridge.ledger.operations import Entry, Operation
 from flowbridge.links import Links
 from flowbridge.listing import listed
 from flowbridge.looks import Look, place_of, shape
@@ -68,7 +68,7 @@ class Bridge:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        detached = Detached(_environment(self.config), Path(self.config.ledger).with_name("runners.log"))
+        detached = Detached(configuration.inherited(self.config), Path(self.config.ledger).with_name("runners.log"))
         launcher = launch or ProcessLauncher(self.ledger.leases, detached)
         self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
         host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog, self.instances.patience)
@@ -176,7 +176,7 @@ class Bridge:
         """
         return self.operate(Verb.RERUN, id, request=request, **how)
 
-    def operate(
+    def operate(  # noqa: PLR0913  (what a verb is asked for with; all but the first two by name)
         self,
         verb: Verb,
         id: str,
@@ -186,12 +186,14 @@ class Bridge:
         reason: str = "",
         timeout: float = 30.0,
         expect: frozenset[tuple[str, str]] | None = None,
+        already_ok: bool = False,
     ) -> Outcome:
         """Carry out a verb on one execution.
 
         `accept` names rules whose refusal is to be overridden (O8); `reason` is kept in the history; `timeout` is
         how long to wait, in seconds, for the tree to be free and for the engines to show the outcome; `expect` is the
-        fingerprint of a plan that was confirmed (O9).
+        fingerprint of a plan that was confirmed (O9). With `already_ok` the history calls what is already so by that
+        name; it is raised as `Rejected` all the same (O7).
 
         Raises `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed. What an engine did not do, or did
         not answer, stands in the outcome.
@@ -199,7 +201,7 @@ class Bridge:
         record = self.find(id)
         asked = request or RerunRequest()
         options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
-        ask = Ask(verb, self.config.actor, reason, timeout, expect, options)
+        ask = Ask(verb, self.config.actor, reason, timeout, expect, options, already_ok)
         check = self._checks.of(verb, asked, frozenset(accept))
         with self._telling():
             if verb is Verb.RERUN and asked.tasks is None:
@@ -429,6 +431,7 @@ class Bridge:
         timeout: float = 30.0,
         end_hung: bool = False,
         failed: Callable[[str, FlowbridgeError], object] | None = None,
+        finished: Callable[[Operation], object] | None = None,
     ) -> Sequence[Look]:
         """Finish what a crash left open: operations, and local runs whose runner died (O3, S6).
 
@@ -436,13 +439,14 @@ class Bridge:
         ends, as succeeded, what its engine will never go on with (`Node.hung`); otherwise that is only shown. Without
         an id every tree with something open or hung is recovered. Gives a look at each tree that was touched, or that
         has something hung in it. What cannot be recovered is raised where an id was given; otherwise `failed` is
-        called with the tree and the reason, and the others go on.
+        called with the tree and the reason, and the others go on. `finished` is called with each operation that was
+        open, as it now stands.
         """
         trees = [self.find(id).tree] if id else self._recovery.unfinished()
         looks = []
         for tree in trees:
             try:
-                found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung)
+                found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung, finished=finished)
             except FlowbridgeError as error:
                 if id:
                     raise
@@ -488,13 +492,3 @@ class Bridge:
             yield
         finally:
             self._observers.tell()
-
-
-def _environment(config: configuration.Config) -> dict[str, str]:
-    """What leads another process to the same ledger and configuration."""
-    environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
-    if config.source:
-        environment["FLOWBRIDGE_CONFIG"] = str(config.source)
-    if config.catalog.packs:
-        environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
-    return environment

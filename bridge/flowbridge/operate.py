@@ -36,7 +36,7 @@ from flowbridge.opened import (
     with_taken_back,
     with_what_is_open,
 )
-from flowbridge.outcome import Ask, Outcome, ended_first, place_of_target, running_tasks
+from flowbridge.outcome import Ask, Outcome, ended_first, place_of_target, running_tasks, touched
 from flowbridge.planning import fingerprint, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
@@ -89,21 +89,21 @@ class Operator:
         record = self._ledger.executions.get(execution)
         operation = _operation(record, ask)
         if record.superseded_by:
-            with self._kept(operation):
+            with self._kept(operation, ask):
                 require(Node(record, -1, record.seen), ask.verb)
         with ExitStack() as lease, self._instances.patience.one_wait():
-            with self._kept(operation):
+            with self._kept(operation, ask):
                 held = lease.enter_context(self._tree(record.tree, ask))
             open_ = self._ledger.operations.open(record.tree)
             again = asked_again(open_, record, ask)
-            with self._kept(operation):
+            with self._kept(operation, ask):
                 self._check_first(execution, ask, check, () if again else open_)
             for ended, progress in self._finish_open(record.tree, ask, held):
                 if ended.id == again and ended.state is State.DONE:
                     return self._went_on(operation, ended, progress)
             found, place = self._look(execution)
             self._sync.write(found)
-            with self._kept(operation):
+            with self._kept(operation, ask):
                 require_nothing_under_way(self._ledger.operations.open(record.tree), found.snapshot, ask)
                 taken, effect = self._accepted(found, place, ask.verb, check)
                 plan = self._planned(taken, effect)
@@ -152,12 +152,12 @@ class Operator:
         return self._outcome(replace(open_, id=asked.id), progress, self._planned(TakenBack(progress.found), Effect()))
 
     @contextmanager
-    def _kept(self, operation: Operation) -> Iterator[None]:
+    def _kept(self, operation: Operation, ask: Ask) -> Iterator[None]:
         """Keep what is rejected inside in the history (O6)."""
         try:
             yield
         except FlowbridgeError as error:
-            self._reject(operation, error)
+            self._reject(operation, error, ask)
             raise
 
     def start(self, record: Record, request: Mapping[str, Any], ask: Ask) -> Outcome:
@@ -168,7 +168,7 @@ class Operator:
         operation = _operation(record, ask)
         if reason := self._hooks().veto(operation, start_plan(record)):
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
-            self._reject(operation, error)
+            self._reject(operation, error, ask)
             raise error
         with self._tree(record.tree, ask) as lease, self._instances.patience.one_wait():
             self.write_start(record, request, operation)
@@ -416,8 +416,10 @@ class Operator:
             ended.append((self._end(operation, progress), progress))
         return ended
 
-    def _reject(self, operation: Operation, error: FlowbridgeError) -> None:
+    def _reject(self, operation: Operation, error: FlowbridgeError, ask: Ask) -> None:
         state = State.REJECTED if isinstance(error, CallerError) else State.FAILED
+        if ask.already_ok and isinstance(error, Rejected) and error.reason == "already":
+            state = State.ALREADY
         with self._ledger.transaction():
             self._write_down(operation)
             rule = {"rule": error.rule, "accept": error.accept} if isinstance(error, Rejected) else {}
@@ -429,7 +431,9 @@ class Operator:
             return operation
         not_done = {**_refused_before(operation, progress), **progress.not_done}
         state = State.FAILED if not_done else State.DONE
-        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or "done"
+        first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
+        late = "".join(f"; {id} ended first: {status}" for id, status in first.items())
+        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or f"done{late}"
         with self._ledger.transaction():
             ended = self._ledger.operations.end(operation, state, outcome, time.time())
             if operation.verb == Verb.START and self._never_was(operation, progress):
@@ -460,7 +464,7 @@ class Operator:
             plan=plan,
             not_done=progress.not_done,
             running=running_tasks(snapshot),
-            ended_first=ended_first(snapshot, plan, operation.verb),
+            ended_first=ended_first(snapshot, touched(plan), operation.verb),
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowbridge.law.decide import Line, Plan
+from flowbridge.law.decide import Plan
 from flowbridge.law.tables import TERMINAL
 from flowbridge.model import Node, Snapshot, Status, Verb
 
@@ -16,6 +16,7 @@ class Ask:
     """Who asks for a verb, why, and how long to wait for the engines, in seconds.
 
     `expect` is the fingerprint of a plan that was shown and confirmed (O9); None carries out whatever is planned.
+    `already_ok` tells that what is already so is no rejection to whoever asks, and is not written down as one (O7).
     """
 
     verb: Verb
@@ -24,6 +25,7 @@ class Ask:
     timeout: float = 30.0
     expect: frozenset[tuple[str, str]] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    already_ok: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,13 @@ def _running(node: Node, name: str, actions: tuple[str, ...]) -> str:
     return f"{node.record.workflow or node.record.id}.{name}{detail}"
 
 
-def ended_first(snapshot: Snapshot, plan: Plan, verb: str) -> dict[str, str]:
-    """The executions of a plan that had ended before the verb reached them, with how."""
-    touched: dict[str, Line] = {line.record: line for line in plan.lines if line.by}
+def touched(plan: Plan) -> frozenset[str]:
+    """The executions that a plan does something to."""
+    return frozenset(line.record for line in plan.lines if line.by)
+
+
+def ended_first(snapshot: Snapshot, touched: Container[str], verb: str) -> dict[str, str]:
+    """Those of the executions that a verb touched that had ended before it reached them, with how."""
     wanted = {Verb.PAUSE: Status.PAUSED, Verb.CANCEL: Status.CANCELED}.get(Verb(verb))
     return {
         node.record.id: str(node.record.status)

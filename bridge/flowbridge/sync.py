@@ -355,7 +355,7 @@ def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
 
 def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
     """A record with the time of the look, and the names that only the engine knows."""
-    return replace(record, looked=at, workflow=look.workflow or record.workflow, gone=False)
+    return replace(record, looked=at, workflow=look.workflow or record.workflow, gone=False, hung=look.hung)
 
 
 def _born(look: ExecutionLook, known: Mapping[Ref, Record], at: float) -> Record:

@@ -177,6 +177,22 @@ def below(snapshot: Snapshot, place: int, path: str) -> int:
     return place
 
 
+def with_items(snapshot: Snapshot, place: int, path: str) -> tuple[int, str] | None:
+    """The execution and the task, by its id, that dotted names lead to where the last is a task with several items and
+    none of them is named; None where they lead to one execution."""
+    children = children_by_task(snapshot)
+    for head, tail in (("", path), *_splits(path)):
+        try:
+            above = below(snapshot, place, head) if head else place
+        except NotFound:
+            continue
+        found = _matching(snapshot, children, above, tail) if above != place or not head else []
+        if found:
+            items = {snapshot.nodes[child].record.item for child in found}
+            return (above, snapshot.nodes[found[-1]].record.parent_task) if len(items) > 1 else None
+    return None
+
+
 def _resolve(
     snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], place: int, name: str
 ) -> list[tuple[int, TaskLook]]:

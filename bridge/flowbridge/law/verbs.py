@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from flowbridge.capabilities import Cascade, ResumeUp
 from flowbridge.errors import Rejected
 from flowbridge.law.fold import Facts, resume_under_way
-from flowbridge.law.tables import ALLOWED, ALREADY, TERMINAL, possible
+from flowbridge.law.tables import ACTIVE, ALLOWED, ALREADY, TERMINAL, possible
 from flowbridge.model import EngineState, Node, Snapshot, Status, TaskRerun, TaskStatus, Want
 
 
@@ -146,7 +146,8 @@ def reject_unless_allowed(node: Node, verb: str) -> None:
         return
     already = status in ALREADY.get(verb, ())
     allowed = ", ".join(sorted(statuses))
-    advice = ", ".join(possible(status)) or "none"
+    hung = ("recover",) if node.record.hung and status in ACTIVE else ()
+    advice = ", ".join((*possible(status), *hung)) or "none"
     raise Rejected(
         f"{describe(node)} is {'already ' if already else ''}{status}; {verb} needs it to be {allowed} ({rule}). "
         f"Possible now: {advice}.",
