@@ -15,7 +15,7 @@ ITEMS = """
 version: '2.0'
 main:
   tasks:
-    each: {with-items: i in [1, 2], workflow: one}
+    each: {with-items: 'i in [1, 2]', workflow: one}
 one:
   tasks:
     bad: {action: std.fail}
