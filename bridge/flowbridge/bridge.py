@@ -17,7 +17,7 @@ from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.deadline import in_time_for
 from flowbridge.defaults import default_of
-from flowbridge.detached import Detached, environment
+from flowbridge.detached import Detached
 from flowbridge.drivers import Drivers, starting_drivers
 from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, NotFound, Timeout
@@ -27,7 +27,7 @@ from flowbridge.law.fold import birth_want
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.ledger.operations import Entry
+from flowbridge.ledger.operations import Entry, Operation
 from flowbridge.links import Links
 from flowbridge.listing import listed
 from flowbridge.looks import Look, place_of, shape
@@ -69,7 +69,7 @@ class Bridge:
         self.config = config or configuration.load()
         self.ledger = Ledger(self.config.ledger, durable=durable)
         self.instances = Instances(self.config, os.environ, extra=backends)
-        detached = Detached(environment(self.config), Path(self.config.ledger).with_name("runners.log"))
+        detached = Detached(configuration.inherited(self.config), Path(self.config.ledger).with_name("runners.log"))
         launcher = launch or ProcessLauncher(self.ledger.leases, detached)
         self.targets = Targets(self.config, self.instances, lambda: self.hooks, self.ledger.vault, self.default_backend)
         host = Host(self.ledger.database, launcher, self.ledger.vault, self.config.catalog, self.instances.patience)
@@ -175,7 +175,7 @@ class Bridge:
         """
         return self.operate(Verb.RERUN, id, request=request, **how)
 
-    def operate(
+    def operate(  # noqa: PLR0913  (what a verb is asked for with; all but the first two by name)
         self,
         verb: Verb,
         id: str,
@@ -185,19 +185,21 @@ class Bridge:
         reason: str = "",
         timeout: float = 30.0,
         expect: frozenset[tuple[str, str]] | None = None,
+        already_ok: bool = False,
     ) -> Outcome:
         """Carry out a verb on one execution.
 
         `accept` names rules whose refusal is to be overridden (O8); `reason` is kept in the history; `timeout` is
         how long all of it may take, in seconds: until the tree is free, until the engines answer and show the outcome
-        (the last look may take a second more); `expect` is the fingerprint of a plan that was confirmed (O9).
+        (the last look may take a second more); `expect` is the fingerprint of a plan that was confirmed (O9). With
+        `already_ok` the history calls what is already so by that name; it is raised as `Rejected` all the same (O7).
 
         Raises `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed. What an engine did not do, or did
         not answer, stands in the outcome.
         """
         asked = request or RerunRequest()
         options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
-        ask = Ask(verb, self.config.actor, reason, timeout, expect, options)
+        ask = Ask(verb, self.config.actor, reason, timeout, expect, options, already_ok)
         check = self._checks.of(verb, asked, frozenset(accept))
         with self._telling(), in_time_for(time.monotonic() + timeout):
             record = self.find(id)
@@ -434,6 +436,7 @@ class Bridge:
         timeout: float = 30.0,
         end_hung: bool = False,
         failed: Callable[[str, FlowbridgeError], object] | None = None,
+        finished: Callable[[Operation], object] | None = None,
     ) -> Sequence[Look]:
         """Finish what a crash left open: operations, and local runs whose runner died (O3, S6).
 
@@ -441,14 +444,15 @@ class Bridge:
         ends, as succeeded, what its engine will never go on with (`Node.hung`); otherwise that is only shown. Without
         an id every tree with something open or hung is recovered. Gives a look at each tree that was touched, or that
         has something hung in it. What cannot be recovered is raised where an id was given; otherwise `failed` is
-        called with the tree and the reason, and the others go on.
+        called with the tree and the reason, and the others go on. `finished` is called with each operation that was
+        open, as it now stands.
         """
         trees = [self.find(id).tree] if id else self._recovery.unfinished()
         looks = []
         for tree in trees:
             try:
                 with in_time_for(time.monotonic() + timeout):
-                    found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung)
+                    found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung, finished=finished)
             except FlowbridgeError as error:
                 if id:
                     raise

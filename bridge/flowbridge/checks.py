@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowbridge.errors import Rejected
@@ -66,8 +66,8 @@ class Checks:
             return selection.skip_effect(snapshot, chosen, facts)
         partial = selection.partial(chosen, request.no_reset, request.tasks)
         items = {(choice.place, choice.task.id): self._items(snapshot, choice) for choice in partial}
-        selection.check_partial(snapshot, partial, items, facts, accept)
-        return selection.rerun_effect(snapshot, chosen, request.no_reset, facts)
+        warnings = selection.check_partial(snapshot, partial, items, facts, accept)
+        return replace(selection.rerun_effect(snapshot, chosen, request.no_reset, facts), warnings=warnings)
 
     def _items(self, snapshot: Snapshot, choice: selection.Chosen) -> Any:
         ref = snapshot.nodes[choice.place].record.ref

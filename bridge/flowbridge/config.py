@@ -185,3 +185,13 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+
+
+def inherited(config: Config) -> dict[str, str]:
+    """What leads another process to the same ledger and configuration."""
+    environment = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
+    if config.source:
+        environment["FLOWBRIDGE_CONFIG"] = str(config.source)
+    if config.catalog.packs:
+        environment["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
+    return environment

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowbridge.config import Config
-
 
 @dataclass(frozen=True, slots=True)
 class Detached:
@@ -33,16 +31,6 @@ class Detached:
         # It outlives this process on purpose, so nobody here waits for it.
         process.returncode = 0
         return process.pid
-
-
-def environment(config: Config) -> dict[str, str]:
-    """What leads another process to the same ledger and configuration."""
-    found = {"FLOWBRIDGE_LEDGER": str(config.ledger)}
-    if config.source:
-        found["FLOWBRIDGE_CONFIG"] = str(config.source)
-    if config.catalog.packs:
-        found["FLOWBRIDGE_PACKS"] = os.pathsep.join(map(str, config.catalog.packs))
-    return found
 
 
 def _private(path: str, flags: int) -> int:

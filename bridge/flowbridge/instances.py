@@ -57,6 +57,11 @@ class Instances:
         implicit = [point.name for point in found(BACKENDS) if self._implicit(point.name) is not None]
         return sorted({*self._config.backends, *self._built, *implicit})
 
+    def require(self, name: str) -> None:
+        """Raise `InvalidInput` for a name that no instance has, and say what there is; nothing is built."""
+        if name not in self.names():
+            raise InvalidInput(f"there is no backend {name!r}; known are: {', '.join(self.names()) or 'none'}")
+
     def is_local(self, name: str) -> bool:
         """Whether an instance's engine runs where the bridge runs. One that does not load is not."""
         from flowbridge.localbackend import LocalBackend  # noqa: PLC0415  the same

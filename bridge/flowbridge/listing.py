@@ -57,7 +57,7 @@ def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Rec
     """
     asked: dict[str, list[Record]] = {}
     for record in roots:
-        if record.status in _STEADY:
+        if record.status in _STEADY and not record.hung:
             asked.setdefault(record.ref.backend, []).append(record)
     same = [record for name, records in asked.items() for record in _same(instances, name, records, silent)]
     at = time.time()

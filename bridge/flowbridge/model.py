@@ -233,7 +233,8 @@ class Record:
     parent's waiting action. `awaited` tells that the parent's task is run again, and that its next waiting action is
     for this one: nothing new is started for it (X7).
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
-    `trouble` is what stands in the way of a call that is due, None where nothing does.
+    `trouble` is what stands in the way of a call that is due, None where nothing does. `hung` is `ExecutionLook.hung`
+    as it was last seen.
     """
 
     id: str
@@ -261,6 +262,7 @@ class Record:
     created: float = 0.0
     looked: float = 0.0
     trouble: Trouble | None = None
+    hung: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flowbridge.carry import Carrier, Progress
-from flowbridge.errors import CallerError, FlowbridgeError, NotFound, Rejected, Timeout, Unsupported
+from flowbridge.errors import CallerError, FlowbridgeError, NotFound, Rejected, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan
 from flowbridge.law.edges import once_steps, reopened
@@ -25,7 +25,18 @@ from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 from flowbridge.model import Node, Record, Snapshot, Verb
-from flowbridge.outcome import Ask, Outcome, ended_first, running_tasks
+from flowbridge.opened import (
+    TakenBack,
+    asked_again,
+    finished_by,
+    give_way,
+    require_nothing_under_way,
+    starts_work,
+    taken_back,
+    with_taken_back,
+    with_what_is_open,
+)
+from flowbridge.outcome import Ask, Outcome, ended_first, place_of_target, running_tasks, touched
 from flowbridge.planning import fingerprint, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
@@ -37,9 +48,6 @@ _VERBS = {Action.PAUSE: Verb.PAUSE, Action.RESUME: Verb.RESUME, Action.CANCEL: V
 Check = Callable[[Snapshot, int], Effect]
 
 _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
-
-#: What a cancel ends if it was left open: pauses and resumes give way (O5), an older cancel goes on in this one.
-_TAKEN_OVER = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
 _REFRESH_SECONDS = 30.0
 
@@ -53,7 +61,7 @@ class Alone(NamedTuple):
     """What may be done with a tree that nobody else works on: `look` and write down; `finish` what was left open."""
 
     look: Callable[[], Pass]
-    finish: Callable[[], list[Operation]]
+    finish: Callable[[], Sequence[Operation]]
 
 
 class Operator:
@@ -70,8 +78,8 @@ class Operator:
     def plan(self, execution: str, verb: Verb, check: Check) -> Plan:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
         found, place = self._look(execution)
-        effect = _checked(found, place, verb, check)
-        return planned(found.snapshot, effect, self._sync.facts(found.snapshot))
+        taken, effect = self._accepted(found, place, verb, check)
+        return self._planned(taken, effect)
 
     def operate(self, execution: str, ask: Ask, check: Check, also: Callable[[], object] = lambda: None) -> Outcome:
         """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use.
@@ -81,33 +89,75 @@ class Operator:
         record = self._ledger.executions.get(execution)
         operation = _operation(record, ask)
         if record.superseded_by:
-            with self._kept(operation):
+            with self._kept(operation, ask):
                 require(Node(record, -1, record.seen), ask.verb)
         with ExitStack() as lease, self._instances.patience.one_wait():
-            with self._kept(operation):
+            with self._kept(operation, ask):
                 held = lease.enter_context(self._tree(record.tree, ask))
-            self._finish_open(record.tree, ask, held)
-            with self._kept(operation):
-                self._require_nothing_under_way(record.tree, ask)
+            open_ = self._ledger.operations.open(record.tree)
+            again = asked_again(open_, record, ask)
+            with self._kept(operation, ask):
+                self._check_first(execution, ask, check, () if again else open_)
+            for ended, progress in self._finish_open(record.tree, ask, held):
+                if ended.id == again and ended.state is State.DONE:
+                    return self._went_on(operation, ended, progress)
             found, place = self._look(execution)
             self._sync.write(found)
-            with self._kept(operation):
-                effect = _checked(found, place, ask.verb, check)
-                plan = planned(found.snapshot, effect, self._sync.facts(found.snapshot))
+            with self._kept(operation, ask):
+                require_nothing_under_way(self._ledger.operations.open(record.tree), found.snapshot, ask)
+                taken, effect = self._accepted(found, place, ask.verb, check)
+                plan = self._planned(taken, effect)
                 self._admit(operation, plan, ask)
             by = sorted({line.by for line in plan.lines if line.by})
-            operation = replace(operation, options={**operation.options, "by": by})
-            snapshot, operation = self._begin(found, operation, effect, ask, also)
-            progress = self._carrier.carry(operation, snapshot, found, ask.deadline, held)
+            target = taken.found.snapshot.nodes[place].record.id
+            operation = replace(operation, target=target, options={**operation.options, "by": by})
+            snapshot, operation = self._begin(taken, operation, effect, ask, also)
+            progress = self._carrier.carry(operation, snapshot, taken.found, ask.deadline, held)
             return self._finished(operation, progress, plan)
 
+    def _check_first(self, execution: str, ask: Ask, check: Check, open_: Sequence[Operation]) -> None:
+        """What the law rejects is rejected before anything that is open, and starts work, is gone on with (O2)."""
+        if ask.verb is Verb.CANCEL or not starts_work(open_):
+            return
+        found, place = self._look(execution)
+        require_nothing_under_way(open_, found.snapshot, ask)
+        try:
+            _checked(found, place, ask.verb, check)
+        except Rejected as error:
+            raise with_what_is_open(error, open_) from None
+
+    def _accepted(self, found: Pass, place: int, verb: Verb, check: Check) -> tuple[TakenBack, Effect]:
+        """What a verb comes to on a look, and what a cancel takes back first. Raises what the law says against it."""
+        if verb is not Verb.CANCEL:
+            return TakenBack(found), _checked(found, place, verb, check)
+        open_ = self._ledger.operations.open(found.snapshot.nodes[0].record.tree)
+        taken = taken_back(found, place, open_, self._ledger, self._sync.facts(found.snapshot))
+        try:
+            return taken, _checked(taken.found, place, verb, check)
+        except Rejected:
+            if not taken.operations:
+                raise
+        return taken, Effect()  # it had ended before the re-run, and has again
+
+    def _planned(self, taken: TakenBack, effect: Effect) -> Plan:
+        snapshot = taken.found.snapshot
+        return with_taken_back(planned(snapshot, effect, self._sync.facts(snapshot)), taken)
+
+    def _went_on(self, asked: Operation, open_: Operation, progress: Progress) -> Outcome:
+        """The outcome of a verb that asked for what was open already, and is done now."""
+        with self._ledger.transaction():
+            self._write_down(asked)
+            why = f"went on with the {open_.verb} that {open_.actor} had left open, and it is done"
+            self._ledger.operations.end(asked, State.DONE, why, time.time())
+        return self._outcome(replace(open_, id=asked.id), progress, self._planned(TakenBack(progress.found), Effect()))
+
     @contextmanager
-    def _kept(self, operation: Operation) -> Iterator[None]:
+    def _kept(self, operation: Operation, ask: Ask) -> Iterator[None]:
         """Keep what is rejected inside in the history (O6)."""
         try:
             yield
         except FlowbridgeError as error:
-            self._reject(operation, error)
+            self._reject(operation, error, ask)
             raise
 
     def start(self, record: Record, request: Mapping[str, Any], ask: Ask) -> Outcome:
@@ -118,7 +168,7 @@ class Operator:
         operation = _operation(record, ask)
         if reason := self._hooks().veto(operation, start_plan(record)):
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
-            self._reject(operation, error)
+            self._reject(operation, error, ask)
             raise error
         with self._tree(record.tree, ask) as lease, self._instances.patience.one_wait():
             self.write_start(record, request, operation)
@@ -241,7 +291,7 @@ class Operator:
         """Have a tree to oneself, to recover it. Raises `Timeout` where another command holds it (O5)."""
         ask = Ask(Verb.RECOVER, actor, timeout=timeout)
         with self._tree(tree, ask) as lease, self._instances.patience.one_wait():
-            yield Alone(lambda: self._looked(tree), lambda: self._finish_open(tree, ask, lease))
+            yield Alone(lambda: self._looked(tree), lambda: [one for one, _ in self._finish_open(tree, ask, lease)])
 
     def refresh(self, tree: str, actor: str) -> Pass:
         """A look at a tree that is surely written down. Raises `Timeout` where another command holds the tree."""
@@ -308,9 +358,10 @@ class Operator:
                 )
 
     def _begin(
-        self, found: Pass, operation: Operation, effect: Effect, ask: Ask, also: Callable[[], object]
+        self, taken: TakenBack, operation: Operation, effect: Effect, ask: Ask, also: Callable[[], object]
     ) -> tuple[Snapshot, Operation]:
         """Write what is wanted and the operation in one transaction, before the first call (O3)."""
+        found = taken.found
         old = {node.record.id: node.record for node in found.snapshot.nodes}
         before = {id: old[id].want for id in (found.snapshot.nodes[place].record.id for place in effect.wants)}
         wanted = apply(found.snapshot, effect, ask.actor)
@@ -321,11 +372,12 @@ class Operator:
         steps = once_steps(snapshot, effect)
         new = [snapshot.nodes[place].record.id for place in effect.reopened]
         awaited = [snapshot.nodes[place].record.id for place in sorted(effect.awaited)]
-        options = {**operation.options, "before": before, "reopened": new, "awaited": awaited}
+        along = [snapshot.nodes[place].record.id for place in effect.along]
+        options = {**operation.options, "before": before, "reopened": new, "awaited": awaited, "along": along}
         operation = replace(operation, steps=steps, options=options)
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:
-                self._replace_open(operation)
+                give_way(self._ledger, taken, found.snapshot, operation)
             self._supersede(found, snapshot, effect)
             self._ledger.executions.put(
                 node.record for node in snapshot.nodes if old.get(node.record.id) != node.record
@@ -352,36 +404,21 @@ class Operator:
         for place, node in zip(effect.reopened, old, strict=True):
             self._ledger.executions.hand_on_request(node.record.id, snapshot.nodes[place].record.id)
 
-    def _replace_open(self, cancel: Operation) -> None:
-        for operation in self._ledger.operations.open(cancel.tree):
-            if operation.verb in _TAKEN_OVER:
-                self._ledger.operations.end(operation, State.REPLACED, f"replaced by cancel {cancel.id}", cancel.at)
-
-    def _finish_open(self, tree: str, ask: Ask, lease: Lease) -> list[Operation]:
+    def _finish_open(self, tree: str, ask: Ask, lease: Lease) -> list[tuple[Operation, Progress]]:
         ended = []
         for operation in self._ledger.operations.open(tree):
-            if ask.verb is Verb.CANCEL and operation.verb in _TAKEN_OVER:
-                continue
             found = self._sync.look(tree)
+            if not finished_by(ask.verb, operation, found.snapshot):
+                continue
             self._sync.write(found, reopening=bool(operation.steps))
             progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
-            ended.append(self._end(operation, progress))
+            ended.append((self._end(operation, progress), progress))
         return ended
 
-    def _require_nothing_under_way(self, tree: str, ask: Ask) -> None:
-        """Of two re-runs of tasks the second waits for the first: both calls under way might run a task twice (O5)."""
-        if not ask.options.get("tasks"):
-            return
-        for operation in self._ledger.operations.open(tree):
-            if operation.steps:
-                raise Timeout(
-                    f"the {operation.verb} of {operation.target} by {operation.actor} is not seen at its engine yet, "
-                    f"and may still arrive; nothing was done. `flowbridge recover {operation.target}` goes on with "
-                    f"it (O5)."
-                )
-
-    def _reject(self, operation: Operation, error: FlowbridgeError) -> None:
+    def _reject(self, operation: Operation, error: FlowbridgeError, ask: Ask) -> None:
         state = State.REJECTED if isinstance(error, CallerError) else State.FAILED
+        if ask.already_ok and isinstance(error, Rejected) and error.reason == "already":
+            state = State.ALREADY
         with self._ledger.transaction():
             self._write_down(operation)
             rule = {"rule": error.rule, "accept": error.accept} if isinstance(error, Rejected) else {}
@@ -393,7 +430,9 @@ class Operator:
             return operation
         not_done = {**_refused_before(operation, progress), **progress.not_done}
         state = State.FAILED if not_done else State.DONE
-        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or "done"
+        first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
+        late = "".join(f"; {id} ended first: {status}" for id, status in first.items())
+        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or f"done{late}"
         with self._ledger.transaction():
             ended = self._ledger.operations.end(operation, state, outcome, time.time())
             if operation.verb == Verb.START and self._never_was(operation, progress):
@@ -409,8 +448,11 @@ class Operator:
         self._end(operation, progress)
         if progress.looked:
             self._carrier.tend(progress.found, {(record, str(action)) for record, action in progress.sent})
+        return self._outcome(operation, progress, plan)
+
+    def _outcome(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
         snapshot = progress.found.snapshot
-        node = snapshot.nodes[_target(snapshot, operation.target)]
+        node = snapshot.nodes[place_of_target(snapshot, operation.target)]
         return Outcome(
             operation=operation.id,
             verb=operation.verb,
@@ -421,7 +463,7 @@ class Operator:
             plan=plan,
             not_done=progress.not_done,
             running=running_tasks(snapshot),
-            ended_first=ended_first(snapshot, plan, operation.verb),
+            ended_first=ended_first(snapshot, touched(plan), operation.verb),
         )
 
 
@@ -455,11 +497,3 @@ def _refused_before(operation: Operation, progress: Progress) -> Mapping[str, st
 def _asked(operation: Operation) -> dict[str, Any]:
     options = {key: value for key, value in operation.options.items() if key not in _INTERNAL and value}
     return {"verb": operation.verb, "reason": operation.reason, **options}
-
-
-def _target(snapshot: Snapshot, execution: str) -> int:
-    """The place of the record that a verb named, or of the one that took over from it."""
-    for place, node in enumerate(snapshot.nodes):
-        if execution in (node.record.id, node.record.rerun_of):
-            return place
-    return 0

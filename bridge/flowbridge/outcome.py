@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowbridge.law.decide import Line, Plan
+from flowbridge.law.decide import Plan
 from flowbridge.law.tables import TERMINAL
 from flowbridge.model import Node, Snapshot, Status, Verb
 
@@ -21,6 +21,7 @@ class Ask:
     """Who asks for a verb, why, and how long to wait for the engines, in seconds, from `began` (monotonic) on.
 
     `expect` is the fingerprint of a plan that was shown and confirmed (O9); None carries out whatever is planned.
+    `already_ok` tells that what is already so is no rejection to whoever asks, and is not written down as one (O7).
     """
 
     verb: Verb
@@ -29,6 +30,7 @@ class Ask:
     timeout: float = 30.0
     expect: frozenset[tuple[str, str]] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    already_ok: bool = False
     began: float = field(default_factory=_now, compare=False)
 
     @property
@@ -75,12 +77,24 @@ def _running(node: Node, name: str, actions: tuple[str, ...]) -> str:
     return f"{node.record.workflow or node.record.id}.{name}{detail}"
 
 
-def ended_first(snapshot: Snapshot, plan: Plan, verb: str) -> dict[str, str]:
-    """The executions of a plan that had ended before the verb reached them, with how."""
-    touched: dict[str, Line] = {line.record: line for line in plan.lines if line.by}
+def touched(plan: Plan) -> frozenset[str]:
+    """The executions that a plan does something to."""
+    return frozenset(line.record for line in plan.lines if line.by)
+
+
+def ended_first(snapshot: Snapshot, touched: Container[str], verb: str) -> dict[str, str]:
+    """Those of the executions that a verb touched that had ended before it reached them, with how."""
     wanted = {Verb.PAUSE: Status.PAUSED, Verb.CANCEL: Status.CANCELED}.get(Verb(verb))
     return {
         node.record.id: str(node.record.status)
         for node in snapshot.nodes
         if wanted and node.record.id in touched and node.record.status in TERMINAL - {wanted}
     }
+
+
+def place_of_target(snapshot: Snapshot, execution: str) -> int:
+    """The place of the record that a verb named, or of the one that took over from it."""
+    for place, node in enumerate(snapshot.nodes):
+        if execution in (node.record.id, node.record.rerun_of):
+            return place
+    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowbridge.law.decide import Action, Line, Plan, decide
 from flowbridge.law.fold import Facts, settle
 from flowbridge.law.verbs import Effect, apply
-from flowbridge.model import Record, Snapshot
+from flowbridge.model import EngineState, Record, Snapshot, Status, Want
 
 #: What is done for tasks that wait, whatever verb was asked for: it is no part of what was confirmed.
 _FOLLOWS = frozenset({Action.START, Action.REPORT})
@@ -22,9 +22,40 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
         lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
     for place in effect.awaited.difference(effect.reopened):
         lines[place] = lines[place]._replace(reason="it is over: its end is told once more, nothing runs again (X6)")
+    for place, task in _replaced(snapshot, effect):
+        why = f"it stays as it ended: task {task} starts a new one (X5)"
+        lines[place] = lines[place]._replace(reason=why)
+    for place in effect.along:
+        why = "its engine resumes it with what is below (accepted R4)"
+        lines[place] = lines[place]._replace(action=Action.RESUME, by="engine", reason=why)
+    for place in _never_started(snapshot, effect):
+        lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason="it is not started at all (C1)")
     statuses = [node.record.status for node in snapshot.nodes]
     lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
-    return plan._replace(lines=tuple(lines))
+    return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *effect.warnings))
+
+
+def _replaced(snapshot: Snapshot, effect: Effect) -> list[tuple[int, str]]:
+    """The children that a task which runs again starts anew, each with the task's name."""
+    children = snapshot.children()
+    found = []
+    for place, tasks in effect.rerun.items():
+        node = snapshot.nodes[place]
+        names = {task.id: task.name for task in node.tasks}
+        for task in tasks:
+            mine = [child for child in children[place] if snapshot.nodes[child].record.parent_task == task.task]
+            newest = {snapshot.nodes[child].record.item: child for child in mine}
+            for child in newest.values():
+                good = snapshot.nodes[child].record.status is Status.SUCCEEDED
+                if child not in effect.awaited and child not in effect.reopened and (task.reset or not good):
+                    found.append((child, names.get(task.task, task.task)))
+    return found
+
+
+def _never_started(snapshot: Snapshot, effect: Effect) -> list[int]:
+    """What a cancel reaches before it was started."""
+    canceled = [place for place, want in effect.wants.items() if want is Want.CANCEL]
+    return [place for place in canceled if snapshot.nodes[place].state is EngineState.ABSENT]
 
 
 def start_plan(record: Record) -> Plan:

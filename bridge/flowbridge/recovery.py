@@ -10,6 +10,7 @@ from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.operations import Operation
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, Node, Status
 from flowbridge.operate import Operator
@@ -35,8 +36,16 @@ class Recovery:
         broken = [tree for tree, found in passes.items() if any(map(_is_broken, found.snapshot.nodes))]
         return list(dict.fromkeys([*self._ledger.operations.open_trees(), *broken]))
 
-    def recover(self, tree: str, assume: str, timeout: float, *, end_hung: bool) -> Pass:
-        """A look at the tree once it is recovered.
+    def recover(
+        self,
+        tree: str,
+        assume: str,
+        timeout: float,
+        *,
+        end_hung: bool,
+        finished: Callable[[Operation], object] | None = None,
+    ) -> Pass:
+        """A look at the tree once it is recovered. `finished` is told each operation that was open, as it now stands.
 
         Raises `EngineRefused` where the start that was open is refused, so that there is no such execution; `Timeout`
         where the tree is in use, or where the end of what hung was not seen in time.
@@ -44,6 +53,9 @@ class Recovery:
         with self._operator.recovering(tree, self._actor, timeout) as alone:
             self._recover_runs(alone.look(), assume)
             ended = alone.finish()
+            if finished is not None:
+                for operation in ended:
+                    finished(operation)
             if not self._ledger.executions.tree(tree):
                 why = "; ".join(operation.outcome for operation in ended)
                 raise EngineRefused(f"there is no such execution, because its start was refused: {why}")

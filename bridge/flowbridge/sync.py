@@ -180,6 +180,8 @@ class Sync:
         """Put what happened into the history: by `actor` where its kind is one of `ours`, else by the engine."""
         tree = _tree(found.snapshot)
         raw = {node.record.id: node.raw for node in found.snapshot.nodes} if found.settled.events else {}
+        outside = any(event.kind is Kind.RESUMED_OUTSIDE for event in found.settled.events)
+        along = self._ledger.operations.along(tree) if outside else frozenset()
         self._ledger.operations.note_many(
             (
                 found.at,
@@ -190,6 +192,7 @@ class Sync:
                 _event_doc(event, raw[event.record]),
             )
             for event in found.settled.events
+            if not (event.kind is Kind.RESUMED_OUTSIDE and event.record in along)  # it was accepted (R4)
         )
 
     def _observe(self, records: Iterable[Record], spared: Set[Ref]) -> _Asked:
@@ -352,7 +355,7 @@ def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
 
 def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
     """A record with the time of the look, and the names that only the engine knows."""
-    return replace(record, looked=at, workflow=look.workflow or record.workflow, gone=False)
+    return replace(record, looked=at, workflow=look.workflow or record.workflow, gone=False, hung=look.hung)
 
 
 def _born(look: ExecutionLook, known: Mapping[Ref, Record], at: float) -> Record:

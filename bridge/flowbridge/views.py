@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowbridge.law.driving import waits_for
-from flowbridge.law.tables import possible
+from flowbridge.law.tables import ACTIVE, TERMINAL, possible
 from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Trouble, Want
 
 
@@ -20,6 +20,7 @@ def moment(seconds: float) -> str | None:
 
 def execution_view(record: Record, parent_id: str | None = None) -> dict[str, Any]:
     """One record. `parent_id` is its parent's current record, which only a tree or a ledger knows."""
+    held = record.want is Want.HOLD and record.status not in TERMINAL  # what has ended is held no more
     return {
         "id": record.id,
         "status": str(record.status),
@@ -27,9 +28,10 @@ def execution_view(record: Record, parent_id: str | None = None) -> dict[str, An
         "backend": record.ref.backend,
         "engine_id": record.ref.id,
         "engine_state": record.raw,
-        "held": record.want is Want.HOLD,
-        "held_by": record.held_by or None,
+        "held": held,
+        "held_by": (record.held_by or None) if held else None,
         "gone": record.gone,
+        "hung": record.hung or None,
         "parent_id": parent_id,
         "item": record.item,
         "rerun_of": record.rerun_of or None,
@@ -53,7 +55,9 @@ def trouble_view(trouble: Trouble | None) -> dict[str, Any] | None:
 def _possible(record: Record) -> list[str]:
     if record.superseded_by:
         return []
-    return ["re-run"] if record.gone else list(possible(record.status))
+    if record.gone:
+        return ["re-run"]
+    return [*possible(record.status), *(["recover"] if record.hung and record.status in ACTIVE else [])]
 
 
 def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:
@@ -75,7 +79,6 @@ def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, 
     view["parent_task"] = None
     view["stale"] = not node.reachable
     view["unknown"] = list(node.unknown)
-    view["hung"] = node.hung or None
     view["linked"] = bool(node.record.key)
     view["waits_for"] = waits_for(snapshot, node) or None
     by_task: dict[str, list[tuple[int, dict[str, Any]]]] = {}

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -15,7 +15,8 @@ from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import FlowbridgeError, InvalidInput, Rejected
 from flowbridge.law.decide import Plan
-from flowbridge.ledger.executions import Filter
+from flowbridge.law.tables import TERMINAL
+from flowbridge.ledger.executions import GONE, Filter
 from flowbridge.model import Status, Verb
 from flowbridge.outcome import Outcome
 from flowbridge.planning import fingerprint
@@ -150,10 +151,24 @@ def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Sequence[str]:
     if not chosen.filtered:
         raise InvalidInput("name an execution, or choose by --status, --backend, --workflow or --older-than")
     filter = Filter(chosen.status, chosen.backend, chosen.workflow, before=chosen.older_than, limit=-1)
-    found = [record.id for record in bridge.list(filter)]
+    records = bridge.list(filter)
+    if chosen.backend and not records:
+        bridge.instances.require(chosen.backend)
+    found = [record.id for record in records if not record.gone or verb is Verb.RERUN]
+    _tell_gone(bridge, verb, filter)
     if not found:
         note("nothing matches; nothing was done")
     return found
+
+
+def _tell_gone(bridge: Bridge, verb: Verb, filter: Filter) -> None:
+    """Say what a filter leaves out because its engine no longer has it (S7)."""
+    gone = bridge.list(replace(filter, status=(GONE,)), look=False)
+    left = [record for record in gone if not filter.status or record.status in filter.status]
+    if verb is Verb.RERUN:
+        left = [record for record in left if filter.status and record.status not in TERMINAL]
+    if left:
+        note(f"left out, gone from its engine (S7): {', '.join(record.id for record in left)}")
 
 
 def _planned(bridge: Bridge, verb: Verb, id: str, how: How, request: RerunRequest | None) -> Plan | FlowbridgeError:
@@ -260,7 +275,14 @@ def _one(
     timeout = _SHOWN_WITHIN if how.timeout is None else how.timeout
     try:
         outcome = bridge.operate(
-            verb, id, request=request, accept=how.accept, reason=how.reason, timeout=timeout, expect=expect
+            verb,
+            id,
+            request=request,
+            accept=how.accept,
+            reason=how.reason,
+            timeout=timeout,
+            expect=expect,
+            already_ok=how.already_ok,
         )
     except FlowbridgeError as error:
         if isinstance(error, Rejected) and error.reason == "plan_changed":

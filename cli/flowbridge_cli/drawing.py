@@ -34,9 +34,22 @@ _LONGEST_LINE = 100
 
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
+    lines = _lines([(0, "", view)])
+    if view.get("waits_for_driver"):
+        how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
+        lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
+    return lines
+
+
+def task_lines(task: Mapping[str, Any]) -> list[str]:
+    """A task with its children, in the same way."""
+    return _lines([*reversed(_children(task, 1)), (0, _task(task), None)])
+
+
+def _lines(stack: list[_Entry]) -> list[str]:
+    """The last of the stack comes first."""
     lines: list[str] = []
     hung: list[str] = []
-    stack: list[_Entry] = [(0, "", view)]
     while stack:
         depth, text, execution = stack.pop()
         if execution is None:
@@ -45,9 +58,6 @@ def tree_lines(view: Mapping[str, Any]) -> list[str]:
         lines.append("  " * depth + _execution(execution, text))
         hung += [execution["id"]] if execution["hung"] else []
         stack += reversed(_below(execution, depth + 1))
-    if view.get("waits_for_driver"):
-        how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
-        lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
     lines += [f"What is hung cannot go on by itself: see `flowbridge recover {short_id(id)}`" for id in hung]
     return lines
 

@@ -106,6 +106,15 @@ def statuses(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tu
     return found
 
 
+def listed_statuses(context: click.Context, option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """Statuses, and `gone`."""
+    from flowbridge.ledger.executions import GONE  # noqa: PLC0415  help needs no ledger
+
+    found = [status for value in values for status in value.split(",")]
+    gone = (GONE,) if GONE in found else ()
+    return (*statuses(context, option, [status for status in found if status != GONE]), *gone)
+
+
 def complete_id(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """The newest ids in the ledger that begin so, for a shell's completion. No engine is asked."""
     from flowbridge.bridge import Bridge  # noqa: PLC0415  help needs no bridge

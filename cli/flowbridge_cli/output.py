@@ -133,6 +133,13 @@ def _local(moment: str) -> str:
         return clean(moment)
 
 
+def told_of(row: Mapping[str, Any]) -> str:
+    """What a list says beside a status that is not to be trusted: the engine has it no more, or will not go on."""
+    if row["gone"]:
+        return "gone from its engine"
+    return "hung: recover it" if row.get("hung") else ""
+
+
 def styled(text: str) -> str:
     """A status in its colour; click takes colours out where nobody sees them."""
     colour = _COLOURS.get(text)

@@ -143,10 +143,10 @@ def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
     assert set(listed) == {
         "id", "status", "workflow", "backend", "engine_id", "engine_state", "held", "held_by", "gone", "parent_id",
         "item", "rerun_of", "superseded_by", "error", "actor", "created_at", "observed_at", "possible", "stale",
-        "trouble", "waits_for_driver",
+        "trouble", "waits_for_driver", "hung",
     }  # fmt: skip
     assert set(document) - set(listed) == {
-        "parent_task", "unknown", "hung", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
+        "parent_task", "unknown", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
         "linked", "waits_for",
     }  # fmt: skip
     assert set(document["tasks"][0]) == {

@@ -28,7 +28,7 @@ from flowbridge.model import (
     WaitingChild,
     Want,
 )
-from support.world_again import asks, is_overtaken, not_shown
+from support.world_again import asks, is_overtaken, not_shown, take_back
 from support.world_engines import (
     Broken,
     Engines,
@@ -314,8 +314,10 @@ def verbs(scene: Scene, world: World, found: Passed, slot: int) -> Iterator[tupl
         if unsent and verb is not Verb.CANCEL:  # what earlier ones left open is finished first
             continue
         effect = check(found.snapshot, place, verb)
-        if effect is not None and effect.wants:
-            yield f"{verb} {slot}", _accepted(scene, after_pass(scene, world, found), found, slot, verb, effect)
+        once = take_back(world.once, found.snapshot, place) if verb is Verb.CANCEL else world.once
+        if (effect is not None and effect.wants) or once != world.once:
+            looked = after_pass(scene, world, found)._replace(once=once)
+            yield f"{verb} {slot}", _accepted(scene, looked, found, slot, verb, effect or Effect())
 
 
 def check(snapshot: Snapshot, place: int, verb: Verb) -> Effect | None:

@@ -18,6 +18,7 @@ from flowbridge.law.edges import not_shown as law_not_shown
 from flowbridge.law.edges import once_steps, overtaken, reopened
 from flowbridge.law.tables import ENDED
 from flowbridge.law.verbs import Effect, apply
+from flowbridge.law.withdrawal import withdrawal
 from flowbridge.model import EngineState, ItemRead, Snapshot, Status, TaskStatus, Verb, Want
 from support.world_engines import Broken, Exec, Link, Once, Scene, is_errored, newest, replacement
 
@@ -58,6 +59,11 @@ def not_shown(once: tuple[Once, ...], snapshot: Snapshot) -> tuple[Once, ...]:
         for task in step.tasks
     }
     return tuple(one for one in once if (one.action, one.slot, one.task) in open_) if once else once
+
+
+def take_back(once: tuple[Once, ...], snapshot: Snapshot, place: int) -> tuple[Once, ...]:
+    """What is left of re-runs and skips after a cancel: the law's answer for each of their calls."""
+    return tuple(one for one in once if one.refused or withdrawal([_step(one)], (), snapshot, place) is None)
 
 
 def is_overtaken(once: Once, snapshot: Snapshot) -> bool:

@@ -170,4 +170,6 @@ def _reason(node: Node, action: Action, by: str) -> str:
         return "its engine does it with the parent" if by == "engine" else ""
     if not node.reachable:
         return f"{node.record.ref.backend} does not answer; it stays open (O2)"
+    if node.state is EngineState.ABSENT and node.record.want is Want.CANCEL:
+        return "never started, and is not (C1)"
     return _LEFT[node.state]

@@ -116,8 +116,9 @@ def partial(chosen: Iterable[Chosen], no_reset: Sequence[str], names: Sequence[s
 
 def check_partial(
     snapshot: Snapshot, found: Iterable[Chosen], items: Items, facts: Facts, accept: frozenset[str]
-) -> None:
-    """X6, O8: refuse a partial re-run that the engine would get wrong, unless `X6` is accepted."""
+) -> tuple[str, ...]:
+    """X6, O8: refuse a partial re-run that the engine would get wrong; where `X6` is accepted, say what it may do."""
+    warnings: list[str] = []
     for choice in found:
         node = snapshot.nodes[choice.place]
         engine = facts[node.record.ref.backend]
@@ -125,10 +126,15 @@ def check_partial(
         known = items.get((choice.place, choice.task.id))
         if (
             fact is PartialRerun.YES
-            or "X6" in accept
             or is_linked(snapshot, choice.place, choice.task)
             or (fact is PartialRerun.LAST_FAILED and _safe(choice.task, known))
         ):
+            continue
+        if "X6" in accept:
+            warnings.append(
+                f"{choice.name}: the engine of {describe(node)} may run items again that had succeeded, and may hang "
+                f"(accepted X6)"
+            )
             continue
         raise Rejected(
             f"{choice.name}: the engine of {describe(node)} would run items again that had succeeded, and may hang, "
@@ -139,6 +145,7 @@ def check_partial(
             execution=node.record.id,
             accept="X6",
         )
+    return tuple(warnings)
 
 
 def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:
@@ -168,6 +175,22 @@ def below(snapshot: Snapshot, place: int, path: str) -> int:
             there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
             raise NotFound(f"{rest}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
     return place
+
+
+def with_items(snapshot: Snapshot, place: int, path: str) -> tuple[int, str] | None:
+    """The execution and the task, by its id, that dotted names lead to where the last is a task with several items and
+    none of them is named; None where they lead to one execution."""
+    children = children_by_task(snapshot)
+    for head, tail in (("", path), *_splits(path)):
+        try:
+            above = below(snapshot, place, head) if head else place
+        except NotFound:
+            continue
+        found = _matching(snapshot, children, above, tail) if above != place or not head else []
+        if found:
+            items = {snapshot.nodes[child].record.item for child in found}
+            return (above, snapshot.nodes[found[-1]].record.parent_task) if len(items) > 1 else None
+    return None
 
 
 def _resolve(

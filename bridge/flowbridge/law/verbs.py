@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from flowbridge.capabilities import Cascade, ResumeUp
 from flowbridge.errors import Rejected
 from flowbridge.law.fold import Facts, resume_under_way
-from flowbridge.law.tables import ALLOWED, ALREADY, TERMINAL, possible
+from flowbridge.law.tables import ACTIVE, ALLOWED, ALREADY, TERMINAL, possible
 from flowbridge.model import EngineState, Node, Snapshot, Status, TaskRerun, TaskStatus, Want
 
 
@@ -23,7 +23,8 @@ class Effect:
     `wants` is what is wanted from now on; `reopened` are the executions that get a new record (X2), ancestors
     first; `rerun` and `skip` are the tasks to hand to the engines, by the execution they belong to. `awaited` are the
     linked children that a task which is run again waits for anew: those below it that are re-opened, and those whose
-    end is told once more instead of starting them a second time (X6, X7).
+    end is told once more instead of starting them a second time (X6, X7). `along` are the ancestors that the engine by
+    itself resumes as well (R4), and `warnings` what it may do against a rule whose refusal was overridden (O8).
     """
 
     wants: Mapping[int, Want] = field(default_factory=dict)
@@ -31,6 +32,8 @@ class Effect:
     rerun: Mapping[int, tuple[TaskRerun, ...]] = field(default_factory=dict)
     skip: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     awaited: frozenset[int] = frozenset()
+    along: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:
@@ -84,14 +87,19 @@ def check_resume(snapshot: Snapshot, place: int, facts: Facts, accept: frozenset
     require(node, "resume")
     reject_unless_allowed(node, "resume")
     _reject_while_ancestor_pausing(snapshot, place, facts)
-    if "R4" not in accept:
-        _reject_resume_up(snapshot, place, facts)
+    along = _resumed_along(snapshot, place, facts)
+    if along and "R4" not in accept:
+        _reject_resume_up(snapshot, place, along, facts)
     wants = {
         below: Want.RUN
         for below in (place, *descendants(snapshot, place))
         if snapshot.nodes[below].record.want is Want.HOLD and not _over(snapshot.nodes[below])
     }
-    return Effect(wants=wants)
+    warnings = tuple(
+        f"{describe(snapshot.nodes[above])} is resumed as well, by its engine, and goes on (accepted R4)"
+        for above in along
+    )
+    return Effect(wants=wants, along=along, warnings=warnings)
 
 
 def check_cancel(snapshot: Snapshot, place: int) -> Effect:
@@ -138,7 +146,8 @@ def reject_unless_allowed(node: Node, verb: str) -> None:
         return
     already = status in ALREADY.get(verb, ())
     allowed = ", ".join(sorted(statuses))
-    advice = ", ".join(possible(status)) or "none"
+    hung = ("recover",) if node.record.hung and status in ACTIVE else ()
+    advice = ", ".join((*possible(status), *hung)) or "none"
     raise Rejected(
         f"{describe(node)} is {'already ' if already else ''}{status}; {verb} needs it to be {allowed} ({rule}). "
         f"Possible now: {advice}.",
@@ -206,20 +215,30 @@ def _reject_while_ancestor_pausing(snapshot: Snapshot, place: int, facts: Facts)
             )
 
 
-def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
+def _resumed_along(snapshot: Snapshot, place: int, facts: Facts) -> tuple[int, ...]:
+    """The ancestors, the parent first, that the engine by itself resumes with an execution."""
+    found: list[int] = []
+    node = snapshot.nodes[place]
+    mode = facts[node.record.ref.backend].resume_up
+    while mode is not ResumeUp.NEVER and node.record.native and node.parent >= 0:
+        if snapshot.nodes[node.parent].state is not EngineState.PAUSED:
+            break
+        if mode is ResumeUp.LAST_PAUSED and _another_paused(snapshot, node):
+            break
+        found.append(node.parent)
+        node = snapshot.nodes[node.parent]
+    return tuple(found)
+
+
+def _reject_resume_up(snapshot: Snapshot, place: int, along: tuple[int, ...], facts: Facts) -> None:
     node = snapshot.nodes[place]
     engine = facts[node.record.ref.backend]
-    mode = engine.resume_up
-    if mode is ResumeUp.NEVER or not node.record.native or node.parent < 0:
-        return
-    parent = snapshot.nodes[node.parent]
-    if parent.state is not EngineState.PAUSED:
-        return
-    if mode is ResumeUp.LAST_PAUSED and _another_paused(snapshot, place):
-        return
+    names = [describe(snapshot.nodes[above]) for above in along]
+    above = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    parent = "the parent" if not names[1:] else "one of them"
     raise Rejected(
-        f"resuming {describe(node)} would resume {describe(parent)} above it as well: its engine does that when no "
-        f"other task there is paused. A resume never goes up (R4). Resume the parent, or go ahead with --accept R4."
+        f"resuming {describe(node)} would resume {above} above it as well: its engine does that when no "
+        f"other task there is paused. A resume never goes up (R4). Resume {parent}, or go ahead with --accept R4."
         f"{engine.remedy and f' {engine.remedy}'}",
         rule="R4",
         reason="resume_goes_up",
@@ -228,12 +247,11 @@ def _reject_resume_up(snapshot: Snapshot, place: int, facts: Facts) -> None:
     )
 
 
-def _another_paused(snapshot: Snapshot, place: int) -> bool:
+def _another_paused(snapshot: Snapshot, node: Node) -> bool:
     """Whether a task beside this branch keeps the parent paused, by the engine's own word for its tasks.
 
     One that is about to be resumed or canceled does not: it may no longer be paused when the engine looks.
     """
-    node = snapshot.nodes[place]
     leaving = {
         other.record.parent_task
         for other in snapshot.nodes

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowbridge.errors import InvalidInput, NotFound
+from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.codec import dumps, record_from, record_to, tasks_from, tasks_to
 from flowbridge.ledger.database import Database
 from flowbridge.model import Node, Record, Ref, TaskLook, WaitingChild
@@ -22,6 +23,12 @@ _MARKS = 500
 _LOOKED_STEP = 5.0
 
 
+#: What a filter may ask for beside the statuses: what its engine no longer has (S7). Its last status is not its own any
+#: more, unless it had ended.
+GONE = "gone"
+_ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
+
+
 def is_due(before: Record, after: Record) -> bool:
     """Whether the time of a look is to be written down."""
     return after.looked > before.looked + _LOOKED_STEP
@@ -30,6 +37,8 @@ def is_due(before: Record, after: Record) -> bool:
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which executions to list. Empty fields select nothing away; `roots` false lists children too.
+
+    What its engine no longer has is not active: a `status` that is does not find it, `GONE` does (S7).
 
     `before` and `after` are seconds since the epoch, for the time of creation.
     """
@@ -286,6 +295,9 @@ def _where(filter: Filter) -> tuple[str, list[Any]]:
     if filter.roots:
         parts.append("root = 1")
     if filter.status:
-        parts.append(f"status IN ({','.join('?' * len(filter.status))})")
+        marks = ",".join("?" * len(filter.status))
+        gone = "json_extract(doc, '$.gone') IS NOT NULL"
+        also = f" OR {gone}" if GONE in filter.status else ""
+        parts.append(f"((status IN ({marks}) AND (status IN ({_ENDED}) OR NOT {gone})){also})")
         values += filter.status
     return " AND ".join(parts), values

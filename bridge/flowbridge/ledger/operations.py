@@ -19,6 +19,7 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
     REJECTED = "rejected"
+    ALREADY = "already so"  # rejected, but whoever asked takes that for a success (O7)
     REPLACED = "replaced"  # a cancel took over what was left of it (O5)
 
 
@@ -79,6 +80,15 @@ class Operations:
         """The unfinished operations of a tree, oldest first."""
         rows = self._db.all("SELECT doc FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,))
         return [_operation(row[0]) for row in rows]
+
+    def along(self, tree: str) -> frozenset[str]:
+        """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""
+        row = self._db.one(
+            "SELECT doc FROM operations WHERE tree = ? AND state NOT IN ('rejected', 'already so') "
+            "ORDER BY at DESC, rowid DESC LIMIT 1",
+            (tree,),
+        )
+        return frozenset(_operation(row[0]).options.get("along", ())) if row else frozenset()
 
     def open_trees(self) -> list[str]:
         """Every tree that has an unfinished operation."""

@@ -7,11 +7,12 @@ from dataclasses import replace
 import click
 
 from flowbridge.bridge import Bridge
-from flowbridge.errors import Unavailable
-from flowbridge.law.selection import below
+from flowbridge.errors import InvalidInput, Unavailable
+from flowbridge.law.selection import below, with_items
+from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
-from flowbridge_cli.drawing import duration, trouble_line
+from flowbridge_cli.drawing import duration, task_lines, trouble_line
 from flowbridge_cli.output import emit, tell_unwritten
 from flowbridge_cli.silences import tell_silence
 
@@ -22,24 +23,45 @@ _NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
 @click.command("get")
 @click.argument("id", shell_complete=options.complete_id)
 @click.option("--result", is_flag=True, help="In a table: the results of its tasks too. JSON has them anyway.")
-@click.option("--path", default="", metavar="TASK.TASK", help="Of a child below it, by the tasks on the way: t1.t2[3].")
+@click.option(
+    "--path",
+    metavar="TASK.TASK",
+    help="Of a child below it, by the tasks on the way: t1.t2[3]. Of a task with items, without [3]: all of them.",
+)
 @click.option("--deep", is_flag=True, help="In JSON: inputs and results of everything below it too.")
 @options.output
-def get(id: str, result: bool, path: str, deep: bool, output: str) -> int:
+def get(id: str, result: bool, path: str | None, deep: bool, output: str) -> int:
     """Show one execution. Its engine is asked; where it does not answer, the last status is shown, with its age.
 
     One that was re-run from tasks is shown as it stood then, and names its successor.
     """
+    if path is not None and not path.strip():
+        raise InvalidInput("--path names no task; write the tasks on the way, such as t1.t2[3], or leave it out")
     with Bridge() as bridge:
         document = superseded(bridge, id)
         silent = False
         if document is None:
             look = bridge.get(id)
+            if path and (several := with_items(look.snapshot, look.place, path)):
+                return _show_items(bridge, replace(look, place=several[0]), several[1], output, deep=deep)
             look = replace(look, place=below(look.snapshot, look.place, path)) if path else look
             document = full_document(bridge, look, deep=deep, results=result or output != "table")
             silent = tell_silence(bridge, look)
             tell_unwritten(bridge)
     emit(document if output != "table" else _summary(document, result=result), output)
+    return Unavailable.exit_code if silent else 0
+
+
+def _show_items(bridge: Bridge, look: Look, task: str, output: str, *, deep: bool) -> int:
+    """A task with all its items: as a document that of the task, not of an execution."""
+    document = full_document(bridge, look, deep=deep, results=output != "table")
+    silent = tell_silence(bridge, look)
+    tell_unwritten(bridge)
+    found = next(one for one in document["tasks"] if one["id"] == task)
+    if output == "table":
+        click.echo("\n".join(task_lines(found)))
+    else:
+        emit(found, output)
     return Unavailable.exit_code if silent else 0
 
 

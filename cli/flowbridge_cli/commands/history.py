@@ -48,5 +48,6 @@ def _sentence(entry: Entry) -> str:
         return f"{doc['call']} fails: {doc['error']}" if "error" in doc else f"{doc['call']} fails no more"
     if "verb" in doc:
         named = f" {' '.join(doc['tasks'])}" if doc.get("tasks") else ""
-        return f"{doc['verb']}{named}" + (f" ({doc['reason']})" if doc["reason"] else "")
+        accepted = f", accepted {' '.join(doc['accept'])}" if doc.get("accept") else ""
+        return f"{doc['verb']}{named}{accepted}" + (f" ({doc['reason']})" if doc["reason"] else "")
     return ", ".join(f"{key} {value}" for key, value in doc.items())

@@ -14,7 +14,7 @@ import click
 
 from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
-from flowbridge_cli.output import emit, note, tell_unwritten
+from flowbridge_cli.output import emit, note, tell_unwritten, told_of
 
 if TYPE_CHECKING:
     from flowbridge.config import Config
@@ -29,12 +29,15 @@ _ENGINE_COLUMNS = ("ref", "engine_state", "workflow", "created_at", "id")
 _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at")
 
 #: The columns of a table that are there only where a row has something to say in them; other formats have more of it.
-_MORE = ("seen", "waits_for")
+_MORE = ("seen", "waits_for", "note")
 
 
 @click.command("list")
 @click.option(
-    "--status", multiple=True, callback=options.statuses, help="With this status; may be given several times."
+    "--status",
+    multiple=True,
+    callback=options.listed_statuses,
+    help="With this status, or `gone`; may be given again.",
 )
 @click.option("--backend", help="On this backend instance.")
 @click.option("--workflow", help="Of this workflow.")
@@ -78,6 +81,7 @@ def list_(
     for row in rows:
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
+        row["note"] = told_of(row)
         row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
         _tell_stale({row["backend"] for row in rows if row["stale"]})
@@ -102,12 +106,14 @@ def _opened() -> Iterator[tuple[Config, Instances, Database]]:
 
 
 def _rows(filter: Filter, *, look: bool) -> list[dict[str, Any]]:
-    from flowbridge.ledger.executions import Executions  # noqa: PLC0415
+    from flowbridge.ledger.executions import Executions, Filter  # noqa: PLC0415
     from flowbridge.listing import listed  # noqa: PLC0415
     from flowbridge.views import execution_view  # noqa: PLC0415
 
     with _opened() as (config, instances, database):
         executions = Executions(database)
+        if filter.backend and not executions.list(Filter(backend=filter.backend, roots=False, limit=1)):
+            instances.require(filter.backend)  # what was once there is still listed
         closely = partial(_closely, config)
         found = listed(executions, instances, filter, closely) if look else executions.list(filter)
         rows = [execution_view(record, _parent(executions, record)) for record in found]

@@ -10,11 +10,12 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import EngineRefused, FlowbridgeError, Unavailable
+from flowbridge.ledger.operations import Operation
 from flowbridge.looks import Look
 from flowbridge.model import Node
 from flowbridge_cli import options
 from flowbridge_cli.documents import tree_document
-from flowbridge_cli.output import emit, note
+from flowbridge_cli.output import emit, note, told_of
 
 
 @click.command("recover")
@@ -37,13 +38,22 @@ def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str)
     """
     with Bridge() as bridge:
         left: list[FlowbridgeError] = []
-        looks = bridge.recover(id, assume=assume, timeout=timeout, failed=lambda tree, error: _left(left, tree, error))
+        looks = bridge.recover(
+            id, assume=assume, timeout=timeout, failed=lambda tree, error: _left(left, tree, error), finished=_finished
+        )
         hung = [node for look in looks for node in look.snapshot.nodes if node.hung]
         if hung and _agreed(id, hung, yes=yes):
             looks = bridge.recover(id, assume=assume, timeout=timeout, end_hung=True)
         rows = [tree_document(bridge, look) for look in looks]
-    emit(rows, output, columns=("id", "status", "workflow", "backend", "unfinished"))
+    shown = [{**row, "note": told_of(row)} for row in rows] if output == "table" else rows
+    more = ("note",) if any(row.get("note") for row in shown) else ()
+    emit(shown, output, columns=("id", "status", "workflow", "backend", "unfinished", *more))
     return max([_code(rows, looks), *(error.exit_code for error in left)])
+
+
+def _finished(operation: Operation) -> None:
+    """Say what became of an operation that was open: it may have come too late."""
+    note(f"{operation.verb} by {operation.actor} of {operation.target}: {operation.outcome or operation.state}")
 
 
 def _left(left: list[FlowbridgeError], tree: str, error: FlowbridgeError) -> None:

@@ -1,0 +1,151 @@
+"""What a verb finds open on its tree: what it goes on with, what it leaves, and what a cancel takes back (O3, O5).
+
+Whoever looks carries on with pauses and cancels; an operation that starts work is gone on with only by a verb that the
+law accepts as things stand, or by `recover`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from flowbridge.errors import Rejected, Timeout
+from flowbridge.law.decide import Action, Plan
+from flowbridge.law.fold import Facts, settle
+from flowbridge.law.withdrawal import pending, withdrawal
+from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.operations import Operation, State
+from flowbridge.model import EngineState, Record, Snapshot, Verb
+from flowbridge.outcome import Ask
+from flowbridge.sync import Pass
+
+_STARTS_WORK = frozenset({Verb.START, Verb.RESUME, Verb.RERUN, Verb.SKIP})
+_AGAIN = frozenset({Verb.RERUN, Verb.SKIP})
+
+#: What a cancel ends if it was left open: pauses and resumes give way (O5), an older cancel goes on in this one.
+_TAKEN_OVER = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
+
+
+class TakenBack(NamedTuple):
+    """What a cancel takes back of open re-runs and skips.
+
+    `found` is the look with the earlier records in their places again, `places` are those places; `operations` are
+    the open ones as they are to be written, without the calls that are not made; `records` those that go.
+    """
+
+    found: Pass
+    operations: tuple[Operation, ...] = ()
+    places: tuple[int, ...] = ()
+    records: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def starts_work(operations: Sequence[Operation]) -> list[Operation]:
+    """Those of open operations that would start something."""
+    return [operation for operation in operations if operation.verb in _STARTS_WORK]
+
+
+def asked_again(operations: Sequence[Operation], record: Record, ask: Ask) -> str:
+    """The open operation that asks for the very same, by its id: the verb goes on with it. "" where there is none."""
+    if ask.verb is Verb.CANCEL or (ask.verb is Verb.RERUN and not ask.options.get("tasks")):
+        return ""
+    for operation in operations:
+        target = operation.target in (record.id, record.rerun_of) or record.id in operation.options.get("reopened", ())
+        same = all(operation.options.get(key) == ask.options.get(key) for key in ("tasks", "no_reset"))
+        if operation.verb == ask.verb and target and same:
+            return operation.id
+    return ""
+
+
+def with_what_is_open(error: Rejected, operations: Sequence[Operation]) -> Rejected:
+    """A rejection that also says what is open, which may be why."""
+    open_ = starts_work(operations)[0]
+    return Rejected(
+        f"{error.message} The {open_.verb} by {open_.actor} is still open: `flowbridge recover {open_.target}` goes "
+        f"on with it (O3).",
+        rule=error.rule,
+        reason=error.reason,
+        execution=error.execution,
+        accept=error.accept,
+        rows=error.rows,
+    )
+
+
+def require_nothing_under_way(operations: Sequence[Operation], snapshot: Snapshot, ask: Ask) -> None:
+    """A re-run waits for one of tasks that is under way: both calls might run a task twice (O5)."""
+    if ask.verb not in _AGAIN:
+        return
+    for operation in operations:
+        if pending(operation.steps, snapshot):
+            raise Timeout(
+                f"the {operation.verb} of {operation.target} by {operation.actor} is not seen at its engine yet, "
+                f"and may still arrive; nothing was done. `flowbridge recover {operation.target}` goes on with "
+                f"it (O5)."
+            )
+
+
+def finished_by(verb: Verb, operation: Operation, snapshot: Snapshot) -> bool:
+    """Whether a verb goes on with an open operation before it begins. A cancel makes no call of another one."""
+    if verb is not Verb.CANCEL:
+        return True
+    return operation.verb in _AGAIN and not pending(operation.steps, snapshot)
+
+
+def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger: Ledger, facts: Facts) -> TakenBack:
+    """What a cancel of the execution at a place takes back. Writes nothing."""
+    nodes = list(found.snapshot.nodes)
+    changed: list[Operation] = []
+    places: list[int] = []
+    records: list[str] = []
+    for operation in operations:
+        reopened = operation.options.get("reopened", ())
+        gone = withdrawal(operation.steps, reopened, found.snapshot, place)
+        if gone is None:
+            continue
+        for at in gone.awaited:
+            nodes[at] = replace(nodes[at], record=replace(nodes[at].record, awaited=False))
+        for at in gone.places:
+            records.append(nodes[at].record.id)
+            old = ledger.executions.get(nodes[at].record.rerun_of)
+            nodes[at] = replace(nodes[at], record=replace(old, superseded_by="", looked=nodes[at].record.looked))
+        places += gone.places
+        left = [id for id in reopened if id not in records]
+        changed.append(replace(operation, steps=gone.steps, options={**operation.options, "reopened": left}))
+    if not changed:
+        return TakenBack(found)
+    settled = settle(Snapshot(tuple(nodes)), facts)
+    warnings = tuple(
+        f"the {one.verb} of {one.target} is taken back: no look showed that its engine took it. Should its call still "
+        f"arrive, the execution is shown as re-opened from outside (O12)"
+        for one in changed
+    )
+    return TakenBack(replace(found, settled=settled), tuple(changed), tuple(places), tuple(records), warnings)
+
+
+def with_taken_back(plan: Plan, taken: TakenBack) -> Plan:
+    """A cancel's plan, with what it takes back."""
+    lines = list(plan.lines)
+    for place in taken.places:
+        why = "its re-run or skip, which its engine has not taken, is taken back: nothing runs (O5)"
+        lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason=why)
+    return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *taken.warnings))
+
+
+def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Operation) -> None:
+    """Write down, with a cancel, what becomes of the operations that were open before it."""
+    ended = f"replaced by cancel {cancel.id}"
+    for operation in taken.operations:
+        if operation.steps:
+            ledger.operations.put(operation)
+        else:
+            why = f"taken back by cancel {cancel.id}: its engine was not seen to take it, and nothing runs again"
+            ledger.operations.end(operation, State.REPLACED, why, cancel.at)
+    for operation in ledger.operations.open(cancel.tree):
+        if operation.verb in _TAKEN_OVER:
+            ledger.operations.end(operation, State.REPLACED, ended, cancel.at)
+        elif operation.verb == Verb.START and snapshot.nodes[0].reachable:
+            never = snapshot.nodes[0].state is EngineState.ABSENT
+            how = (State.REPLACED, f"{ended}: nothing was started") if never else (State.DONE, "done")
+            ledger.operations.end(operation, *how, cancel.at)
+    ledger.executions.reinstate(taken.records)

@@ -1,0 +1,215 @@
+"""What a verb finds open: a cancel starts nothing, a rejected verb carries out nothing (O2, O3, O5, O10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from core.kit import Desk, current, errored_family, family, ops, statuses, told
+from flowbridge.backend import Definition
+from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
+from flowbridge.errors import Rejected, Timeout, Unavailable
+from flowbridge.ledger.executions import Filter
+from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
+from support.fakes import task
+
+FLOW = Definition("flow", "flow.yaml")
+BAD = RerunRequest(("sub.bad",))
+
+
+def open_start(flow: Bridge, desk: Desk) -> Record:
+    """An execution whose start was lost on the way."""
+    desk.engine.dropped = {"start"}
+    with pytest.raises(Unavailable):
+        flow.run(FLOW, backend="fake")
+    desk.engine.dropped = set()
+    return flow.find("last")
+
+
+def open_rerun(flow: Bridge, desk: Desk, verb: Verb = Verb.RERUN) -> tuple[Record, Record]:
+    """A root and a child whose re-run was lost on the way: the records from before."""
+    root, child = errored_family(desk)
+    desk.engine.dropped = {"rerun", "skip"}
+    assert flow.operate(verb, root.id, request=BAD, timeout=0).exit_code == Unavailable.exit_code
+    desk.engine.dropped = set()
+    desk.engine.requests.clear()
+    return root, child
+
+
+def states(flow: Bridge, verb: str) -> list[str]:
+    """How the operations of a verb ended."""
+    ids = [entry.operation for entry in told(flow) if entry.doc.get("verb") == verb]
+    return [str(flow.ledger.operations.get(id).state) for id in ids]
+
+
+# A cancel starts nothing
+
+
+def test_O10_a_cancel_of_a_start_that_never_arrived_starts_nothing(flow: Bridge, desk: Desk) -> None:
+    record = open_start(flow, desk)
+    (line,) = flow.plan(Verb.CANCEL, record.id).lines
+    assert (line.action, line.by, line.reason) == ("cancel", "bridge", "it is not started at all (C1)")
+    outcome = flow.cancel(record.id)
+    assert (outcome.done, outcome.status) == (True, Status.CANCELED)
+    assert desk.engine.has == {}
+    flow.recover()
+    flow.recover(record.id)
+    assert desk.engine.sent() == []
+    assert statuses(flow, record.id) == [Status.CANCELED]
+    assert states(flow, "start") == ["replaced"]
+    assert flow.get(record.id).open == ()
+
+
+def test_O10_a_cancel_of_a_start_that_was_taken_cancels_what_is_there(flow: Bridge, desk: Desk) -> None:
+    desk.engine.lost, desk.engine.silent = {"start"}, {"observe"}
+    with pytest.raises(Unavailable):
+        flow.run(FLOW, backend="fake")
+    desk.engine.lost = desk.engine.silent = set()
+    desk.engine.requests.clear()
+    assert flow.cancel("last").done
+    assert [name for name, _ in desk.engine.sent()] == ["cancel"]
+    assert [live.state for live in desk.engine.has.values()] == [EngineState.CANCELED]
+    assert states(flow, "start") == ["done"]
+
+
+@pytest.mark.parametrize("verb", [Verb.RERUN, Verb.SKIP])
+@pytest.mark.parametrize("named", ["root", "child"])
+def test_O10_a_cancel_takes_back_a_re_run_that_never_arrived(flow: Bridge, desk: Desk, verb: Verb, named: str) -> None:
+    root, child = open_rerun(flow, desk, verb)
+    target = {"root": "e0", "child": "e1"}[named]
+    plan = flow.plan(Verb.CANCEL, current(flow, target).id)
+    assert [line.action for line in plan.lines] == ["cancel", "cancel"]
+    assert "taken back" in plan.warnings[0]
+    outcome = flow.cancel(current(flow, target).id)
+    assert (outcome.done, outcome.status) == (True, Status.ERRORED)
+    assert outcome.execution == {"root": root.id, "child": child.id}[named]
+    assert desk.engine.sent() == []
+    assert (current(flow, "e0").id, current(flow, "e1").id) == (root.id, child.id)
+    flow.recover()
+    flow.recover(root.id)
+    assert desk.engine.sent() == []
+    assert states(flow, str(verb)) == ["replaced"]
+    assert "taken back by cancel" in next(entry.doc["outcome"] for entry in told(flow) if entry.kind == "outcome")
+    assert flow.rerun(root.id, BAD).done
+
+
+def test_O10_a_cancel_of_a_re_run_that_was_taken_cancels_what_runs(flow: Bridge, desk: Desk) -> None:
+    root, _ = errored_family(desk)
+    desk.engine.lost, desk.engine.down = {"rerun"}, False
+    desk.engine.before = lambda called: setattr(desk.engine, "down", bool(desk.engine.count()["rerun"]))
+    assert flow.rerun(root.id, BAD, timeout=0).exit_code == Unavailable.exit_code
+    desk.engine.before = lambda called: None
+    desk.engine.lost, desk.engine.down = set(), False
+    desk.engine.requests.clear()
+    outcome = flow.cancel(current(flow, "e0").id)
+    assert (outcome.done, outcome.status) == (True, Status.CANCELING)
+    assert [name for name, _ in desk.engine.sent()] == ["cancel"]
+    assert flow.get(outcome.execution).open == ()
+
+
+def test_O10_a_cancel_of_another_branch_leaves_a_re_run_alone(flow: Bridge, desk: Desk) -> None:
+    root, _ = errored_family(desk)
+    desk.engine.add("e2", parent="e0", task="fine", state=EngineState.SUCCEEDED)
+    desk.engine.add("e3", parent="e2", state=EngineState.PAUSED)
+    desk.engine.dropped = {"rerun"}
+    fresh = flow.rerun(root.id, BAD, timeout=0).execution
+    desk.engine.dropped = set()
+    desk.engine.requests.clear()
+    assert flow.cancel(current(flow, "e3").id).done
+    assert [name for name, _ in desk.engine.sent()] == ["cancel"]
+    assert [operation.verb for operation in flow.get(fresh).open] == ["re-run"]
+    flow.recover(fresh)
+    assert [one.starts for one in desk.engine.has["e1"].tasks] == [2]
+
+
+def test_O10_of_two_branches_that_are_run_again_only_the_canceled_one_is_taken_back(flow: Bridge, desk: Desk) -> None:
+    root, child = errored_family(desk)
+
+    desk.engine.has["e0"].tasks.append(task("more", TaskStatus.ERRORED))
+    desk.engine.add("e2", task("bad", TaskStatus.ERRORED, of="e2"), parent="e0", task="more", state=EngineState.ERRORED)
+    desk.engine.dropped = {"rerun"}
+    fresh = flow.rerun(root.id, RerunRequest(("sub.bad", "more.bad")), timeout=0).execution
+    desk.engine.dropped = set()
+    desk.engine.requests.clear()
+    assert flow.cancel(current(flow, "e1").id).done
+    assert desk.engine.sent() == []
+    assert current(flow, "e1").id == child.id
+    assert current(flow, "e0").id == fresh
+    flow.recover(fresh)
+    assert [one.starts for id in ("e1", "e2") for one in desk.engine.has[id].tasks] == [1, 2]
+
+
+# A rejected verb carries out nothing
+
+VERBS: list[Callable[[Bridge, str], object]] = [
+    lambda flow, of: flow.pause(of),
+    lambda flow, of: flow.resume(of),
+    lambda flow, of: flow.rerun(of),
+    lambda flow, of: flow.skip(of, ["work"]),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_O2_a_rejected_verb_does_not_carry_out_a_start_that_is_open(
+    flow: Bridge, desk: Desk, verb: Callable[[Bridge, str], object]
+) -> None:
+    record = open_start(flow, desk)
+    with pytest.raises(Rejected, match=f"The start by me is still open: `flowbridge recover {record.id}` goes on"):
+        verb(flow, record.id)
+    assert desk.engine.has == {}
+    assert ops(flow)[-1] == ("outcome", "rejected")
+    assert [look.record.status for look in flow.recover()] == [Status.RUNNING]
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME])
+def test_O2_a_rejected_verb_does_not_carry_out_a_re_run_that_is_open(flow: Bridge, desk: Desk, verb: Verb) -> None:
+    open_rerun(flow, desk)
+    with pytest.raises(Rejected, match="The re-run by me is still open"):
+        flow.operate(verb, current(flow, "e0").id)
+    assert desk.engine.sent() == []
+
+
+@pytest.mark.parametrize("request_", [None, RerunRequest(("sub",))])
+def test_O5_another_re_run_waits_and_does_not_carry_out_the_open_one(
+    flow: Bridge, desk: Desk, request_: RerunRequest | None
+) -> None:
+    open_rerun(flow, desk)
+    with pytest.raises(Timeout, match="is not seen at its engine yet"):
+        flow.rerun(current(flow, "e0").id, request_)
+    assert desk.engine.sent() == []
+
+
+# Asked for again
+
+
+def test_O3_the_re_run_that_is_open_asked_for_again_is_gone_on_with(flow: Bridge, desk: Desk) -> None:
+    open_rerun(flow, desk)
+    outcome = flow.rerun(current(flow, "e0").id, BAD)
+    assert (outcome.done, outcome.execution) == (True, current(flow, "e0").id)
+    assert [name for name, _ in desk.engine.sent()] == ["rerun"]
+    assert states(flow, "re-run") == ["done", "done"]
+
+
+def test_O7_a_resume_that_is_open_asked_for_again_is_done_also_where_it_ends_at_once(flow: Bridge, desk: Desk) -> None:
+    root, *_ = family(desk)
+    for live in desk.engine.has.values():
+        live.tasks = []
+    flow.pause(root.id)
+    desk.engine.dropped = {"resume"}
+    assert flow.resume(root.id, timeout=0).exit_code == Unavailable.exit_code
+    desk.engine.dropped = set()
+    resumed: list[str] = []
+
+    def end(called: str) -> None:
+        if resumed and called == "observe":
+            for live in desk.engine.has.values():
+                live.state = EngineState.SUCCEEDED
+        resumed.extend([called] if called == "resume" else [])
+
+    desk.engine.before = end
+    outcome = flow.resume(root.id)
+    assert (outcome.done, outcome.status) == (True, Status.SUCCEEDED)
+    assert told(flow)[-1].doc["outcome"].startswith("went on with the resume that me had left open")
+    assert len(flow.list(Filter())) == 1
