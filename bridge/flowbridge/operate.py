@@ -26,7 +26,7 @@ from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 from flowbridge.model import Node, Record, Snapshot, Verb
 from flowbridge.outcome import Ask, Outcome, ended_first, running_tasks
-from flowbridge.planning import fingerprint, planned, start_plan
+from flowbridge.planning import fingerprint, joins_ahead, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.views import tree_view
@@ -70,8 +70,7 @@ class Operator:
     def plan(self, execution: str, verb: Verb, check: Check) -> Plan:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
         found, place = self._look(execution)
-        effect = _checked(found, place, verb, check)
-        return planned(found.snapshot, effect, self._sync.facts(found.snapshot))
+        return self._planned(found, _checked(found, place, verb, check), verb)
 
     def operate(self, execution: str, ask: Ask, check: Check, also: Callable[[], object] = lambda: None) -> Outcome:
         """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use.
@@ -93,13 +92,17 @@ class Operator:
             self._sync.write(found)
             with self._kept(operation):
                 effect = _checked(found, place, ask.verb, check)
-                plan = planned(found.snapshot, effect, self._sync.facts(found.snapshot))
+                plan = self._planned(found, effect, ask.verb)
                 self._admit(operation, plan, ask)
             by = sorted({line.by for line in plan.lines if line.by})
             operation = replace(operation, options={**operation.options, "by": by})
             snapshot, operation = self._begin(found, operation, effect, ask, also)
             progress = self._carrier.carry(operation, snapshot, found, time.monotonic() + ask.timeout, held)
             return self._finished(operation, progress, plan)
+
+    def _planned(self, found: Pass, effect: Effect, verb: Verb) -> Plan:
+        facts = self._sync.facts(found.snapshot)
+        return planned(found.snapshot, effect, facts, joins_ahead(self._instances, found.snapshot, facts, verb))
 
     @contextmanager
     def _kept(self, operation: Operation) -> Iterator[None]:

@@ -234,24 +234,28 @@ def _start_arriving(task: Json) -> bool:
 
 
 def _hung(entry: Json, now: float) -> str:
-    """Why the engine will not go on with an execution: a join that ran during a pause waits again, for good (P5).
+    """Why the engine will not go on with an execution: a join waits, and nothing is left whose end would wake it (P5).
 
-    No other waiting task has an action that was accepted. The engine's next step may be on its way for a moment after
-    the last one, so nothing is called hung before it has been quiet for a while.
+    The engine judges a join when a task on the way to it ends, and never again; one that cannot come together any more
+    it ends then. Its next step may be on its way for a moment after the last one, so nothing is called hung before it
+    has been quiet for a while.
     """
     tasks = _tasks(entry)
-    slipped = [task["name"] for task in tasks if task["state"] == "WAITING" and _has_succeeded(task)]
+    waiting = [task for task in tasks if task["state"] == "WAITING"]
     settled = all(task["state"] in (*words.ENDED, "WAITING") and not _unended(task) for task in tasks)
-    if entry["state"] != "RUNNING" or not slipped or not settled:
+    if entry["state"] != "RUNNING" or not waiting or not settled:
         return ""
-    last = max(seconds(one["updated_at"]) or 0.0 for one in (entry, *tasks))
+    last = max(seconds(one["updated_at"] or one["created_at"]) or 0.0 for one in (entry, *tasks))
     if now - last < QUIET_SECONDS:
         return ""
-    return f"join {', '.join(slipped)} ran during a pause, and its engine waits for it again for good (P5)"
+    if slipped := [task["name"] for task in waiting if _actions(task) or _children(task)]:
+        return f"join {', '.join(slipped)} ran during a pause, and its engine waits for it again for good (P5)"
+    names = ", ".join(task["name"] for task in waiting)
+    return f"join {names} waits though all before it is over: its engine forgot it, as after a pause and a resume (P5)"
 
 
-def _has_succeeded(task: Json) -> bool:
-    return any(part["state"] == "SUCCESS" for part in (*_actions(task), *_children(task)))
+def _has_failed(task: Json) -> bool:
+    return any(part["state"] not in ("SUCCESS", *words.AT_WORK) for part in (*_actions(task), *_children(task)))
 
 
 def _unended(task: Json) -> bool:
@@ -323,6 +327,8 @@ def _actions(task: Json) -> list[Json]:
 
 
 def _error(entry: Json) -> str:
+    if entry["state"] == "WAITING" and _has_failed(entry):
+        return "failed during a pause, and waits again"
     return brief(str(entry.get("state_info") or "")) if entry["state"] == "ERROR" else ""
 
 
