@@ -20,6 +20,7 @@ from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingCh
 from flowbridge_mistral import links, words
 from flowbridge_mistral.client import Json, MistralClient
 from flowbridge_mistral.failures import brief
+from flowbridge_mistral.report import of_tree
 from flowbridge_mistral.report import report as read_report
 
 ROOTS_REMEMBERED = 4096
@@ -96,7 +97,7 @@ class Observer:
         query: Json = {"fields": "id,runtime_context"}
         path: tuple[str, ...] = ("executions", executions[0]["id"], "tasks")
         if len(executions) > 1:
-            query |= _of_tree(executions)
+            query |= of_tree(executions)
             path = ("tasks",)
         found: dict[str, Json] = {}
         for member in self._client.pages("tasks", *path, **query) if wanted else ():
@@ -112,7 +113,7 @@ class Observer:
         if not wanted:
             return {}
         query: Json = {"state": "RUNNING", "name": links.LINK, "fields": "id,task_execution_id,input"}
-        query |= _of_tree(executions)
+        query |= of_tree(executions)
         starter = partial(self._starter, executions[0]["id"])
         found: dict[str, list[WaitingChild]] = {}
         for member in self._client.pages("action_executions", "action_executions", **query):
@@ -138,16 +139,6 @@ def _there(ask: Callable[[str], _Answer], id: str) -> _Answer | None:
         return ask(id)
     except NotFound:
         return None
-
-
-def _of_tree(executions: Sequence[Json]) -> Json:
-    """A query for what belongs to a tree, as far as the engine can tell: no filter names the tree.
-
-    So it is asked for by the names of its workflows from the moment that the root was created, oldest first.
-    """
-    names = sorted({execution["name"] for execution in executions})
-    query: Json = {"workflow_name": f"in:{','.join(names)}", "created_at": f"gte:{executions[0]['created_at']}"}
-    return {**query, "sort_keys": "created_at,id", "sort_dirs": "asc,asc"}
 
 
 def _keep(cache: OrderedDict[str, str], key: str, value: str) -> str:

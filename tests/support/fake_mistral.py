@@ -26,6 +26,7 @@ from support.fake_mistral_model import (
     picked,
     reported,
     task_json,
+    walk,
 )
 
 _EXPRESSION = re.compile(r"<% (\$|task\(\)\.result)((?:\.\w+)*) %>")
@@ -137,6 +138,8 @@ class FakeMistral:
             return picked(action_json(self._of(self.actions, id, "ActionExecution")), query)
         if below == "report":
             root = self._of(self.executions, id, "WorkflowExecution")
+            if any(task.state in ENDED and "retry" in task.spec for each in walk(root) for task in each.tasks):
+                raise Fault(500, "'retry_no'")
             return {"root_workflow_execution": reported(root)}
         if below == "tasks":
             return listed(

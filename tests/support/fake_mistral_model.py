@@ -97,6 +97,7 @@ def execution_json(of: Execution) -> Json:
         "id": of.id,
         "workflow_name": of.name,
         "state": of.state,
+        "state_info": None,
         "input": json.dumps(of.input),
         "output": json.dumps(of.output if of.output is not None else {}),
         "params": json.dumps({**of.params, "namespace": ""}),
@@ -119,7 +120,10 @@ def task_json(of: Task) -> Json:
         "result": json.dumps(of.result),
         "published": json.dumps(of.published),
         "runtime_context": json.dumps(context),
+        "workflow_execution_id": of.execution.id,
+        "state_info": None,
         "created_at": of.created,
+        "updated_at": of.created,
     }
 
 
