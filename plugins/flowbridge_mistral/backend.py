@@ -51,6 +51,8 @@ CAPABILITIES = Capabilities(
     hosts_children=True,
     remedy="Sub-workflows that are deployed as links are resumed and run again each on its own: set the option "
     "subworkflows of this instance to linked, and run the workflow anew.",
+    remedy_of_actions="For the next runs: a task with concurrency: 1 runs only its failed items again, and so does one "
+    "whose action is a link (flowbridge.run, or a name of a catalog).",
 )
 
 _VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)

@@ -505,7 +505,12 @@ retried_child:
     client, costs = lab.backend._client, []
     send = client._send
     asked: list[str] = []
-    monkeypatch.setattr(client, "_send", lambda method, *rest: asked.append(method) or send(method, *rest))
+
+    def sent(method: str, *rest: Any) -> Any:
+        asked.append(method)
+        return send(method, *rest)
+
+    monkeypatch.setattr(client, "_send", sent)
     for size in (2, 40):
         id = str(uuid.uuid4())
         lab.backend.start(StartRequest(id, "retried_wide", {"size": size}))
