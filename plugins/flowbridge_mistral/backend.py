@@ -123,9 +123,15 @@ class MistralBackend(Backend):
         return text.deployed
 
     def start(self, request: StartRequest) -> Ref:
-        """The engine answers a second start of an id with the execution that is there."""
+        """The engine answers a second start of an id with the execution that is there.
+
+        Where its definition cannot be stored, no start is sent: `Unavailable.unsent` tells so.
+        """
         if request.definition is not None:
-            self.deploy(request.definition)
+            try:
+                self.deploy(request.definition)
+            except Unavailable as error:
+                raise Unavailable(f"the definition was not stored: {error.message}", unsent=True) from error
         body: Json = {
             "id": request.id,
             "workflow_name": request.workflow,
