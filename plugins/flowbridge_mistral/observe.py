@@ -18,8 +18,8 @@ from flowbridge.calls import at_once
 from flowbridge.errors import NotFound
 from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
 from flowbridge_mistral import links, words
+from flowbridge_mistral.causes import cause
 from flowbridge_mistral.client import Json, MistralClient
-from flowbridge_mistral.failures import brief
 from flowbridge_mistral.report import of_tree
 from flowbridge_mistral.report import report as read_report
 
@@ -320,7 +320,7 @@ def _actions(task: Json) -> list[Json]:
 def _error(entry: Json) -> str:
     if entry["state"] == "WAITING" and _has_failed(entry):
         return "failed during a pause, and waits again"
-    return brief(str(entry.get("state_info") or "")) if entry["state"] == "ERROR" else ""
+    return cause(str(entry.get("state_info") or "")) if entry["state"] == "ERROR" else ""
 
 
 def _id(value: Any) -> str:
