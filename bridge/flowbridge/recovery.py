@@ -73,7 +73,8 @@ class Recovery:
                 self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
             if not told and time.monotonic() > deadline:
                 raise Timeout(f"{hung[0].record.ref} was told to end and is still shown as hung after {timeout:g} s")
-            time.sleep(0 if told else _POLL_SECONDS)
+            if not told:
+                time.sleep(_POLL_SECONDS)
             found = look()
         if lost := next((node for node in found.snapshot.nodes if node.unbegun), None):
             raise EngineRefused(f"{lost.record.ref} is hung and was left as it is: {not_endable(lost)}")
