@@ -10,7 +10,7 @@ Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `Eng
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -240,11 +240,20 @@ class Backend(ABC):
         """Skip errored tasks of an errored execution (K1). Only called where `Verb.SKIP` is declared."""
         raise NotImplementedError
 
+    def joins_behind(self, workflows: Collection[str]) -> Mapping[str, Mapping[str, Collection[str]]]:
+        """By workflow and the name of a task: the joins right behind it, as the workflows are defined now.
+
+        Optional, and only asked where joins may slip through a pause (`join_under_pause`): the plan of a pause or a
+        resume then names those that the engine may never go on with. A workflow may be left out.
+        """
+        del workflows
+        return {}
+
     def end_hung(self, id: str) -> None:
         """Have the engine end, as succeeded, an execution that it will never go on with (`ExecutionLook.hung`).
 
-        Only called for one that is shown as hung. Looks again first, and raises `EngineRefused` where it is not so any
-        more, or where it did not succeed as far as it came.
+        Only called for one that is shown as hung and has no waiting task that never began (`Node.unbegun`). Looks again
+        first, and raises `EngineRefused` where it is not so any more, or where it did not succeed as far as it came.
         """
         raise NotImplementedError
 

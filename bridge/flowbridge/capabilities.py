@@ -47,7 +47,8 @@ class Capabilities:
 
     `verbs`: verbs the engine itself has. `delayed_starts_under_pause`: a delayed task (wait-before, retry, items
     behind a concurrency limit) starts its action although its workflow is paused or canceled. `remedy` is a sentence
-    for the end of a refusal: how this instance could be set up so that R4 and X6 hold, "" where there is no way.
+    for the end of a refusal: how this instance could be set up so that R4 and X6 hold for sub-workflows, "" where there
+    is no way; `remedy_of_actions` how a workflow could be written so that X6 holds for items that are actions.
     """
 
     verbs: frozenset[Verb]
@@ -58,3 +59,4 @@ class Capabilities:
     delayed_starts_under_pause: bool = False
     hosts_children: bool = False
     remedy: str = ""
+    remedy_of_actions: str = ""

@@ -285,6 +285,12 @@ class Node:
     unknown: tuple[str, ...] = ()
     hung: str = ""
 
+    @property
+    def unbegun(self) -> tuple[str, ...]:
+        """The tasks that a hung execution waits with and that never began: to end it as it is would lose them."""
+        waiting = (task for task in self.tasks if task.status is TaskStatus.WAITING and not task.starts)
+        return tuple(task.name for task in waiting) if self.hung else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

@@ -36,8 +36,8 @@ from flowbridge.opened import (
     with_taken_back,
     with_what_is_open,
 )
-from flowbridge.outcome import Ask, Outcome, ended_first, place_of_target, running_tasks, touched
-from flowbridge.planning import fingerprint, planned, start_plan
+from flowbridge.outcome import Ask, Outcome, ended_first, operation_of, place_of_target, running_tasks, touched
+from flowbridge.planning import fingerprint, joins_ahead, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.views import tree_view
@@ -79,7 +79,7 @@ class Operator:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
         found, place = self._look(execution)
         taken, effect = self._accepted(found, place, verb, check)
-        return self._planned(taken, effect)
+        return self._planned(taken, effect, verb)
 
     def operate(self, execution: str, ask: Ask, check: Check, also: Callable[[], object] = lambda: None) -> Outcome:
         """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use.
@@ -87,7 +87,7 @@ class Operator:
         `also` writes down what belongs to the operation, in the same transaction.
         """
         record = self._ledger.executions.get(execution)
-        operation = _operation(record, ask)
+        operation = operation_of(record, ask)
         if record.superseded_by:
             with self._kept(operation, ask):
                 require(Node(record, -1, record.seen), ask.verb)
@@ -106,7 +106,7 @@ class Operator:
             with self._kept(operation, ask):
                 require_nothing_under_way(self._ledger.operations.open(record.tree), found.snapshot, ask)
                 taken, effect = self._accepted(found, place, ask.verb, check)
-                plan = self._planned(taken, effect)
+                plan = self._planned(taken, effect, ask.verb)
                 self._admit(operation, plan, ask)
             by = sorted({line.by for line in plan.lines if line.by})
             target = taken.found.snapshot.nodes[place].record.id
@@ -139,9 +139,12 @@ class Operator:
                 raise
         return taken, Effect()  # it had ended before the re-run, and has again
 
-    def _planned(self, taken: TakenBack, effect: Effect) -> Plan:
+    def _planned(self, taken: TakenBack, effect: Effect, verb: Verb) -> Plan:
         snapshot = taken.found.snapshot
-        return with_taken_back(planned(snapshot, effect, self._sync.facts(snapshot)), taken)
+        facts = self._sync.facts(snapshot)
+        return with_taken_back(
+            planned(snapshot, effect, facts, joins_ahead(self._instances, snapshot, facts, verb)), taken
+        )
 
     def _went_on(self, asked: Operation, open_: Operation, progress: Progress) -> Outcome:
         """The outcome of a verb that asked for what was open already, and is done now."""
@@ -149,7 +152,8 @@ class Operator:
             self._write_down(asked)
             why = f"went on with the {open_.verb} that {open_.actor} had left open, and it is done"
             self._ledger.operations.end(asked, State.DONE, why, time.time())
-        return self._outcome(replace(open_, id=asked.id), progress, self._planned(TakenBack(progress.found), Effect()))
+        plan = self._planned(TakenBack(progress.found), Effect(), Verb(asked.verb))
+        return self._outcome(replace(open_, id=asked.id), progress, plan)
 
     @contextmanager
     def _kept(self, operation: Operation, ask: Ask) -> Iterator[None]:
@@ -165,7 +169,7 @@ class Operator:
 
         Raises `Rejected` where a plugin vetoes; then nothing was written but that.
         """
-        operation = _operation(record, ask)
+        operation = operation_of(record, ask)
         if reason := self._hooks().veto(operation, start_plan(record)):
             error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
             self._reject(operation, error, ask)
@@ -202,7 +206,7 @@ class Operator:
         def checked(snapshot: Snapshot, place: int) -> Effect:
             effect = check(snapshot, place)
             record, request = anew()
-            starts.append((record, request, _operation(record, to_start)))
+            starts.append((record, request, operation_of(record, to_start)))
             return effect
 
         asked = self.operate(execution, ask, checked, lambda: self.write_start(*starts[-1]))
@@ -473,19 +477,6 @@ def _checked(found: Pass, place: int, verb: Verb, check: Check) -> Effect:
         for touched in {*effect.wants, *effect.rerun, *effect.skip}:
             require(found.snapshot.nodes[touched], verb)
     return effect
-
-
-def _operation(record: Record, ask: Ask) -> Operation:
-    return Operation(
-        id=str(uuid.uuid4()),
-        tree=record.tree,
-        verb=str(ask.verb),
-        target=record.id,
-        actor=ask.actor,
-        at=time.time(),
-        reason=ask.reason,
-        options=dict(ask.options),
-    )
 
 
 def _refused_before(operation: Operation, progress: Progress) -> Mapping[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowbridge.law.decide import Plan
 from flowbridge.law.tables import TERMINAL
-from flowbridge.model import Node, Snapshot, Status, Verb
+from flowbridge.ledger.operations import Operation
+from flowbridge.model import Node, Record, Snapshot, Status, Verb
 
 
 def _now() -> float:
@@ -63,6 +65,20 @@ class Outcome:
     not_done: Mapping[str, str] = field(default_factory=dict)
     running: tuple[str, ...] = ()
     ended_first: Mapping[str, str] = field(default_factory=dict)
+
+
+def operation_of(record: Record, ask: Ask) -> Operation:
+    """What is written down of a verb on an execution before it begins."""
+    return Operation(
+        id=str(uuid.uuid4()),
+        tree=record.tree,
+        verb=str(ask.verb),
+        target=record.id,
+        actor=ask.actor,
+        at=time.time(),
+        reason=ask.reason,
+        options=dict(ask.options),
+    )
 
 
 def running_tasks(snapshot: Snapshot) -> tuple[str, ...]:

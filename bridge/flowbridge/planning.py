@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from flowbridge.law.decide import Action, Line, Plan, decide
-from flowbridge.law.fold import Facts, settle
+from collections.abc import Mapping
+
+from flowbridge.capabilities import JoinUnderPause
+from flowbridge.errors import EngineError
+from flowbridge.instances import Instances
+from flowbridge.law.decide import Action, Joins, Line, Plan, decide, join_warnings
+from flowbridge.law.fold import Facts, ended, settle
 from flowbridge.law.verbs import Effect, apply
-from flowbridge.model import EngineState, Record, Snapshot, Status, Want
+from flowbridge.model import EngineState, Node, Record, Snapshot, Status, Verb, Want
 
 #: What is done for tasks that wait, whatever verb was asked for: it is no part of what was confirmed.
 _FOLLOWS = frozenset({Action.START, Action.REPORT})
 
 
-def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
-    """What an effect comes to on a snapshot: a line for each execution, with a reason (O1)."""
+def planned(snapshot: Snapshot, effect: Effect, facts: Facts, joins: Mapping[str, Joins]) -> Plan:
+    """What an effect comes to on a snapshot: a line for each execution, with a reason (O1).
+
+    `joins` is what instances told of the joins behind the tasks of their workflows.
+    """
     wanted = settle(apply(snapshot, effect, ""), facts).snapshot
     plan = decide(wanted, facts)
     lines = list(plan.lines)
@@ -32,7 +40,7 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts) -> Plan:
         lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason="it is not started at all (C1)")
     statuses = [node.record.status for node in snapshot.nodes]
     lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
-    return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *effect.warnings))
+    return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *effect.warnings, *join_warnings(wanted, joins)))
 
 
 def _replaced(snapshot: Snapshot, effect: Effect) -> list[tuple[int, str]]:
@@ -56,6 +64,33 @@ def _never_started(snapshot: Snapshot, effect: Effect) -> list[int]:
     """What a cancel reaches before it was started."""
     canceled = [place for place, want in effect.wants.items() if want is Want.CANCEL]
     return [place for place in canceled if snapshot.nodes[place].state is EngineState.ABSENT]
+
+
+def joins_ahead(instances: Instances, snapshot: Snapshot, facts: Facts, verb: Verb) -> Mapping[str, Joins]:
+    """What a pause or a resume has to know of joins, from those instances whose joins may slip through a pause (P5).
+
+    One question for each. One that does not answer it stands in no verb's way.
+    """
+    state = {Verb.PAUSE: EngineState.RUNNING, Verb.RESUME: EngineState.PAUSED}.get(verb)
+    wanted: dict[str, set[str]] = {}
+    for node in snapshot.nodes:
+        if node.state is state and _may_slip(node, facts):
+            wanted.setdefault(node.record.ref.backend, set()).add(node.record.workflow)
+    found: dict[str, Joins] = {}
+    for name, workflows in wanted.items():
+        try:
+            found[name] = instances.get(name).joins_behind(sorted(workflows))
+        except EngineError:
+            continue
+    return found
+
+
+def _may_slip(node: Node, facts: Facts) -> bool:
+    """Whether a task may end, or has ended, under a pause at an engine that then forgets the join behind it."""
+    if not node.reachable or ended(node):
+        return False
+    at_work = any(task.active for task in node.tasks) if node.state is EngineState.RUNNING else bool(node.tasks)
+    return at_work and facts[node.record.ref.backend].join_under_pause is JoinUnderPause.MAY_SLIP
 
 
 def start_plan(record: Record) -> Plan:

@@ -47,8 +47,9 @@ class Recovery:
     ) -> Pass:
         """A look at the tree once it is recovered. `finished` is told each operation that was open, as it now stands.
 
-        Raises `EngineRefused` where the start that was open is refused, so that there is no such execution; `Timeout`
-        where the tree is in use, or where the end of what hung was not seen in time.
+        Raises `EngineRefused` where the start that was open is refused, so that there is no such execution, and where
+        what hung cannot be ended without losing tasks; `Timeout` where the tree is in use, or where the end of what
+        hung was not seen in time.
         """
         with self._operator.recovering(tree, self._actor, timeout) as alone:
             self._recover_runs(alone.look(), assume)
@@ -75,7 +76,8 @@ class Recovery:
     def _end_hung(self, look: Callable[[], Pass], timeout: float) -> Pass:
         deadline = time.monotonic() + timeout
         ended: set[str] = set()
-        while hung := [node for node in look().snapshot.nodes if node.hung]:
+        found = look()
+        while hung := [node for node in found.snapshot.nodes if node.hung and not node.unbegun]:
             told = [node for node in hung if node.record.id not in ended]
             for node in told:
                 ended.add(node.record.id)
@@ -83,11 +85,25 @@ class Recovery:
                 self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
             if not told and time.monotonic() > deadline:
                 raise Timeout(f"{hung[0].record.ref} was told to end and is still shown as hung after {timeout:g} s")
-            time.sleep(0 if told else _POLL_SECONDS)
-        return look()
+            if not told:
+                time.sleep(_POLL_SECONDS)
+            found = look()
+        if lost := next((node for node in found.snapshot.nodes if node.unbegun), None):
+            raise EngineRefused(f"{lost.record.ref} is hung and was left as it is: {not_endable(lost)}")
+        return found
 
     def _note(self, node: Node, **what: str) -> None:
         self._ledger.operations.note(node.record.tree, node.record.id, "recover", self._actor, time.time(), what)
+
+
+def not_endable(node: Node) -> str:
+    """Why a hung execution is not ended as succeeded, and what to do instead; "" where it can be."""
+    if not node.unbegun:
+        return ""
+    return (
+        f"to end it would lose {', '.join(node.unbegun)} and what comes behind, which never ran. Cancel it "
+        f"(`flowbridge cancel {node.record.id}`), and run it again from the beginning (`flowbridge re-run`)"
+    )
 
 
 def _is_broken(node: Node) -> bool:

@@ -19,6 +19,7 @@ from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.driving import done_with
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
+from flowbridge.law.tables import TASK_OVER
 from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.executions import is_due
 from flowbridge.ledger.ledger import Ledger
@@ -31,7 +32,6 @@ from flowbridge.model import (
     Ref,
     Snapshot,
     TaskLook,
-    TaskStatus,
     WaitingChild,
 )
 from flowbridge.troubles import note as note_trouble
@@ -39,8 +39,6 @@ from flowbridge.troubles import with_records
 
 #: The kind of an entry of the history that observers are told as `flowbridge_task_ended`.
 TASK_ENDED = "task_ended"
-
-TASK_OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.CANCELED, TaskStatus.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)

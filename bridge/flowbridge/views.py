@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowbridge.law.driving import waits_for
-from flowbridge.law.tables import ACTIVE, TERMINAL, possible
+from flowbridge.law.tables import ACTIVE, TASK_OVER, TERMINAL, possible
 from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Trouble, Want
 
 
@@ -118,8 +118,6 @@ _ACTIVE: Mapping[Status, TaskStatus] = {
     Status.CANCELING: TaskStatus.CANCELING,
 }
 
-_ENDED = frozenset({TaskStatus.CANCELED, TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.SKIPPED})
-
 
 def task_status(task: TaskLook, children: list[Status], want: Want) -> TaskStatus:
     """A task's status, judged by its actions and children, not by the engine's word alone (S2, S3)."""
@@ -133,4 +131,4 @@ def task_status(task: TaskLook, children: list[Status], want: Want) -> TaskStatu
         return TaskStatus.PAUSING
     if task.status is TaskStatus.CANCELED:
         return TaskStatus.CANCELING
-    return TaskStatus.RUNNING if task.status in _ENDED or task.status is TaskStatus.PAUSED else task.status
+    return TaskStatus.RUNNING if task.status in TASK_OVER or task.status is TaskStatus.PAUSED else task.status

@@ -51,6 +51,8 @@ CAPABILITIES = Capabilities(
     hosts_children=True,
     remedy="Sub-workflows that are deployed as links are resumed and run again each on its own: set the option "
     "subworkflows of this instance to linked, and run the workflow anew.",
+    remedy_of_actions="For the next runs: a task with concurrency: 1 runs only its failed items again, and so does one "
+    "whose action is a link (flowbridge.run, or a name of a catalog).",
 )
 
 _VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
@@ -122,9 +124,15 @@ class MistralBackend(Backend):
         return text.deployed
 
     def start(self, request: StartRequest) -> Ref:
-        """The engine answers a second start of an id with the execution that is there."""
+        """The engine answers a second start of an id with the execution that is there.
+
+        Where its definition cannot be stored, no start is sent: `Unavailable.unsent` tells so.
+        """
         if request.definition is not None:
-            self.deploy(request.definition)
+            try:
+                self.deploy(request.definition)
+            except Unavailable as error:
+                raise Unavailable(f"the definition was not stored: {error.message}", unsent=True) from error
         body: Json = {
             "id": request.id,
             "workflow_name": request.workflow,
@@ -219,12 +227,24 @@ class MistralBackend(Backend):
         """Give the connections back."""
         self._client.close()
 
+    def joins_behind(self, workflows: Collection[str]) -> Mapping[str, Mapping[str, Collection[str]]]:
+        """One request for all of them. What an execution runs may be older than the definition that is there now."""
+        from flowbridge_mistral import joins  # noqa: PLC0415 - YAML costs a list as much as its request
+
+        names = f"in:{','.join(sorted(workflows))}"
+        found = self._client.pages("workflows", "workflows", name=names, fields="id,name,definition")
+        with self._client.reading():
+            return {member["name"]: joins.behind(member["definition"]) for member in found}
+
     def end_hung(self, id: str) -> None:
         """The engine takes a state for an execution that is not final, and then gives it its output."""
         look = next((look for look in self.observe([id]).get(id, ()) if look.ref.id == id), None)
         if look is None or not look.hung:
             raise EngineRefused(f"{self.name}:{id} is not hung any more; nothing was written")
-        failed = [task.name for task in look.tasks if task.status is TaskStatus.ERRORED]
+        waiting = [task for task in look.tasks if task.status is TaskStatus.WAITING]
+        if lost := [task.name for task in waiting if not task.starts]:
+            raise EngineRefused(f"{self.name}:{id} cannot be ended: {lost[0]} never ran; nothing was written")
+        failed = [task.name for task in look.tasks if task.status is TaskStatus.ERRORED or task.error]
         if failed:
             raise EngineRefused(
                 f"{self.name}:{id} is hung, and whether the failure of task {failed[0]} was handled cannot be told: "

@@ -82,9 +82,12 @@ class MistralClient:
         return self._call("PUT", path, repeatable=repeatable, json=body)
 
     def text(self, method: str, *path: str, text: str) -> Json:
-        """Send a definition."""
+        """Send a definition. Tried again while the engine is busy: sent twice it is the same definition.
+
+        So the `Conflict` of one that is created may be one's own.
+        """
         headers = {"Content-Type": "text/plain; charset=utf-8"}
-        return self._call(method, path, repeatable=False, data=text.encode(), headers=headers)
+        return self._call(method, path, repeatable=True, data=text.encode(), headers=headers)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

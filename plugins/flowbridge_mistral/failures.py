@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from flowbridge.errors import EngineError, EngineRefused, NotFound, Unavailable
+from flowbridge_mistral.causes import one_line
 
 if TYPE_CHECKING:
     import requests
@@ -165,12 +166,7 @@ def _words(response: requests.Response) -> str | None:
     except ValueError:
         return None
     words = body.get("faultstring") if isinstance(body, dict) else None
-    return brief(str(words)) if words else None
-
-
-def brief(words: str) -> str:
-    """An engine's message without the traceback behind it."""
-    return words.partition("\nTraceback (most recent call last)")[0].rstrip(":\n ")
+    return one_line(str(words)) if words else None
 
 
 def _deepest(error: BaseException) -> str:

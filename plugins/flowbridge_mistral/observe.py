@@ -18,8 +18,9 @@ from flowbridge.calls import at_once
 from flowbridge.errors import NotFound
 from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
 from flowbridge_mistral import links, words
+from flowbridge_mistral.causes import cause
 from flowbridge_mistral.client import Json, MistralClient
-from flowbridge_mistral.failures import brief
+from flowbridge_mistral.report import of_tree
 from flowbridge_mistral.report import report as read_report
 
 ROOTS_REMEMBERED = 4096
@@ -96,7 +97,7 @@ class Observer:
         query: Json = {"fields": "id,runtime_context"}
         path: tuple[str, ...] = ("executions", executions[0]["id"], "tasks")
         if len(executions) > 1:
-            query |= _of_tree(executions)
+            query |= of_tree(executions)
             path = ("tasks",)
         found: dict[str, Json] = {}
         for member in self._client.pages("tasks", *path, **query) if wanted else ():
@@ -112,7 +113,7 @@ class Observer:
         if not wanted:
             return {}
         query: Json = {"state": "RUNNING", "name": links.LINK, "fields": "id,task_execution_id,input"}
-        query |= _of_tree(executions)
+        query |= of_tree(executions)
         starter = partial(self._starter, executions[0]["id"])
         found: dict[str, list[WaitingChild]] = {}
         for member in self._client.pages("action_executions", "action_executions", **query):
@@ -138,16 +139,6 @@ def _there(ask: Callable[[str], _Answer], id: str) -> _Answer | None:
         return ask(id)
     except NotFound:
         return None
-
-
-def _of_tree(executions: Sequence[Json]) -> Json:
-    """A query for what belongs to a tree, as far as the engine can tell: no filter names the tree.
-
-    So it is asked for by the names of its workflows from the moment that the root was created, oldest first.
-    """
-    names = sorted({execution["name"] for execution in executions})
-    query: Json = {"workflow_name": f"in:{','.join(names)}", "created_at": f"gte:{executions[0]['created_at']}"}
-    return {**query, "sort_keys": "created_at,id", "sort_dirs": "asc,asc"}
 
 
 def _keep(cache: OrderedDict[str, str], key: str, value: str) -> str:
@@ -234,24 +225,28 @@ def _start_arriving(task: Json) -> bool:
 
 
 def _hung(entry: Json, now: float) -> str:
-    """Why the engine will not go on with an execution: a join that ran during a pause waits again, for good (P5).
+    """Why the engine will not go on with an execution: a join waits, and nothing is left whose end would wake it (P5).
 
-    No other waiting task has an action that was accepted. The engine's next step may be on its way for a moment after
-    the last one, so nothing is called hung before it has been quiet for a while.
+    The engine judges a join when a task on the way to it ends, and never again; one that cannot come together any more
+    it ends then. Its next step may be on its way for a moment after the last one, so nothing is called hung before it
+    has been quiet for a while.
     """
     tasks = _tasks(entry)
-    slipped = [task["name"] for task in tasks if task["state"] == "WAITING" and _has_succeeded(task)]
+    waiting = [task for task in tasks if task["state"] == "WAITING"]
     settled = all(task["state"] in (*words.ENDED, "WAITING") and not _unended(task) for task in tasks)
-    if entry["state"] != "RUNNING" or not slipped or not settled:
+    if entry["state"] != "RUNNING" or not waiting or not settled:
         return ""
-    last = max(seconds(one["updated_at"]) or 0.0 for one in (entry, *tasks))
+    last = max(seconds(one["updated_at"] or one["created_at"]) or 0.0 for one in (entry, *tasks))
     if now - last < QUIET_SECONDS:
         return ""
-    return f"join {', '.join(slipped)} ran during a pause, and its engine waits for it again for good (P5)"
+    if slipped := [task["name"] for task in waiting if _actions(task) or _children(task)]:
+        return f"join {', '.join(slipped)} ran during a pause, and its engine waits for it again for good (P5)"
+    names = ", ".join(task["name"] for task in waiting)
+    return f"join {names} waits though all before it is over: its engine forgot it, as after a pause and a resume (P5)"
 
 
-def _has_succeeded(task: Json) -> bool:
-    return any(part["state"] == "SUCCESS" for part in (*_actions(task), *_children(task)))
+def _has_failed(task: Json) -> bool:
+    return any(part["state"] not in ("SUCCESS", *words.AT_WORK) for part in (*_actions(task), *_children(task)))
 
 
 def _unended(task: Json) -> bool:
@@ -323,7 +318,9 @@ def _actions(task: Json) -> list[Json]:
 
 
 def _error(entry: Json) -> str:
-    return brief(str(entry.get("state_info") or "")) if entry["state"] == "ERROR" else ""
+    if entry["state"] == "WAITING" and _has_failed(entry):
+        return "failed during a pause, and waits again"
+    return cause(str(entry.get("state_info") or "")) if entry["state"] == "ERROR" else ""
 
 
 def _id(value: Any) -> str:

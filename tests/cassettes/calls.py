@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from unittest import mock
 
 import pytest
@@ -364,6 +365,75 @@ def list_in_pages(stage: Stage) -> None:
     assert len(set(listed)) == 3
 
 
+def glance(stage: Stage) -> None:
+    runs, paused, over = stage.started("main"), stage.started("main"), stage.started("main", "subtask1")
+    stage.behind(lambda hands: hands.put(paused, "PAUSED"))
+    with mock.patch("flowbridge_mistral.backend.GLANCE", 3):
+        assert stage.backend.glance([runs, paused, over]) == {runs: "RUNNING", paused: "PAUSED"}
+
+
+def observe_what_has_no_report(stage: Stage) -> None:
+    id = stage.started("trouble.retried")
+    root, *children = stage.backend.observe([id])[id]
+    assert (root.state, root.tasks[0].starts) == (EngineState.SUCCEEDED, 2)
+    assert sorted(child.parent.item for child in children if child.parent) == [0, 1]  # type: ignore[type-var]
+    assert [[(task.name, task.starts) for task in child.tasks] for child in children] == [[("again", 1)]] * 2
+
+
+def read_a_task_that_the_engine_fails_to_show(stage: Stage) -> None:
+    id = stage.started("trouble.global", "told")
+    (task,) = stage.backend.read(id).tasks
+    assert (task.name, task.status, task.result) == ("told", TaskStatus.SUCCEEDED, {"of": "told"})
+
+
+def joins_behind(stage: Stage) -> None:
+    stage.behind(Hands.deploy)
+    found = stage.backend.joins_behind(["trouble.fork", "tape.main", "no.such"])
+    assert found == {"trouble.fork": {"one": {"both"}, "two": {"both"}}, "tape.main": {}}
+
+
+def slipped(stage: Stage) -> str:
+    """A workflow whose join ran during a pause, and waits again since its resume."""
+    id = stage.id()
+    stage.behind(Hands.deploy)
+    stage.behind(lambda hands: hands.slip(id))
+    return id
+
+
+def forgotten(stage: Stage) -> str:
+    """A workflow whose join came into being with the resume, because all before it ended during a pause."""
+    id = stage.started("trouble.fork")
+    stage.behind(lambda hands: hands.put(id, "PAUSED"))
+    stage.end(id, "one")
+    stage.end(id, "two")
+    stage.behind(lambda hands: hands.put(id, "RUNNING"))
+    return id
+
+
+def quiet() -> AbstractContextManager[object]:
+    """Nothing counts as too fresh to be hung."""
+    return mock.patch("flowbridge_mistral.observe.QUIET_SECONDS", float("-inf"))
+
+
+def end_hung(stage: Stage) -> None:
+    id = slipped(stage)
+    with quiet():
+        stage.backend.end_hung(id)
+    assert stage.backend.observe([id])[id][0].state is EngineState.SUCCEEDED
+
+
+def end_hung_of_what_never_ran(stage: Stage) -> None:
+    id = forgotten(stage)
+    with quiet(), pytest.raises(EngineRefused, match="both never ran; nothing was written"):
+        stage.backend.end_hung(id)
+
+
+def end_hung_of_a_sound_one(stage: Stage) -> None:
+    id = stage.started("trouble.fork", "one")
+    with quiet(), pytest.raises(EngineRefused, match="not hung any more"):
+        stage.backend.end_hung(id)
+
+
 def an_id_that_is_none(stage: Stage) -> None:
     assert stage.backend.observe(["no id at all"]) == {}
 
@@ -371,5 +441,6 @@ def an_id_that_is_none(stage: Stage) -> None:
 CALLS = {
     scenario.__name__: scenario
     for scenario in list(globals().values())
-    if callable(scenario) and getattr(scenario, "__module__", "") == __name__ and scenario is not flows
+    if callable(scenario) and getattr(scenario, "__module__", "") == __name__
+    if scenario not in (flows, slipped, forgotten, quiet)
 }

@@ -27,6 +27,7 @@ from flowbridge.errors import NotFound
 from flowbridge.model import ExecutionLook, ExecutionRead, TaskLook
 from flowbridge_mistral.backend import MistralBackend
 from flowbridge_mistral.client import MistralClient
+from flowbridge_mistral.report import report
 
 #: Workflows whose leaves are gates: they run until the hands end them.
 BOOK = """\
@@ -95,6 +96,38 @@ workflows:
         input: {target: <% $.i %>}
 """
 
+#: What the engine has trouble with: a report of what had a retry, a task that published globally, joins under a pause.
+TROUBLE = """\
+version: '2.0'
+name: trouble
+actions:
+  gate:
+    input: [name]
+    base: std.async_noop
+workflows:
+  retried:
+    tasks:
+      each:
+        with-items: i in ["a", "b"]
+        workflow: retried_child
+  retried_child:
+    tasks:
+      again:
+        action: std.noop
+        retry: {count: 1, delay: 0}
+  global:
+    tasks:
+      told:
+        action: gate
+        input: {name: told}
+        on-success: {publish: {global: {far: <% task().result %>}}}
+  fork:
+    tasks:
+      one: {action: gate, input: {name: one}, on-success: [both]}
+      two: {action: gate, input: {name: two}, on-success: [both]}
+      both: {join: all, action: gate, input: {name: both}}
+"""
+
 #: How long the server must have been at rest before a look: Mistral's own scheduler wakes up once a second.
 REST_SECONDS = 1.5
 PATIENCE_SECONDS = 30.0
@@ -117,6 +150,7 @@ class Hands:
         if not self._deployed:
             self.backend.deploy(Definition(BOOK, "book.yaml"))
             self.backend.deploy(Definition(LINKS, "links.yaml"))
+            self.backend.deploy(Definition(TROUBLE, "trouble.yaml"))
             self._deployed = True
 
     def start(self, id: str, workflow: str, **input: Any) -> None:
@@ -139,6 +173,20 @@ class Hands:
         self._client.put("action_executions", self._gate(id, gate), body=body, repeatable=False)
         self.disturb()
         self.settle(id)
+
+    def slip(self, id: str) -> None:
+        """Have a join run during a pause and wait again behind it. Now and then the server starts it anew instead."""
+        for _ in range(5):
+            self.start(id, "trouble.fork")
+            self.end(id, "one")
+            self.put(id, "PAUSED")
+            self.end(id, "two")
+            self.end(id, "both")
+            self.put(id, "RUNNING")
+            if any(task["state"] == "WAITING" for task in self._report(id)["task_executions"]):
+                return
+            self._client._send("DELETE", ("executions", id), {"params": {"force": "true"}})
+        raise AssertionError("the server started the join anew five times in a row")
 
     def forget_links(self) -> None:
         """Take the action of links from the server, where it is there."""
@@ -178,7 +226,7 @@ class Hands:
 
     def _report(self, id: str) -> Any:
         root = self._client.get("executions", id).get("root_execution_id") or id
-        return self._client.get("executions", root, "report")
+        return report(self._client, root)
 
     def _gate(self, id: str, name: str) -> str:
         running = [action for action in _actions(self._report(id)) if action["state"] == "RUNNING"]

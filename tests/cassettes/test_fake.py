@@ -24,7 +24,7 @@ from support.wire import Answer, Heard, answer, wired
 OF_OTHERS = frozenset({"check", "report", "report_to_an_ended_action", "verb_list"})
 
 #: What the server in memory does not try to say in the same words.
-IN_OTHER_WORDS = frozenset({"next", "id", "error"})
+IN_OTHER_WORDS = frozenset({"next", "id", "error", "definition", "state_info", "updated_at"})
 
 
 class Conversation:

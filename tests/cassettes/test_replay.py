@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 import socket
 import time
@@ -13,6 +15,8 @@ import pytest
 from cassettes import tape
 from cassettes.scenarios import SCENARIOS
 from cassettes.stage import Stage
+from flowbridge.errors import EngineError
+from flowbridge_mistral import failures
 from flowbridge_mistral.backend import MistralBackend
 
 CASSETTES = sorted(tape.FOLDER.glob("*.yaml"))
@@ -65,6 +69,64 @@ def test_replay(name: str, tmp_path: Path) -> None:
         SCENARIOS[name](Stage(name, backend, tmp_path))
         assert cassette.all_played
     backend.close()
+
+
+#: What no scenario shows, and where it is shown instead.
+NOT_RECORDED = {
+    "implicit": "asks nobody: test_access",
+    "recognizes": "asks nobody: test_backend",
+    "capabilities": "asks nobody: test_links",
+    "said": "a Mistral keeps no output of actions",
+    "TooLarge": "a plain Mistral took 1.1 MB; what stands before it may say 413: test_backend, test_failures",
+    "Kind.UNSENT": "no server says it: test_failures",
+    "Kind.LOST": "no server says it: test_failures",
+    "Kind.WRONG": "no server says it: test_failures",
+    "401": "a plain Mistral asks for no account: test_auth; a real one with a Keystone: test_mistral_keystone",
+    "403": "a plain Mistral asks for no account: test_auth; a real one with a Keystone: test_mistral_keystone",
+    "413": "as TooLarge",
+    "429": "said by what stands before a Mistral: test_client",
+    "3xx": "said by what stands before a Mistral: test_failures",
+}
+
+CALLS = {name for name in dir(MistralBackend) if not name.startswith("_")} - {"type", "open_options"}
+CALLS -= {name for name in CALLS if isinstance(getattr(MistralBackend, name), bool | str | frozenset)}
+ERRORS = {cls.__name__ for _, cls in inspect.getmembers(failures, inspect.isclass) if issubclass(cls, EngineError)}
+KINDS = {str(kind) for kind in failures.Kind}
+STATUSES = {"401", "403", "413", "404", "409", "400", "429", "500", "3xx"}
+
+
+def test_every_call_and_every_kind_of_error_is_in_a_cassette_or_has_a_reason_not_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+    for name in CALLS:
+        _spy(monkeypatch, name, seen)
+    of_answer = failures.of_answer
+
+    def told(response: Any, *arguments: Any) -> EngineError:
+        error = of_answer(response, *arguments)
+        seen.update({type(error).__name__, str(response.status_code)})
+        return error
+
+    monkeypatch.setattr(failures, "of_answer", told)
+    for name in SCENARIOS:
+        test_replay(name, tmp_path)
+    wanted = CALLS | (ERRORS - {"EngineError"}) | KINDS | STATUSES
+    assert wanted - seen == set(NOT_RECORDED)
+
+
+def _spy(monkeypatch: pytest.MonkeyPatch, name: str, seen: set[str]) -> None:
+    """Have a call of the backend tell that it was made."""
+    call = inspect.getattr_static(MistralBackend, name)
+    if not inspect.isfunction(call):
+        return  # a property, or a method of the class: neither asks a server
+
+    @functools.wraps(call)
+    def spied(*arguments: Any, **options: Any) -> Any:
+        seen.add(name)
+        return call(*arguments, **options)
+
+    monkeypatch.setattr(MistralBackend, name, spied)
 
 
 @pytest.mark.parametrize("path", CASSETTES, ids=lambda path: path.stem)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from cassettes.calls import forgotten, quiet, slipped
 from cassettes.stage import BOOK, Hands, Stage
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import NotFound, Rejected
+from flowbridge.errors import EngineRefused, NotFound, Rejected
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import Record, Status
 
@@ -170,6 +171,31 @@ def verb_skip(stage: Stage) -> None:
         outcome = bridge.skip(record.id, ["first"])
         assert outcome.done
         assert statuses(bridge, outcome.execution) == ["succeeded"]
+
+
+def verb_pause_before_a_join(stage: Stage) -> None:
+    id = stage.started("trouble.fork")
+    with stage.bridge() as bridge:
+        record = bridge.find(f"prod:{id}")
+        (warning,) = bridge.pause(record.id).plan.warnings
+        assert "join both may wait for good" in warning
+
+
+def verb_recover_of_what_hangs(stage: Stage) -> None:
+    id = slipped(stage)
+    with stage.bridge() as bridge, quiet():
+        record = bridge.find(f"prod:{id}")
+        (look,) = bridge.recover(record.id, end_hung=True)
+        assert look.record.status is Status.SUCCEEDED
+
+
+def verb_recover_of_what_never_ran(stage: Stage) -> None:
+    id = forgotten(stage)
+    with stage.bridge() as bridge, quiet():
+        record = bridge.find(f"prod:{id}")
+        with pytest.raises(EngineRefused, match="would lose both and what comes behind"):
+            bridge.recover(record.id, end_hung=True)
+        assert bridge.cancel(record.id).status is Status.CANCELED
 
 
 def verb_list(stage: Stage) -> None:

@@ -127,6 +127,7 @@ def hung(desk: Desk) -> Record:
     """An execution that its engine will never go on with."""
     record = one(desk, TaskStatus.WAITING)
     desk.engine.has["e0"].hung = HUNG
+    desk.engine.has["e0"].set("t0", starts=1)
     return record
 
 
@@ -148,6 +149,17 @@ def test_O8_recover_ends_what_is_hung_once_it_is_asked_to_and_the_history_says_s
     assert desk.engine.sent() == [("end_hung", "e0")]
     assert [entry.doc for entry in flow.history(record.id) if entry.kind == "recover"] == [{"end_hung": HUNG}]
     assert flow.recover() == []
+
+
+def test_O11_recover_does_not_end_what_would_lose_a_task_that_never_ran_and_says_what_to_do(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = hung(desk)
+    desk.engine.has["e0"].set("t0", starts=0)
+    with pytest.raises(EngineRefused, match=f"would lose t0 .*`flowbridge cancel {record.id}`.*`flowbridge re-run`"):
+        flow.recover(record.id, end_hung=True)
+    assert desk.engine.sent() == []
+    assert flow.recover()[0].record.status is Status.RUNNING
 
 
 def test_O4_an_end_that_is_not_seen_is_told(flow: Bridge, desk: Desk) -> None:

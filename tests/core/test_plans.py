@@ -14,7 +14,7 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, Rejected, Unsupported
 from flowbridge.law.decide import Action, Plan
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
+from flowbridge.model import EngineState, Record, Status, TaskLook, TaskStatus, Verb, Want
 from flowbridge.planning import fingerprint
 from support.fakes import FakeEngine, task
 
@@ -105,6 +105,50 @@ def test_O8_what_the_engine_may_still_do_under_a_pause_stands_in_plan_and_outcom
     record = one(desk, TaskStatus.RUNNING, TaskStatus.WAITING)
     for plan in (flow.plan(Verb.PAUSE, record.id), flow.pause(record.id).plan):
         assert plan.warnings == ("fake:e0: t1 may start under the pause when the last inbound task ends (P5)",)
+
+
+def forked(desk: Desk, **tasks: TaskStatus) -> Record:
+    """An execution with these tasks on an engine whose joins slip: `j` joins a and b, `k` comes behind c."""
+    desk.engine = FakeEngine(join_under_pause=JoinUnderPause.MAY_SLIP)
+    desk.engine.joins = {"flow": {"a": ["j"], "b": ["j"], "c": ["k"]}}
+    flow = desk.open()
+    looks = [TaskLook(name, name, status, active=status is TaskStatus.RUNNING) for name, status in tasks.items()]
+    desk.engine.add("e0", *looks)
+    return flow.find("fake:e0")
+
+
+def test_P5_a_pause_names_the_joins_right_behind_what_runs_though_they_are_not_there_yet(desk: Desk) -> None:
+    record = forked(desk, a=TaskStatus.RUNNING, b=TaskStatus.RUNNING, c=TaskStatus.SUCCEEDED)
+    flow = desk.bridges[-1]
+    said = "fake:e0: join j may wait for good after the resume, if all tasks before it end under the pause (P5)"
+    for plan in (flow.plan(Verb.PAUSE, record.id), flow.pause(record.id).plan):
+        assert plan.warnings == (said,)
+
+
+def test_P5_a_resume_names_the_joins_all_of_whose_tasks_ended_under_the_pause(desk: Desk) -> None:
+    record = forked(desk, a=TaskStatus.SUCCEEDED)
+    flow = desk.bridges[-1]
+    flow.pause(record.id)
+    assert flow.plan(Verb.RESUME, record.id).warnings == ()
+    desk.engine.has["e0"].tasks.append(TaskLook("b", "b", TaskStatus.SUCCEEDED))
+    said = "fake:e0: join j may wait for good after the resume, because all tasks before it ended under the pause (P5)"
+    for plan in (flow.plan(Verb.RESUME, record.id), flow.resume(record.id).plan):
+        assert plan.warnings == (said,)
+
+
+def test_P5_an_engine_that_does_not_tell_its_joins_stands_in_no_pauses_way(desk: Desk) -> None:
+    record = forked(desk, a=TaskStatus.RUNNING)
+    desk.engine.silent = {"joins_behind"}
+    outcome = desk.bridges[-1].pause(record.id)
+    assert outcome.done
+    assert outcome.plan.warnings == ()
+
+
+def test_P5_joins_are_asked_for_only_where_they_may_slip_and_something_runs(desk: Desk) -> None:
+    record = forked(desk, a=TaskStatus.SUCCEEDED)
+    desk.bridges[-1].plan(Verb.PAUSE, record.id)
+    desk.bridges[-1].plan(Verb.CANCEL, record.id)
+    assert desk.engine.count()["joins_behind"] == 0
 
 
 def test_O1_a_dry_run_of_what_the_law_rejects_says_so_and_writes_nothing(flow: Bridge, desk: Desk) -> None:

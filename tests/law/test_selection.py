@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -244,7 +245,17 @@ def test_X6_refused_where_the_engine_would_run_succeeded_items_again(
     with pytest.raises(Rejected) as caught:
         check_partial(snapshot, found, read, FACTS, frozenset())
     assert (caught.value.rule, caught.value.accept) == ("X6", "X6")
-    assert caught.value.message.endswith("--accept X6. Set it up otherwise."), "what would keep the rule is told too"
+    assert caught.value.message.endswith("--accept X6. Write it otherwise."), "what would keep the rule is told too"
+    why = "which item failed cannot be told from their results" if shape is None else "the last item is not among"
+    assert why in caught.value.message
+
+
+def test_X6_items_that_are_sub_workflows_have_a_remedy_of_their_own() -> None:
+    snapshot = tree(errored("a", -1, task("t", items=3), engine="eager"), errored("b", 0, engine="eager"))
+    sub = replace(snapshot.nodes[1], record=replace(snapshot.nodes[1].record, parent_task="t", item=1))
+    snapshot = Snapshot((snapshot.nodes[0], sub))
+    with pytest.raises(Rejected, match=r"--accept X6\. Set it up otherwise\.$"):
+        check_partial(snapshot, select(snapshot, 0, ["t"], "re-run"), {(0, "t"): _read("SES")}, FACTS, frozenset())
 
 
 def test_X6_an_engine_that_can_is_never_refused() -> None:

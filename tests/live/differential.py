@@ -24,7 +24,7 @@ import yaml
 from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import EngineRefused, InvalidInput, Unavailable
+from flowbridge.errors import EngineRefused, InvalidInput, Rejected, Unavailable
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Status, TaskStatus
 from flowbridge_mistral.backend import MistralBackend
 from live.gates import Gates
@@ -42,6 +42,8 @@ PATIENCE = 60.0
 _FACTS = ("input", "env", "task_name", "allowed", "law", "known", "refused", "steps")
 _RESTING = frozenset({EngineState.SUCCEEDED, EngineState.ERRORED, EngineState.CANCELED, EngineState.PAUSED})
 _HEADER = re.compile(rf"({'|'.join(_FACTS)}):")
+_STUMBLED = re.compile(r"sqlalche\.me|bound to a Session|database is locked|changed size during|Timed out waiting")
+_OF = re.compile(r"\b(?:wf|wf_name|workflow|workflow_identifier)=([\w.]+)")
 _GATE = re.compile(r"action: flowbridge_link\b")
 
 
@@ -50,8 +52,9 @@ class Case:
     """One workflow of the corpus, and what its header says.
 
     `allowed` maps a path, or a pattern of paths, to the values that either engine may come to: the outcome is a race.
-    `law` names a rule that Mistral breaks, with the `fact` in words and the values of both engines by path; `known` is
-    the same for a difference that no rule speaks of. `refused` names the engine that does not start it, or `both`.
+    `law` names the `rule` that Mistral breaks, with the `fact` in words and the values of both engines by path;
+    `known` is the same for a difference that no rule speaks of. `refused` names the engine that does not start it, or
+    `both`.
     `task_name` is the goal of a reverse workflow. `steps` is what is done to the execution while it runs (see `Play`).
     """
 
@@ -94,6 +97,7 @@ class Side:
     def __init__(self, bridge: Bridge, name: str) -> None:
         self.bridge, self.name = bridge, name
         self._records: dict[str, str] = {}
+        self._refusals: dict[str, str] = {}
 
     @property
     def backend(self) -> Backend:
@@ -104,8 +108,22 @@ class Side:
         """Start a case; gives the engine's id, None where the engine refuses the text or the input."""
         try:
             return self.run(case, workflow)[1]
-        except (InvalidInput, EngineRefused):
+        except (InvalidInput, EngineRefused) as error:
+            self._refusals[case.name] = error.message
             return None
+
+    def stumbled(self, case: Case, id: str | None) -> bool:
+        """Whether the engine itself failed in a run, and not the workflow.
+
+        A Mistral of one process now and then hands an error of one of its threads to another: it then speaks of the
+        database, or of a workflow that the case does not have.
+        """
+        if id is None:
+            told = [self._refusals.get(case.name, "")]
+        else:
+            told = [error for look in self.tree(id) for error in (look.error, *(task.error for task in look.tasks))]
+        others = {name for words in told for name in _OF.findall(words)}
+        return any(map(_STUMBLED.search, told)) or any(name not in case.text for name in others)
 
     def run(self, case: Case, workflow: str | None = None) -> tuple[str, str]:
         """Start a case through the bridge; gives the record's id and the engine's."""
@@ -267,6 +285,9 @@ def differences(case: Case, memory: Document, mistral: Document) -> list[str]:
         wanted = set(both) if case.refused == "both" else {case.refused} - {""}
         return [] if refused == wanted else [f"refused by {sorted(refused)}, the header says {sorted(wanted)}"]
     found, known = [], set()
+    for note in filter(None, (case.law, case.known)):
+        assert note.get("fact"), f"{case.name}: a difference is told in words"
+    assert not case.law or case.law.get("rule"), f"{case.name}: a law that is broken has a number"
     for note in (case.law, case.known):
         for engine, each in both.items():
             for path, value in note.get(engine, {}).items():
@@ -306,12 +327,15 @@ class Play:
     A step is a verb with words: `gate A B` waits until these gates wait; `end A`, `fail A`, `stop A` end the gate A as
     succeeded, errored, canceled, with the result `{"of": "A"}`; `pause`, `resume`, `cancel`, `rerun T ...`,
     `rerun-failed T ...` (failed items only) and `skip T ...` are the bridge's verbs on the root; `is STATUS` waits for
-    the root's status; `task T STATUS` for that of its newest task of that name.
+    the root's status; `task T STATUS` for that of its newest task of that name; `hung` until the root is shown as hung.
+    `resume-child T` resumes the newest child under a task alone. Before any of these: `memory` or `mistral` has it done
+    on that engine only, and `try` notes the rule that rejects it, or `done`. `note gates` notes which gates wait.
     """
 
     def __init__(self, side: Side, case: Case) -> None:
         self.side = side
         self._case = case
+        self._noted: Document = {}
         self.record, self.id = side.run(case)
 
     def document(self) -> Document:
@@ -319,10 +343,21 @@ class Play:
         for step in self._case.steps:
             verb, *words = step.split()
             self._do(verb, words)
-        return {"shown": self._settled().value, **self.side.document(self.id)}
+        return {"shown": self._settled().value, **self._noted, **self.side.document(self.id)}
 
     def _do(self, verb: str, words: list[str]) -> None:
-        bridge = self.side.bridge
+        if verb in (MEMORY, MISTRAL):
+            if verb == self.side.name:
+                self._do(words[0], words[1:])
+        elif verb == "try":
+            self._noted[" ".join(["tried", *words])] = self._tried(words)
+        elif verb == "note":
+            self._noted["noted"] = sorted(target for _, _, target in self.side.gates(self.id))
+        elif not self._await(verb, words):
+            self._act(verb, words)
+
+    def _await(self, verb: str, words: list[str]) -> bool:
+        """Wait for what a step names, or end a gate; tells whether the step was one of these."""
         if verb == "gate":
             self._gates(words)
         elif verb in ("end", "fail", "stop"):
@@ -331,6 +366,18 @@ class Play:
             self._until(lambda: self._status().value == words[0], f"status {words[0]}, not {self._status()}")
         elif verb == "task":
             self._until(lambda: self._task(words[0]) == words[1], f"task {words[0]} to be {words[1]}")
+        elif verb == "hung":
+            root = partial(self.side.bridge.get, self.record)
+            self._until(lambda: bool(root().snapshot.nodes[0].hung), "to be shown as hung")
+        else:
+            return False
+        return True
+
+    def _act(self, verb: str, words: list[str]) -> None:
+        """One of the bridge's verbs."""
+        bridge = self.side.bridge
+        if verb == "resume-child":
+            bridge.resume(self._child(words[0]))
         elif verb in ("rerun", "rerun-failed"):
             no_reset = tuple(words) if verb == "rerun-failed" else ()
             self.record = bridge.rerun(self.record, RerunRequest(tuple(words), no_reset)).execution
@@ -338,6 +385,18 @@ class Play:
             self.record = bridge.skip(self.record, words).execution
         else:
             {"pause": bridge.pause, "resume": bridge.resume, "cancel": bridge.cancel}[verb](self.record)
+
+    def _tried(self, words: list[str]) -> str:
+        try:
+            self._do(words[0], words[1:])
+        except Rejected as error:
+            return error.rule
+        return "done"
+
+    def _child(self, task: str) -> str:
+        nodes = self.side.bridge.get(self.record).snapshot.nodes
+        id = next(each.id for each in nodes[0].tasks if each.name == task)
+        return [node.record.id for node in nodes if node.record.parent_task == id][-1]
 
     def _gates(self, targets: Sequence[str]) -> dict[str, tuple[str, str]]:
         found: dict[str, tuple[str, str]] = {}

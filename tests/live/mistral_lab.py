@@ -75,6 +75,19 @@ workflows:
         join: all
         action: gate
         input: {target: j}
+  late:
+    tasks:
+      a:
+        action: gate
+        input: {target: a}
+        on-success: [j]
+      d:
+        wait-before: 600
+        action: std.noop
+        on-success: [j]
+      j:
+        join: all
+        action: std.noop
   delayed:
     tasks:
       d:

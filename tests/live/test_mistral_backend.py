@@ -488,6 +488,42 @@ def test_a_tree_whose_report_the_engine_fails_to_build_is_observed_all_the_same(
     assert [[(task.status, task.starts) for task in each.tasks] for each in children] == [[(E, 2)]] * 3
 
 
+def test_a_tree_whose_report_fails_is_observed_in_as_many_requests_for_forty_children_as_for_two(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = """
+version: '2.0'
+retried_wide:
+  input: [size]
+  tasks:
+    i: {with-items: "i in <% range($.size) %>", workflow: retried_child}
+retried_child:
+  tasks:
+    e: {action: std.fail, retry: {count: 1, delay: 0}, on-error: noop}
+"""
+    lab.backend.deploy(Definition(book))
+    client, costs = lab.backend._client, []
+    send = client._send
+    asked: list[str] = []
+
+    def sent(method: str, *rest: Any) -> Any:
+        asked.append(method)
+        return send(method, *rest)
+
+    monkeypatch.setattr(client, "_send", sent)
+    for size in (2, 40):
+        id = str(uuid.uuid4())
+        lab.backend.start(StartRequest(id, "retried_wide", {"size": size}))
+        until(lambda: lab.root(id).state is EngineState.SUCCEEDED, 120)  # noqa: B023
+        asked.clear()
+        root, *children = lab.tree(id)
+        costs.append(len(asked))
+        assert root.tasks[0].starts == len(children) == size
+        assert sorted(each.parent.item for each in children if each.parent) == list(range(size))  # type: ignore[type-var]
+        assert [(task.status, task.starts) for each in children for task in each.tasks] == [(E, 2)] * size
+    assert costs[0] == costs[1] <= 8
+
+
 GLOBAL = """
 version: '2.0'
 publishes_globally:

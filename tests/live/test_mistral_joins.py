@@ -34,8 +34,26 @@ def flow(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield bridge
 
 
+def forgotten(flow: Bridge, lab: Lab) -> str:
+    """A workflow all of whose tasks ended under a pause, and behind them a join; it was resumed since."""
+    engine_id = lab.start("joined")
+    id = flow.find(f"prod:{engine_id}").id
+    lab.gates(engine_id, "a", "b")
+    (warning,) = flow.pause(id).plan.warnings
+    assert warning.endswith(
+        "join j may wait for good after the resume, if all tasks before it end under the pause (P5)"
+    )
+    for gate in ("a", "b"):
+        lab.end(engine_id, gate)
+        until(lambda: lab.task(engine_id, gate).status is TaskStatus.SUCCEEDED)  # noqa: B023
+    flow.wait(id, timeout=60)
+    (warning,) = flow.resume(id, timeout=60).plan.warnings
+    assert warning.endswith("because all tasks before it ended under the pause (P5)")
+    return id
+
+
 def slipped(flow: Bridge, lab: Lab, last: TaskStatus = TaskStatus.SUCCEEDED) -> str:
-    """A workflow whose join ran during a pause; it was resumed since."""
+    """A workflow whose join ran during a pause, and ended so; it was resumed since."""
     engine_id = lab.start("joined")
     lab.end(engine_id, "a")
     id = flow.find(f"prod:{engine_id}").id
@@ -50,10 +68,10 @@ def slipped(flow: Bridge, lab: Lab, last: TaskStatus = TaskStatus.SUCCEEDED) -> 
     return id
 
 
-def waiting_for_good(flow: Bridge, lab: Lab) -> str:
+def waiting_for_good(flow: Bridge, lab: Lab, last: TaskStatus = TaskStatus.SUCCEEDED) -> str:
     """The same, whose join waits again. Now and then, once in 30 times, the engine starts the join anew instead."""
     for _ in range(5):
-        id = slipped(flow, lab)
+        id = slipped(flow, lab, last)
         if _join_after_resume(lab, flow.find(id).ref.id) == "WAITING":
             return id
     raise AssertionError("the engine started the join anew five times in a row")
@@ -80,3 +98,58 @@ def test_P5_a_sound_workflow_is_not_hung_and_cannot_be_ended_so(flow: Bridge, la
     with pytest.raises(EngineRefused, match="not hung"):
         lab.backend.end_hung(engine_id)
     assert flow.recover(flow.find(f"prod:{engine_id}").id, end_hung=True)[0].record.status is Status.RUNNING
+
+
+def test_P5_a_join_whose_tasks_all_ended_under_a_pause_is_shown_as_hung_and_left_to_a_cancel_and_a_rerun(
+    flow: Bridge, lab: Lab
+) -> None:
+    id = forgotten(flow, lab)
+    (found,) = until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
+    assert "join j waits though all before it is over" in found.hung
+    assert found.unbegun == ("j",)
+    with pytest.raises(EngineRefused, match="would lose j and what comes behind"):
+        flow.recover(id, end_hung=True)
+    with pytest.raises(EngineRefused, match="j never ran; nothing was written"):
+        lab.backend.end_hung(found.record.ref.id)
+    assert flow.get(id).record.status is Status.RUNNING
+    assert flow.cancel(id, timeout=60).status is Status.CANCELED
+    again = flow.rerun(id).execution
+    for gate in ("a", "b", "j"):
+        lab.end(flow.find(again).ref.id, gate)
+    assert flow.wait(again, timeout=60).record.status is Status.SUCCEEDED
+
+
+def test_P5_a_join_that_somebody_resumed_before_its_last_task_ended_merely_waits(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "QUIET_SECONDS", 0.0)
+    engine_id = lab.start("joined")
+    lab.gates(engine_id, "a", "b")
+    lab.backend.pause(engine_id)
+    lab.end(engine_id, "a")
+    until(lambda: lab.task(engine_id, "a").status is TaskStatus.SUCCEEDED)
+    lab.backend.resume(engine_id, "")
+    until(lambda: lab.task(engine_id, "j").raw == "WAITING")
+    assert lab.root(engine_id).hung == ""
+    lab.end(engine_id, "b")
+    lab.end(engine_id, "j")
+    lab.reaches(engine_id, EngineState.SUCCEEDED)
+
+
+def test_P5_a_join_whose_last_task_is_delayed_merely_waits(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "QUIET_SECONDS", 0.0)
+    engine_id = lab.start("late")
+    lab.end(engine_id, "a")
+    until(lambda: lab.task(engine_id, "j").raw == "WAITING")
+    until(lambda: lab.task(engine_id, "d").raw == "DELAYED")
+    assert lab.root(engine_id).hung == ""
+    lab.backend.cancel(engine_id)
+
+
+def test_P5_what_hung_is_not_ended_as_succeeded_where_one_of_its_tasks_failed(flow: Bridge, lab: Lab) -> None:
+    id = waiting_for_good(flow, lab, TaskStatus.ERRORED)
+    until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
+    with pytest.raises(EngineRefused, match="whether the failure of task j was handled cannot be told"):
+        flow.recover(id, end_hung=True)
+    assert flow.get(id).record.status is Status.RUNNING
+    assert flow.cancel(id, timeout=60).status is Status.CANCELED

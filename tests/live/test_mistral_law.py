@@ -46,6 +46,19 @@ workflows:
         wait-before: 4
         action: gate
         input: {target: late}
+  at_once:
+    tasks:
+      t:
+        with-items: i in [0, 1, 2]
+        action: gate
+        input: {target: <% $.i %>}
+  one_by_one:
+    tasks:
+      t:
+        with-items: i in [0, 1, 2]
+        concurrency: 1
+        action: gate
+        input: {target: <% $.i %>}
   wide:
     input: [count]
     tasks:
@@ -187,6 +200,26 @@ def test_P5_C2_a_delayed_task_starts_its_action_all_the_same_and_plan_and_status
     lab.end(engine_id, "late")
     assert flow.wait(id, timeout=60, until=frozenset({settled})).record.status is settled
     assert lab.task(engine_id, "late").starts == 1
+
+
+def errored_in_the_middle(lab: Lab, workflow: str) -> str:
+    """Three items, of which the middle one failed."""
+    engine_id = lab.start(workflow)
+    for item, outcome in enumerate((S, E, S)):
+        lab.end(engine_id, str(item), outcome)
+    lab.reaches(engine_id, EngineState.ERRORED)
+    return engine_id
+
+
+def test_X6_a_refusal_for_items_of_actions_says_why_and_what_it_advises_works(flow: Bridge, lab: Lab) -> None:
+    request = RerunRequest(("t",), ("t",))
+    with pytest.raises(Rejected, match=r"the last item is not among the failed .*concurrency: 1 runs only its fail"):
+        flow.rerun(adopted(flow, errored_in_the_middle(lab, "at_once")), request)
+    engine_id = errored_in_the_middle(lab, "one_by_one")
+    again = flow.rerun(adopted(flow, engine_id), request)
+    lab.end(engine_id, "1")
+    assert flow.wait(again.execution, timeout=60).record.status is Status.SUCCEEDED
+    assert lab.task(engine_id, "t").starts == 4
 
 
 def test_S7_what_the_server_has_expired_is_shown_as_gone_and_can_be_run_again_from_the_beginning_only(

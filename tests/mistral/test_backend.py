@@ -12,9 +12,14 @@ import pytest
 import responses
 
 from flowbridge.backend import Cascade, Definition, StartRequest, TaskRerun
+from flowbridge.bridge import Bridge
+from flowbridge.config import Config
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
+from flowbridge.ledger.executions import Filter
 from flowbridge.model import TaskStatus, Verb
 from flowbridge_mistral.backend import MistralBackend
+from support.fake_mistral import FakeMistral
+from support.wire import Answer, Heard, answer, wired
 
 URL = "http://mistral.example/v2"
 FILE = Definition("version: '2.0'\nw: {tasks: {t: {action: std.noop}}}\n", "w.yaml")
@@ -143,6 +148,36 @@ def test_deploy_goes_the_other_way_where_somebody_was_faster(
     responses.add(second, f"{URL}/workflows", json={})
     backend.deploy(FILE)
     assert [call.request.method for call in responses.calls] == ["GET", first, second]
+
+
+@responses.activate
+def test_a_busy_engine_is_given_a_definition_again(backend: MistralBackend) -> None:
+    responses.get(f"{URL}/workflows", json={"workflows": []})
+    responses.post(f"{URL}/workflows", status=502)
+    responses.post(f"{URL}/workflows", status=409, json=fault("Duplicate entry"))  # it had arrived all the same
+    responses.put(f"{URL}/workflows", status=429)
+    responses.put(f"{URL}/workflows", json={})
+    backend.deploy(FILE)
+    assert [call.request.method for call in responses.calls] == ["GET", "POST", "POST", "PUT", "PUT"]
+
+
+@pytest.mark.parametrize("status", [429, 502])
+def test_where_a_definition_cannot_be_stored_nothing_was_started_and_it_is_said(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = MistralBackend("prod", {"url": "http://mistral.example.org/v2"})
+    monkeypatch.setattr(backend._client, "_sleep", lambda _: None)
+    server = FakeMistral()
+
+    def busy(heard: Heard) -> Answer:
+        return (status, {}, "") if heard.path == "workflows" and heard.method != "GET" else answer(server, heard)
+
+    with wired(mistral=busy), Bridge(Config(ledger=tmp_path / "ledger.db"), backends=[backend], durable=False) as flow:
+        with pytest.raises(Unavailable, match=f"was not stored: .*{status}.*; nothing was started$") as caught:
+            flow.run(FILE, backend="prod")
+        assert caught.value.unsent
+        assert list(flow.list(Filter())) == []
+    assert server.executions == {}
 
 
 @responses.activate

@@ -273,10 +273,21 @@ def test_P5_a_join_that_ran_and_waits_again_with_nothing_else_at_work_is_hung_on
     assert hung(slipped, after=9.0) == ""
 
 
+def test_P5_a_join_that_never_ran_with_nothing_left_before_it_is_hung_once_it_has_been_quiet() -> None:
+    forgotten = execution("RUNNING", task("SUCCESS", DONE), task("WAITING", id="j"))
+    assert "join j waits though all before it is over" in hung(forgotten)
+    assert hung(forgotten, after=9.0) == ""
+
+
+def test_P5_a_join_that_failed_during_a_pause_and_waits_again_tells_so() -> None:
+    (look,) = looks(execution("RUNNING", task("SUCCESS", DONE), task("WAITING", FAILED, id="j")), Extras(), "prod")
+    assert {task.error for task in look.tasks} == {"", "failed during a pause, and waits again"}
+
+
 @pytest.mark.parametrize(
     "entry",
     [
-        execution("RUNNING", task("SUCCESS", DONE), task("WAITING", id="j")),
+        execution("RUNNING", task("RUNNING", RUNNING), task("WAITING", id="j")),
         execution("RUNNING", task("RUNNING", RUNNING), SLIPPED),
         execution("RUNNING", task("IDLE"), SLIPPED),
         execution("RUNNING", task("DELAYED", FAILED), SLIPPED),

@@ -21,8 +21,8 @@ from support.wire import Answer, Heard, answer, wired
 SIZES = (1, 10, 100)
 
 
-def book(size: int) -> Definition:
-    """A root with that many sub-workflows, each with a gate."""
+def book(size: int, before: str = "") -> Definition:
+    """A root with that many sub-workflows, each with a gate; `before` is a task that each has before its gate."""
     return Definition(
         f"""\
 version: '2.0'
@@ -36,6 +36,7 @@ workflows:
   child:
     input: [x]
     tasks:
+      {before}
       c: {{action: gate, input: {{name: <% $.x %>}}}}
 """
     )
@@ -62,7 +63,7 @@ class Wide:
 
 
 @contextmanager
-def wide(size: int, folder: Path, **options: str) -> Iterator[Wide]:
+def wide(size: int, folder: Path, before: str = "", **options: str) -> Iterator[Wide]:
     server, heard = FakeMistral(), list[Heard]()
 
     def asked(request: Heard) -> Answer:
@@ -73,7 +74,7 @@ def wide(size: int, folder: Path, **options: str) -> Iterator[Wide]:
         backend = MistralBackend("prod", {"url": "http://mistral.example.org/v2", **options})
         config = Config(ledger=folder / f"{size}.db", actor="ada")
         with Bridge(config, backends=[backend], durable=False) as flow:
-            backend.deploy(book(size))
+            backend.deploy(book(size, before))
             yield Wide(flow, backend, server, heard)
 
 
@@ -116,6 +117,34 @@ def test_O13_a_pass_of_who_goes_on_looking_costs_nothing_for_linked_children_tha
             of_a_person[size] = len(root.heard)
     assert costs[1] == costs[10]
     assert of_a_person[10] >= costs[10] + 10
+
+
+RETRIED = "r: {action: std.noop, retry: {count: 1, delay: 0}, on-success: [c]}"
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL])
+def test_a_verb_costs_the_same_also_where_the_engine_builds_no_report_because_of_a_retry(
+    verb: Verb, tmp_path: Path
+) -> None:
+    costs = {}
+    for size in SIZES:
+        with wide(size, tmp_path, RETRIED) as root:
+            shown = [{task.name for task in node.tasks} for node in root.flow.get(root.id).snapshot.nodes]
+            assert shown == [{"t"}, *[{"r", "c"}] * size]
+            costs[size] = root.cost(verb)
+    assert costs[1] == costs[10] == costs[100]
+    assert sum(method == "PUT" for method, _ in costs[1]) == 1
+
+
+def test_a_tree_without_a_report_is_put_together_by_four_requests(tmp_path: Path) -> None:
+    with wide(40, tmp_path, RETRIED) as root:
+        root.heard.clear()
+        root.backend.observe([root.id])
+        asked = [heard.path.partition("/")[0] for heard in root.heard]
+    report, lists, indexes_and_contexts = asked[0], asked[1:5], asked[5:]
+    assert report == "executions"
+    assert lists == ["executions", "executions", "tasks", "action_executions"]
+    assert indexes_and_contexts == ["executions", "tasks"]
 
 
 def test_a_read_asks_one_by_one_only_for_tasks_that_may_have_a_result(tmp_path: Path) -> None:

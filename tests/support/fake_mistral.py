@@ -26,6 +26,7 @@ from support.fake_mistral_model import (
     picked,
     reported,
     task_json,
+    walk,
 )
 
 _EXPRESSION = re.compile(r"<% (\$|task\(\)\.result)((?:\.\w+)*) %>")
@@ -108,7 +109,8 @@ class FakeMistral:
         return 201 if method == "POST" else 200, stored[0] if book else {"workflows": stored}
 
     def _stored(self, name: str) -> Json:
-        return {"name": name, "updated_at": self.changed.get(name)}
+        definition = yaml.safe_dump({name: self.workflows[name]}) if name in self.workflows else self.books[name]
+        return {"name": name, "updated_at": self.changed.get(name), "definition": definition}
 
     def _adhoc(self, method: str, name: str, query: Mapping[str, str], body: str) -> tuple[int, Json]:
         if name:
@@ -131,16 +133,20 @@ class FakeMistral:
     def _get(self, collection: str, rest: str, query: Mapping[str, str]) -> Json:
         id, _, below = rest.partition("/")
         if collection == "tasks" and id:
-            return picked(task_json(self._of(self.tasks, id, "TaskExecution")), query)
+            task = self._of(self.tasks, id, "TaskExecution")
+            if task.told_globally:
+                raise Fault(400, "Parent instance <TaskExecution> is not bound to a Session; lazy load ...")
+            return picked(task_json(task), query)
         if collection == "action_executions" and id:
             return picked(action_json(self._of(self.actions, id, "ActionExecution")), query)
         if below == "report":
             root = self._of(self.executions, id, "WorkflowExecution")
+            if any(task.state in ENDED and "retry" in task.spec for each in walk(root) for task in each.tasks):
+                raise Fault(500, "'retry_no'")
             return {"root_workflow_execution": reported(root)}
         if below == "tasks":
-            return listed(
-                "tasks", [task_json(task) for task in self._of(self.executions, id, "WorkflowExecution").tasks], query
-            )
+            tasks = [task_json(task) for task in self._of(self.executions, id, "WorkflowExecution").tasks]
+            return listed("tasks", [{key: task[key] for key in task if key != "result"} for task in tasks], query)
         if id:
             return picked(execution_json(self._of(self.executions, id, "WorkflowExecution")), query)
         members: Mapping[str, Callable[[], list[Json]]] = {
@@ -180,7 +186,7 @@ class FakeMistral:
         if parent:
             parent.children.append(made)
         tasks = flow["tasks"]
-        behind = {name for task in tasks.values() for key in ("on-success", "on-skip") for name in task.get(key, ())}
+        behind = {name for task in tasks.values() for key in ("on-success", "on-skip") for name in _next(task, key)}
         for each in tasks:
             if each not in behind:
                 self._begin(made, each)
@@ -188,12 +194,34 @@ class FakeMistral:
 
     def _begin(self, execution: Execution, name: str) -> None:
         spec = self.workflows[execution.name]["tasks"][name]
+        if "join" in spec:
+            self._defer(execution, name, spec)
+            return
         items = _items(spec["with-items"]) if "with-items" in spec else None
         task = Task(str(uuid.uuid4()), name, execution, spec, self._now(), items)
         self.tasks[task.id] = task
         execution.tasks.append(task)
         for index in range(1 if items is None else len(items)):
             self._run(task, index)
+
+    def _defer(self, execution: Execution, name: str, spec: Json) -> None:
+        """A join waits until a task before it ends, whatever it did before."""
+        task = next((each for each in execution.tasks if each.name == name), None)
+        if task is None:
+            task = Task(str(uuid.uuid4()), name, execution, spec, self._now())
+            self.tasks[task.id] = task
+            execution.tasks.append(task)
+        task.state = "WAITING"
+
+    def _wake(self, ended: Task) -> None:
+        """The joins behind a task that has ended begin if it was the last before them, under a pause too."""
+        specs = self.workflows[ended.execution.name]["tasks"]
+        over = {task.name for task in ended.execution.tasks if task.state == "SUCCESS"}
+        for join in [task for task in ended.execution.tasks if task.state == "WAITING"]:
+            before = {name for name, spec in specs.items() if join.name in _next(spec, "on-success")}
+            if ended.name in before <= over:
+                join.state = "RUNNING"
+                self._run(join, 0)
 
     def _run(self, task: Task, index: int) -> None:
         scope = {**task.execution.context, **({} if task.items is None else task.items[index])}
@@ -234,8 +262,9 @@ class FakeMistral:
             scope = {**execution.context, "task": task.result}
             task.published = {key: _value(text, scope) for key, text in task.spec.get("publish", {}).items()}
             execution.context |= task.published
-            execution.backlog += task.spec.get("on-success", ())
+            execution.backlog += _next(task.spec, "on-success")
         self._go_on(execution)
+        self._wake(task)
 
     def _go_on(self, execution: Execution) -> None:
         if execution.state != "RUNNING":
@@ -244,12 +273,15 @@ class FakeMistral:
             self._begin(execution, execution.backlog.pop(0))
         states = {task.state for task in execution.tasks}
         if execution.state == "RUNNING" and states <= ENDED:
-            spec = self.workflows[execution.name].get("output", {})
             state = next((state for state in ("ERROR", "CANCELLED") if state in states), "SUCCESS")
-            execution.output = {key: _value(text, execution.context) for key, text in spec.items()}
-            self._turn(execution, state)
+            self._succeed(execution, state)
             if execution.parent:
                 self._judge(execution.parent)
+
+    def _succeed(self, execution: Execution, state: str = "SUCCESS") -> None:
+        spec = self.workflows[execution.name].get("output", {})
+        execution.output = {key: _value(text, execution.context) for key, text in spec.items()}
+        self._turn(execution, state)
 
     def _turn(self, execution: Execution, state: str) -> None:
         execution.state, execution.updated = state, self._now()
@@ -260,7 +292,8 @@ class FakeMistral:
         execution: Execution = self._of(self.executions, id, "WorkflowExecution")
         if asked["state"] == "PAUSED" and execution.state in ENDED:
             raise Fault(400, f"Can't change workflow execution state from {execution.state} to PAUSED.")
-        {"PAUSED": self._pause, "RUNNING": self._resume, "CANCELLED": self._cancel}[asked["state"]](execution)
+        verbs = {"PAUSED": self._pause, "RUNNING": self._resume, "CANCELLED": self._cancel, "SUCCESS": self._succeed}
+        verbs[asked["state"]](execution)
         return {"id": id, "workflow_name": execution.name}
 
     def _pause(self, execution: Execution) -> None:
@@ -314,7 +347,7 @@ class FakeMistral:
         if task.execution.state != "PAUSED":
             self._reopen(task, "SKIPPED" if asked["state"] == "SKIPPED" else "RUNNING")
             if asked["state"] == "SKIPPED":
-                task.execution.backlog += task.spec.get("on-skip", ())
+                task.execution.backlog += _next(task.spec, "on-skip")
                 self._go_on(task.execution)
             else:
                 self._again(task, keep=not asked["reset"])
@@ -352,6 +385,12 @@ _PUT: Mapping[str, Callable[[FakeMistral, str, Json], Json]] = {
     "tasks": FakeMistral._put_task,
     "action_executions": FakeMistral._put_action,
 }
+
+
+def _next(spec: Json, key: str) -> list[str]:
+    """The tasks that a clause names."""
+    clause = spec.get(key, [])
+    return list(clause.get("next", ()) if isinstance(clause, dict) else clause)
 
 
 def _declared(part: Any) -> str:

@@ -57,6 +57,11 @@ class Task:
         return [latest[index] for index in sorted(latest)]
 
     @property
+    def told_globally(self) -> bool:
+        """Whether it published to all branches: the real one fails to show such a task."""
+        return self.state == "SUCCESS" and "publish" in (self.spec.get("on-success") or ())
+
+    @property
     def result(self) -> Any:
         """Of all items, or of the one part that there is."""
         results = [
@@ -97,6 +102,7 @@ def execution_json(of: Execution) -> Json:
         "id": of.id,
         "workflow_name": of.name,
         "state": of.state,
+        "state_info": None,
         "input": json.dumps(of.input),
         "output": json.dumps(of.output if of.output is not None else {}),
         "params": json.dumps({**of.params, "namespace": ""}),
@@ -109,7 +115,8 @@ def execution_json(of: Execution) -> Json:
 
 def task_json(of: Task) -> Json:
     """A task as the API shows it."""
-    context = {} if of.items is None else {"with_items": {"capacity": None, "count": len(of.items)}}
+    context: Json = {} if of.items is None else {"with_items": {"capacity": None, "count": len(of.items)}}
+    context |= {"retry_task_policy": {}} if "retry" in of.spec else {}
     return {
         "id": of.id,
         "name": of.name,
@@ -117,9 +124,12 @@ def task_json(of: Task) -> Json:
         "workflow_name": of.execution.name,
         "state": of.state,
         "result": json.dumps(of.result),
-        "published": json.dumps(of.published),
+        "published": None if of.told_globally else json.dumps(of.published),
         "runtime_context": json.dumps(context),
+        "workflow_execution_id": of.execution.id,
+        "state_info": None,
         "created_at": of.created,
+        "updated_at": None if of.state == "WAITING" and not of.actions else of.created,
     }
 
 
@@ -143,7 +153,7 @@ def reported(of: Execution) -> Json:
     plain = ("id", "state")
     tasks = [
         {
-            **{key: task_json(task)[key] for key in ("id", "name", "state", "created_at")},
+            **{key: task_json(task)[key] for key in ("id", "name", "state", "created_at", "updated_at")},
             "action_executions": [
                 {key: action_json(action)[key] for key in (*plain, "name", "accepted")} for action in task.actions
             ],

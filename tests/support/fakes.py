@@ -7,7 +7,7 @@ late, lose an answer on the way back, and forget executions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,8 +59,8 @@ class FakeEngine(Backend):
     raise. `ignores`: calls that are accepted and do nothing. `lost`: calls that are done, but whose answer does not
     come back. `dropped`: calls whose request is lost on the way, which the caller cannot tell from `lost`. `late`:
     the number of looks before a verb is seen. `requests`: the names and ids of all calls that reached it.
-    `glances`: it can tell the states of many executions at once. `before`: is called with the name of
-    each call, before it.
+    `joins`: the joins behind the tasks of its workflows. `glances`: it can tell the states of many executions at
+    once. `before`: is called with the name of each call, before it.
     """
 
     type = "fake"
@@ -71,6 +71,7 @@ class FakeEngine(Backend):
         self.has: dict[str, Live] = {}
         self.workflows = {"flow"}
         self.glances = False
+        self.joins: dict[str, dict[str, list[str]]] = {}
         self.down = False
         self.silent: set[str] = set()
         self.refuses: dict[str, FlowbridgeError] = {}
@@ -100,7 +101,11 @@ class FakeEngine(Backend):
 
     def sent(self) -> list[tuple[str, str]]:
         """The requests that were more than a question."""
-        return [(name, id) for name, id in self.requests if name not in ("observe", "read", "check", "validate")]
+        return [
+            (name, id)
+            for name, id in self.requests
+            if name not in ("observe", "read", "check", "validate", "joins_behind")
+        ]
 
     def count(self) -> Counter[str]:
         """How often each call reached the engine."""
@@ -156,6 +161,10 @@ class FakeEngine(Backend):
     def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:
         again = {"status": TaskStatus.RUNNING, "active": True}
         self._call("rerun", id, lambda: self._reopen(id, {task.task for task in tasks}, again))
+
+    def joins_behind(self, workflows: Collection[str]) -> Mapping[str, Mapping[str, Collection[str]]]:
+        self._reach("joins_behind", ",".join(workflows))
+        return {name: joins for name, joins in self.joins.items() if name in workflows}
 
     def end_hung(self, id: str) -> None:
         def end() -> None:

@@ -19,6 +19,7 @@ FACTS = {
         join_under_pause=JoinUnderPause.MAY_SLIP,
         delayed_starts_under_pause=True,
         remedy="Set it up otherwise.",
+        remedy_of_actions="Write it otherwise.",
     ),
     "bare": Capabilities(verbs=frozenset()),
 }

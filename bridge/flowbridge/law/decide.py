@@ -6,12 +6,13 @@ it links natively, and none for a node whose native parent gets the same call: a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
 from flowbridge.capabilities import Cascade, JoinUnderPause
 from flowbridge.law.fold import Facts, ended
-from flowbridge.law.tables import TERMINAL
+from flowbridge.law.tables import TASK_OVER, TERMINAL
 from flowbridge.model import EngineState, Node, Ref, Snapshot, TaskRerun, TaskStatus, Want
 
 
@@ -58,6 +59,9 @@ class Plan(NamedTuple):
     lines: tuple[Line, ...]
     warnings: tuple[str, ...] = ()
 
+
+#: By workflow and the name of a task: the joins right behind it.
+Joins = Mapping[str, Mapping[str, Collection[str]]]
 
 _NEEDS: dict[Want, dict[EngineState, Action]] = {
     Want.HOLD: {EngineState.RUNNING: Action.PAUSE},
@@ -124,6 +128,38 @@ def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
         if delayed and fact.delayed_starts_under_pause:
             found.append(f"{node.record.ref}: delayed task {delayed} may still start its action (P5, C2)")
     return tuple(found)
+
+
+def join_warnings(snapshot: Snapshot, joins: Mapping[str, Joins]) -> tuple[str, ...]:
+    """Which joins a pause and the resume after it may leave waiting for good, by the joins that each instance told.
+
+    An engine whose joins slip does not look again at one that comes into being with the resume, because every task
+    before it has ended under the pause (P5).
+    """
+    found = []
+    for node in snapshot.nodes:
+        behind = joins.get(node.record.ref.backend, {}).get(node.record.workflow, {})
+        if not behind or ended(node):
+            continue
+        there = {task.name for task in node.tasks}
+        if node.record.want is Want.HOLD:
+            ahead = {join for task in node.tasks if task.active for join in behind.get(task.name, ())} - there
+            words = "may wait for good after the resume, if all tasks before it end under the pause"
+        elif node.record.want is Want.RUN and node.state is EngineState.PAUSED:
+            ahead = _ended_under_the_pause(node, behind) - there
+            words = "may wait for good after the resume, because all tasks before it ended under the pause"
+        else:
+            continue
+        if ahead:
+            found.append(f"{node.record.ref}: join {', '.join(sorted(ahead))} {words} (P5)")
+    return tuple(found)
+
+
+def _ended_under_the_pause(node: Node, behind: Mapping[str, Collection[str]]) -> set[str]:
+    """The joins all of whose inbound tasks are over."""
+    over = {task.name for task in node.tasks if task.status in TASK_OVER}
+    open_ = {join for task, joins in behind.items() if task not in over for join in joins}
+    return {join for joins in behind.values() for join in joins} - open_
 
 
 def _calls(snapshot: Snapshot, facts: Facts) -> list[tuple[Action, str]]:

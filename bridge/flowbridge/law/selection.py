@@ -136,16 +136,25 @@ def check_partial(
                 f"(accepted X6)"
             )
             continue
+        has_children = (choice.place, choice.task.id) in children_by_task(snapshot)
+        remedy = engine.remedy if has_children else engine.remedy_of_actions
         raise Rejected(
-            f"{choice.name}: the engine of {describe(node)} would run items again that had succeeded, and may hang, "
-            f"because its last item did not fail or its items' places cannot be told (X6). Re-run it without "
-            f"--no-reset, or go ahead with --accept X6.{engine.remedy and f' {engine.remedy}'}",
+            f"{choice.name}: the engine of {describe(node)} {_why_unsafe(fact, known)} (X6). Re-run it without "
+            f"--no-reset, which runs all its items, or go ahead with --accept X6.{remedy and f' {remedy}'}",
             rule="X6",
             reason="partial_rerun_unsafe",
             execution=node.record.id,
             accept="X6",
         )
     return tuple(warnings)
+
+
+def _why_unsafe(fact: PartialRerun, items: tuple[ItemRead, ...] | None) -> str:
+    if fact is not PartialRerun.LAST_FAILED:
+        return "cannot run only the failed items of a task again"
+    if items is None:
+        return "may run items again that had succeeded, and hang: which item failed cannot be told from their results"
+    return "would run items again that had succeeded, and may hang, because the last item is not among the failed ones"
 
 
 def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:

@@ -15,6 +15,7 @@ _S, _E, _W = Status, EngineState, Want
 ACTIVE = frozenset({_S.REQUESTED, _S.RUNNING, _S.PAUSING, _S.RESUMING, _S.CANCELING})
 TERMINAL = frozenset({_S.CANCELED, _S.SUCCEEDED, _S.ERRORED})
 ENDED = frozenset({_E.CANCELED, _E.SUCCEEDED, _E.ERRORED})
+TASK_OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.CANCELED, TaskStatus.SKIPPED})
 TASK_ACTIVE = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSING, TaskStatus.CANCELING})
 
 #: want -> the engine's state -> (status with no active task, status with an active one).

@@ -13,6 +13,7 @@ from flowbridge.errors import EngineRefused, FlowbridgeError, Unavailable
 from flowbridge.ledger.operations import Operation
 from flowbridge.looks import Look
 from flowbridge.model import Node
+from flowbridge.recovery import not_endable
 from flowbridge_cli import options
 from flowbridge_cli.documents import tree_document
 from flowbridge_cli.output import emit, note, told_of
@@ -34,7 +35,7 @@ def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str)
     """Finish what a crash left open: operations, and runs whose runner died. Without ID: on every tree.
 
     An execution that its engine will never go on with is shown as hung. With its ID, and once you agreed, the engine is
-    told to end it as succeeded.
+    told to end it as succeeded; not where that would lose tasks that never ran.
     """
     with Bridge() as bridge:
         left: list[FlowbridgeError] = []
@@ -64,7 +65,11 @@ def _left(left: list[FlowbridgeError], tree: str, error: FlowbridgeError) -> Non
 def _agreed(id: str | None, hung: Sequence[Node], *, yes: bool) -> bool:
     """Say what would be written, and ask."""
     for node in hung:
-        note(f"{node.record.ref} ({node.record.workflow}) is hung: {node.hung}. Its engine would end it as succeeded")
+        what = not_endable(node) or "its engine would end it as succeeded"
+        note(f"{node.record.ref} ({node.record.workflow}) is hung: {node.hung}; {what}")
+    if all(map(not_endable, hung)):
+        note("nothing was written")
+        return False
     if id is None or not (yes or sys.stdin.isatty()):
         note("nothing was written; `flowbridge recover ID --yes` ends what is hung in one tree")
         return False

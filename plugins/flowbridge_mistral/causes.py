@@ -1,0 +1,44 @@
+"""Why something failed, on one line and the cause first, from what Mistral writes over many lines.
+
+Mistral repeats the failure of a task for each of its items and for each workflow above, with ids in between.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_RAISED = re.compile(
+    rf"The action raised an exception \[action=.*?, action_ex_id={_ID}, msg='(.*?)'\](?=\n|$)", re.DOTALL
+)
+_TASK = re.compile(rf"(\S.*?) \[task_ex_id={_ID}\] -> (.*)")
+_PART = re.compile(rf"\[(?:action_ex_id|wf_ex_id)={_ID}, idx=\d+\]: (.*)")
+_ABOVE = "Failure caused by error in tasks: "
+_ITEMS = "One or more actions had failed."
+
+
+def one_line(words: str) -> str:
+    """A message without the traceback behind it and without line breaks."""
+    words = words.partition("\nTraceback (most recent call last)")[0].rstrip(":\n ")
+    return "; ".join(line.strip() for line in words.splitlines() if line.strip())
+
+
+def cause(words: str) -> str:
+    """The causes that a state's information names, each once, behind the names of the tasks that lead to it."""
+    words = words.partition("\nTraceback (most recent call last)")[0]
+    words = _RAISED.sub(lambda found: one_line(found[1]), words)
+    if not words.startswith(_ABOVE):
+        return one_line(words)
+    told: dict[str, str] = {}  # what was told, with the tasks that lead to where it was told first
+    path: list[str] = []
+    for line in map(str.strip, words.splitlines()):
+        text = line
+        if found := _TASK.fullmatch(line):
+            path.append(found[1])
+            text = found[2]
+        elif found := _PART.fullmatch(line):
+            text = found[1]
+        if text and text != _ITEMS and not text.startswith(_ABOVE):
+            told.setdefault(text, ": ".join([*path, text]))
+            path.clear()
+    return "; ".join(told.values()) or one_line(words)
