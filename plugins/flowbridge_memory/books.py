@@ -7,13 +7,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
-from flowbridge.errors import EngineRefused
+from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.yamltext import Path, load
 from flowbridge_memory.actions import Action, ActionRegistry, Kind
 from flowbridge_memory.definition import REQUIRED, ActionSpec
 from flowbridge_memory.expressions import Compiled
 from flowbridge_memory.expressions import compile as compiled
 from flowbridge_memory.language import parse
-from flowbridge_memory.plan import WorkflowPlan, is_expression
+from flowbridge_memory.plan import TaskPlan, WorkflowPlan, is_expression
 
 Catalog = Callable[[str], Definition | None]
 
@@ -146,6 +147,27 @@ class Library:
                     f"{self._place(book, task.spec.line)}: task '{task.name}' of workflow '{plan.name}' runs action "
                     f"'{name}', which is not known here. Known actions: {known}."
                 )
+            self._check_value(book, plan, task)
+
+    def _check_value(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
+        """Refuse a value that stands in the text and that the task's action can never take."""
+        found = self.action(book, task.action_name) if task.action_name and task.workflow is None else None
+        if found is None or found.wraps or not isinstance(task.spec.input, Mapping):
+            return
+        name = found.action.delay
+        value = task.spec.input.get(name)
+        if compiled(value).constant and (wrong := found.action.unfit({name: value})):
+            raise self._wrong(book, (*plan.spec.path, "tasks", task.name), ("input", name), "action", message=wrong)
+
+    def _wrong(self, book: int, path: Path, *places: str | Path, message: str) -> InvalidInput:
+        """The error to raise for the first of these places below `path` that stands in a definition.
+
+        Places are not kept: the text is only read again where something is wrong with it.
+        """
+        definition = self.definitions[book]
+        located = load(definition.text, definition.source)
+        below = [(*path, *((place,) if isinstance(place, str) else place)) for place in places]
+        return located.wrong(next((one for one in below if one in located.positions), path), message)
 
     def _sub_workflows(self, book: int, plan: WorkflowPlan) -> Iterator[tuple[int, str]]:
         for task in plan.tasks.values():

@@ -119,6 +119,7 @@ def _workflow(located: Located, path: Path, data: Any, name: str) -> WorkflowSpe
     return WorkflowSpec(
         name=name,
         line=located.position(path)[0],
+        path=path,
         type=kind,
         input=_inputs(located, (*path, "input"), body.get("input")),
         vars=clauses.mapping(located, (*path, "vars"), body.get("vars")),

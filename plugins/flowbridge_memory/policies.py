@@ -8,6 +8,7 @@ from flowbridge_memory.expressions import Compiled, ExpressionError
 from flowbridge_memory.holds import pause_tree
 from flowbridge_memory.scopes import task_scope
 from flowbridge_memory.state import RUN_ENDED, State, Task
+from flowbridge_memory.values import seconds_of, shown
 from flowbridge_memory.variables import inbound, outbound
 from flowbridge_memory.world import Alarm, World
 
@@ -94,13 +95,12 @@ def _lost_join(task: Task) -> bool:
 
 
 def seconds(plan: Compiled, scope: Any, what: str) -> float:
-    """A number a policy names. Raises `ExpressionError` where it is none, or below zero."""
+    """A number a policy names. Raises `ExpressionError` where it is none, below zero, or without end."""
     value = plan.evaluate(scope)
-    if isinstance(value, str):
-        value = float(value) if value.replace(".", "", 1).isdigit() else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ExpressionError(f"'{what}' must be a number of zero or more, not {value!r}.")
-    return value
+    found = seconds_of(value)
+    if found is None:
+        raise ExpressionError(f"'{what}' must be a finite number of zero or more, not {shown(value)}.")
+    return found
 
 
 def delayed(world: World, task: Task, delay: float, alarm: Alarm) -> None:

@@ -165,7 +165,7 @@ def _at_once(world: World, task: Task, scope: Any, input: Mapping[str, Any]) -> 
     """Run an action that takes no time, with no call to keep."""
     found = _action(world, task, scope)
     action = found.action
-    if found.wraps or action.kind is not Kind.INLINE or input.get(action.delay):
+    if found.wraps or action.kind is not Kind.INLINE or (action.delay and input.get(action.delay) is not None):
         return False
     _check_input(action, input)
     outcome = outcome_of("", action.call, input)
@@ -302,8 +302,11 @@ def _open_action(world: World, call: Call, found: Found) -> None:
         world.launches.append(call)
     elif action.kind is not Kind.INLINE:
         world.waiting[call.key] = call
-    elif input.get(action.delay):
-        call.due = world.clock.now() + float(input[action.delay])
+    elif wrong := action.unfit(input):
+        # As where a callable is given what it cannot use: the action fails, and `on-error` is taken.
+        _at_end(world, call, State.ERRORED, wrong, wrong)
+    elif delay := action.wait(input):
+        call.due = world.clock.now() + delay
         world.alarm(call.due, Alarm.CALL, call)
     else:
         over(world, call)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flowbridge.errors import InvalidInput
 from flowbridge.local import Command
 from flowbridge_memory.actions import ActionRegistry
 from flowbridge_memory.session import open_session
@@ -291,3 +292,57 @@ def test_an_output_of_an_ad_hoc_action_that_cannot_be_told_ends_the_workflow(ite
     assert engine.state == "errored"
     assert engine.states() == {"t": "errored"}
     assert "The output of action 'book.greet'" in engine.look().error
+
+
+ILL_TYPED = ["abc", "", "[1]", [1], {"a": 1}, True, "1e999", float("inf"), float("nan"), "nan", -5, "-5", 10**400]
+
+
+@pytest.mark.parametrize("value", ILL_TYPED, ids=repr)
+@pytest.mark.parametrize(
+    ("task", "named"),
+    [
+        ("action: std.sleep seconds=<% $.s %>", "Action 'std.sleep': 'seconds' must be a finite number of seconds"),
+        ("action: std.echo output=1 delay=<% $.s %>", "Action 'std.echo': 'delay' must be a finite number of seconds"),
+    ],
+)
+def test_a_value_that_an_action_cannot_take_fails_the_task_and_nothing_else(task: str, named: str, value: Any) -> None:
+    engine = Engine().start(
+        HEAD + f"main:\n  input: [s]\n  tasks:\n    t:\n      {task}\n      on-error: u\n"
+        "    u: {action: std.noop}\n    beside: {on-success: behind}\n    behind: {action: std.noop}\n",
+        s=value,
+    )
+    assert engine.states() == {"t": "errored", "u": "succeeded", "beside": "succeeded", "behind": "succeeded"}
+    assert engine.state == "succeeded"
+    assert named in engine.task("t").error
+    assert len(engine.task("t").error) < 250
+
+
+@pytest.mark.parametrize("value", [0, "0", 5, "5", 0.5, "5.0", None])
+def test_a_number_of_seconds_may_stand_in_a_text(value: Any) -> None:
+    engine = Engine().start(
+        HEAD + "main:\n  input: [s]\n  tasks:\n    t: {action: std.sleep, input: {seconds: <% $.s %>}}\n", s=value
+    )
+    engine.pass_time(5)
+    assert engine.states() == {"t": "succeeded"}
+
+
+def test_one_item_with_a_value_that_its_action_cannot_take_fails_alone() -> None:
+    engine = one("with-items: 'i in [1, \"abc\", 2]', action: std.sleep, input: {seconds: <% $.i %>}")
+    assert engine.task("t").error.startswith("1 of 3 items failed: Action 'std.sleep': 'seconds' must be")
+    first, second, third = engine.result("t")
+    assert (first, third) == (None, None)
+    assert "not 'abc'" in second
+
+
+@pytest.mark.parametrize(
+    ("task", "column"),
+    [
+        ("action: std.sleep, input: {seconds: soon}", 36),
+        ("action: std.sleep seconds=soon", 9),
+        ("action: std.echo, input: {output: 1, delay: -1}", 46),
+    ],
+)
+def test_a_value_in_the_text_that_an_action_cannot_take_is_told_before_anything_runs(task: str, column: int) -> None:
+    with pytest.raises(InvalidInput, match="must be a finite number of seconds, zero or more") as caught:
+        one(task)
+    assert (caught.value.source, caught.value.line, caught.value.column) == ("flow.yaml", 4, column)
