@@ -11,6 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from flowbridge_memory.evaluation import ExpressionError, Scope
 from flowbridge_memory.usual import FUNCTIONS
+from flowbridge_memory.values import MAX_BITS
 
 MAX_TEXT = 10_000_000
 MAX_POWER = 1_000
@@ -29,6 +30,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             count = right if sized is left else left
             if sized is not None and len(sized) * max(_size(count), 1) > MAX_TEXT:
                 raise ExpressionError(f"a repeat of more than {MAX_TEXT} parts is not built")
+        if _bits(operator, left, right) > MAX_BITS:
+            raise ExpressionError("a number of more digits than can be written is not computed")
         return super().call_binop(context, operator, left, right)
 
 
@@ -98,3 +101,10 @@ def _bounded(pieces: Any) -> str:
 
 def _size(value: Any) -> float:
     return abs(value) if isinstance(value, int | float) else 0
+
+
+def _bits(operator: str, left: Any, right: Any) -> int:
+    """How many bits a product or a power of whole numbers has, at most."""
+    if not isinstance(left, int) or not isinstance(right, int):
+        return 0
+    return left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()

@@ -10,6 +10,9 @@ SECONDS = "a finite number of seconds, zero or more"
 #: Of a value, and of an expression, a message quotes at most so many characters.
 QUOTED = 120
 
+#: A whole number may have so many bits, about 4,200 digits; Python writes and reads no longer ones.
+MAX_BITS = 14_000
+
 
 def seconds_of(value: Any) -> float | None:
     """A number of zero or more, also one that stands in a text; None where it is no such number."""

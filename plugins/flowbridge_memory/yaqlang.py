@@ -15,6 +15,7 @@ from yaql.language.utils import convert_input_data
 
 from flowbridge_memory.evaluation import ExpressionError, Scope
 from flowbridge_memory.usual import FUNCTIONS
+from flowbridge_memory.values import MAX_BITS
 
 _CALLED = re.compile(r"(\w+)\(")
 _OPTIONS = {
@@ -90,6 +91,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, collections.abc.Iterable):
         return [_plain(item) for item in value]
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError("it gives a number of more digits than can be written")
     return value
 
 
