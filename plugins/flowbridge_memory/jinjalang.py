@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from flowbridge_memory.evaluation import ExpressionError, Scope
+from flowbridge_memory.evaluation import NESTED, ExpressionError, Scope
 from flowbridge_memory.usual import FUNCTIONS
 from flowbridge_memory.values import MAX_BITS
 
 MAX_TEXT = 10_000_000
 MAX_POWER = 1_000
+
+V = TypeVar("V")
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -45,10 +47,7 @@ def _environment() -> _Sandbox:
 def expression(text: str) -> Callable[[Scope], Any]:
     """One Jinja expression, whose value keeps its type. Raises `ExpressionError` where it cannot be read."""
     shown = f"{{{{ {text} }}}}"
-    try:
-        compiled = _environment().compile_expression(text, undefined_to_none=False)
-    except jinja2.TemplateError as error:
-        raise ExpressionError(f"{shown} cannot be read: {error.message}") from error
+    compiled = _read(shown, lambda: _environment().compile_expression(text, undefined_to_none=False))
 
     def evaluate(scope: Scope) -> Any:
         return _guarded(shown, lambda: _defined(compiled(**_names(scope))))
@@ -58,13 +57,10 @@ def expression(text: str) -> Callable[[Scope], Any]:
 
 def template(text: str) -> Callable[[Scope], str]:
     """A text with Jinja in it. Raises `ExpressionError` where it cannot be read."""
-    try:
-        compiled = _environment().from_string(text)
-    except jinja2.TemplateError as error:
-        raise ExpressionError(f"{text!r} cannot be read: {error.message}") from error
+    compiled = _read(text, lambda: _environment().from_string(text))
 
     def evaluate(scope: Scope) -> str:
-        return str(_guarded(repr(text), lambda: _bounded(compiled.generate(**_names(scope)))))
+        return str(_guarded(text, lambda: _bounded(compiled.generate(**_names(scope)))))
 
     return evaluate
 
@@ -73,13 +69,22 @@ def _names(scope: Scope) -> dict[str, Any]:
     return {**FUNCTIONS, **scope.functions, "_": scope.variables}
 
 
+def _read(shown: str, read: Callable[[], V]) -> V:
+    try:
+        return read()
+    except jinja2.TemplateError as error:
+        raise ExpressionError.unreadable(error.message or type(error).__name__, shown) from error
+    except (RecursionError, SyntaxError, MemoryError) as error:
+        # Jinja recurses, and has Python read what it makes of it; that has bounds of its own.
+        raise ExpressionError.unreadable(NESTED, shown) from error
+
+
 def _guarded(shown: str, evaluate: Callable[[], Any]) -> Any:
     try:
         return evaluate()
     except Exception as error:
         # Filters and methods raise whatever their values make them raise.
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise ExpressionError(f"{shown} failed: {text}") from error
+        raise ExpressionError.failed(error, shown) from error
 
 
 def _defined(value: Any) -> Any:

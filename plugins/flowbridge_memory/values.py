@@ -33,7 +33,7 @@ def shown(value: Any) -> str:
         return f"a value of type {type(value).__name__}"
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, most: int = QUOTED) -> str:
     """A text for a message, on one line and cut off where it is long."""
     line = " ".join(text.split())
-    return line if len(line) <= QUOTED else f"{line[: QUOTED - 3]}..."
+    return line if len(line) <= most else f"{line[: most - 3]}..."
