@@ -19,18 +19,20 @@ from flowbridge_memory.books import Library
 from flowbridge_memory.clock import Clock
 from flowbridge_memory.session import MemorySession, open_session
 from flowbridge_memory.shelf import Shelf
+from flowbridge_memory.world import MAX_TASKS
 
 _VERSION = re.compile(r"""^\s*["']?version["']?\s*:\s*["']?2""", re.MULTILINE)
 
-_OPTIONS = ("actions", "cascades", "workers", "workflows")
+_OPTIONS = ("actions", "cascades", "max_tasks", "workers", "workflows")
 
 
 class MemoryBackend(LocalBackend):
     """The reference engine.
 
     Options, all of them optional: `actions` maps action names to Python callables as `module:function`; `workers` is
-    how many actions with effects run at once (8); `cascades` lists what the engine does by itself (all of it);
-    `workflows` lists definition files whose workflows can be started, and called, by name. `clock` is for tests.
+    how many actions with effects run at once (8); `max_tasks` is how many tasks one tree may have (250,000);
+    `cascades` lists what the engine does by itself (all of it); `workflows` lists definition files whose workflows can
+    be started, and called, by name. `clock` is for tests.
 
     Raises `InvalidInput` for an option that is unknown or wrong.
     """
@@ -47,7 +49,8 @@ class MemoryBackend(LocalBackend):
         for action, place in (options.get("actions") or {}).items():
             self.actions.register(action, _callable(name, action, place))
         self._cascades = _cascades(name, options.get("cascades")) | {Cascade.RERUN_UP}
-        self._workers = _workers(name, options.get("workers", 8))
+        self._workers = _number(name, "workers", options.get("workers", 8))
+        self._max_tasks = _number(name, "max_tasks", options.get("max_tasks", MAX_TASKS))
         self._clock = clock
         self._shelf = Shelf(name, options.get("workflows"))
 
@@ -94,6 +97,7 @@ class MemoryBackend(LocalBackend):
             catalog=self._shelf.find,
             cascades=self._cascades,
             workers=self._workers,
+            max_tasks=self._max_tasks,
         )
 
     def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
@@ -116,9 +120,9 @@ def _callable(backend: str, action: str, place: object) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]  # callable() proves no more than that
 
 
-def _workers(backend: str, count: Any) -> int:
+def _number(backend: str, option: str, count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InvalidInput(f"backend {backend}: workers must be a whole number from 1 up, not {count!r}")
+        raise InvalidInput(f"backend {backend}: {option} must be a whole number from 1 up, not {count!r}")
     return count
 
 

@@ -14,14 +14,14 @@ from flowbridge.model import EngineState
 from flowbridge_memory.actions import Action, Kind
 from flowbridge_memory.books import Found, missing, with_defaults
 from flowbridge_memory.expressions import ExpressionError
-from flowbridge_memory.flow import abandon, create, end, fail_hard, finish, wake
+from flowbridge_memory.flow import abandon, create, end, fail_hard, finish, too_many, wake
 from flowbridge_memory.plan import TaskPlan
 from flowbridge_memory.policies import before, seconds
 from flowbridge_memory.scopes import data_scope, run_scope, task_scope
 from flowbridge_memory.state import Call, Run, State, Task
 from flowbridge_memory.variables import inbound
 from flowbridge_memory.workers import outcome_of
-from flowbridge_memory.world import Alarm, Job, World
+from flowbridge_memory.world import MAX_LEVELS, Alarm, Job, World
 
 #: Children get ids that follow from their parent's, so that a boundary repeated after a crash makes no second one.
 CHILDREN = UUID("6a1f1c0e-53a5-5d0c-9a53-0d2f8f0c7b11")
@@ -385,6 +385,12 @@ def _unwrapped(found: Found, input: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _open_child(world: World, call: Call, name: str, input: Mapping[str, Any]) -> None:
     parent = call.task.run
+    if parent.level >= MAX_LEVELS or world.tasks >= world.max_tasks:
+        why = f"{MAX_LEVELS} executions stand one below another already, as many as may"
+        why = f"{why}." if parent.level >= MAX_LEVELS else too_many(world)
+        message = f"The sub-workflow '{name}' is not started: {why}"
+        _at_end(world, call, State.ERRORED, None, message)
+        return
     try:
         found = world.library.find(parent.book, name)
     except FlowbridgeError as wrong:
@@ -407,6 +413,7 @@ def _open_child(world: World, call: Call, name: str, input: Mapping[str, Any]) -
     given = {key: value for key, value in input.items() if key in plan.spec.input}
     id = str(uuid5(CHILDREN, call.key))
     child = Run(len(world.runs), id, book, plan, call, with_defaults(plan.spec.input, given), env=parent.env)
+    child.level = parent.level + 1
     call.child = child
     adopt(world, child)
     child.state = _born(world, parent)
