@@ -124,11 +124,15 @@ class WorkflowSpec:
 
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
-    """An ad-hoc action of a workbook: `base` with `base_input`, and an `output` expression over its result."""
+    """An ad-hoc action of a workbook: `base` with `base_input`, and an `output` expression over its result.
+
+    `path` is where it stands in its definition.
+    """
 
     name: str
     line: int
     base: str
+    path: Path = ()
     input: Mapping[str, Any] = field(default_factory=dict)
     base_input: Mapping[str, Any] = field(default_factory=dict)
     output: Any = None

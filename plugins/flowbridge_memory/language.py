@@ -300,6 +300,7 @@ def _action(located: Located, path: Path, data: Any, name: str) -> ActionSpec:
         name=name,
         line=located.position(path)[0],
         base=base,
+        path=path,
         input=_inputs(located, (*path, "input"), body.get("input")),
         base_input={**inline, **clauses.mapping(located, (*path, "base-input"), body.get("base-input"))},
         output=clauses.expressions(located, (*path, "output"), body.get("output")),
