@@ -39,7 +39,8 @@ def known(located: Located, path: Path, data: Any, allowed: Sequence[str]) -> di
 def text(located: Located, path: Path, data: Any) -> str:
     """A text that is not empty."""
     if not isinstance(data, str) or not data.strip():
-        raise located.wrong(path, f"{_named(path)} must be a text, not {_kind(data)}")
+        kind = "an empty one" if isinstance(data, str) else _kind(data)
+        raise located.wrong(path, f"{_named(path)} must be a text, not {kind}")
     return data
 
 

@@ -25,7 +25,7 @@ def before(world: World, task: Task) -> bool:
         if limit > 0:
             task.deadline = world.clock.now() + limit
             world.alarm(task.deadline, Alarm.TIMEOUT, task)
-    if plan.pause_before is not None and not task.paused_before and plan.pause_before.evaluate(scope):
+    if plan.pause_before is not None and not task.paused_before and truth(plan.pause_before, scope, "pause-before"):
         task.paused_before = True
         pause_tree(world, task.run, f"Paused before task '{plan.name}'.")
         world.park(task)
@@ -92,6 +92,14 @@ def _retries(world: World, task: Task) -> bool:
 def _lost_join(task: Task) -> bool:
     """A join that did not come together has done nothing that could be done again."""
     return bool(task.plan.need) and task.consumed is None
+
+
+def truth(plan: Compiled, scope: Any, what: str) -> bool:
+    """Whether a policy that is one or the other holds. Raises `ExpressionError` where its value is neither."""
+    value = plan.evaluate(scope)
+    if not isinstance(value, bool):
+        raise ExpressionError(f"'{what}' must be true or false, not {shown(value)}.")
+    return value
 
 
 def seconds(plan: Compiled, scope: Any, what: str) -> float:

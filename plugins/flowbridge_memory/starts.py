@@ -16,7 +16,7 @@ from flowbridge_memory.books import Found, missing, with_defaults
 from flowbridge_memory.expressions import ExpressionError
 from flowbridge_memory.flow import abandon, create, end, fail_hard, finish, too_many, wake
 from flowbridge_memory.plan import TaskPlan
-from flowbridge_memory.policies import before, seconds
+from flowbridge_memory.policies import before, seconds, truth
 from flowbridge_memory.scopes import data_scope, run_scope, task_scope
 from flowbridge_memory.state import Call, Run, State, Task
 from flowbridge_memory.variables import inbound
@@ -138,7 +138,10 @@ def rerunnable(world: World, call: Call) -> bool:
     if found is not None and found.action.pure:
         return True
     safe = call.task.plan.safe_rerun
-    return safe is not None and bool(safe.evaluate(task_scope(call.task, *inbound(call.task).values)))
+    try:
+        return safe is not None and truth(safe, task_scope(call.task, *inbound(call.task).values), "safe-rerun")
+    except ExpressionError:
+        return False  # what cannot be told is not done twice
 
 
 def _begin(world: World, task: Task) -> None:

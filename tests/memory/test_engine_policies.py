@@ -174,3 +174,10 @@ def test_a_policy_that_is_no_finite_number_ends_the_workflow(policy: str, value:
 def test_a_concurrency_without_end_ends_the_workflow(value: Any) -> None:
     engine = one("with-items: 'i in [1, 2]', action: std.noop, concurrency: <% $.s %>", s=value)
     assert "'concurrency' must be a finite number" in engine.look().error
+
+
+@pytest.mark.parametrize("value", ["abc", "", 1, None, []], ids=repr)
+def test_pause_before_that_is_neither_true_nor_false_ends_the_workflow(value: Any) -> None:
+    engine = one("action: std.noop, pause-before: <% $.s %>", s=value)
+    assert engine.state == "errored"
+    assert engine.look().error == f"'pause-before' must be true or false, not {value!r}. (task 't')"

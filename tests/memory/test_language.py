@@ -285,6 +285,12 @@ def reverse(body: str, *, deeper: bool = True) -> str:
         (flow(f"action: std.noop\npublish: {{x: '{{{{ {'(' * 100}1{')' * 100} }}}}'}}"), 6, "nested too deeply"),
         (flow("action: std.noop\njoin: most"), 6, "join must be"),
         (flow("action: std.noop\njoin: all"), 6, "no task leads to it"),
+        (
+            flow("on-success: b").replace("a:", "b: {join: 5}\n    a:"),
+            4,
+            "'b' waits for 5 tasks, and 1 task leads to it",
+        ),
+        (flow("action: ' '"), 5, "'action' must be a text, not an empty one"),
         (flow("with-items: i of x"), 5, "NAME in LIST"),
         (flow("with-items: i in [1,"), 5, "NAME in LIST"),
         (flow("retry: {count: 1}"), 5, "retry needs 'delay'"),
