@@ -220,7 +220,8 @@ def _failure(run: Run) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 500 else f"{text[:500]}..."
+    """Both ends of a text that is long: what failed far below stands at the end."""
+    return text if len(text) <= 500 else f"{text[:200]} ... {text[-300:]}"
 
 
 def _names(tasks: Any) -> str:

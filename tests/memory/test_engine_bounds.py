@@ -14,6 +14,7 @@ def test_a_workflow_that_calls_itself_ends_errored_at_the_hundredth_level() -> N
     engine = Engine().start(HEAD + "rec: {tasks: {t: {workflow: rec}}}\n").finish()
     assert engine.states_of_all == ["errored"] * 100
     assert "100 executions stand one below another already" in engine.session.look()[-1].error
+    assert engine.look().error.endswith("100 executions stand one below another already, as many as may.")
 
 
 def test_what_stands_above_a_workflow_that_was_not_started_may_handle_it() -> None:
