@@ -47,6 +47,9 @@ class LocalHost(Protocol):
     def driven(self, root: Ref) -> bool:
         """Whether a living process holds the run."""
 
+    def died(self, root: Ref) -> str:
+        """What the last process that drove the run died of, in words; "" where nobody knows."""
+
     def deliver(self, backend: LocalBackend, root: Ref) -> None:
         """Have every command that was sent already carried out: what is in the inbox counts as sent."""
 
@@ -103,7 +106,7 @@ class LocalBackend(Backend):
             session.close()
         # The runner may have begun or ended between the two questions: dead only where none drives it now either.
         if dead and not self.host.driven(root):
-            return _abandoned(looks)
+            return _abandoned(looks, self.host.died(root))
         return tuple(replace(look, unknown=()) if look.unknown else look for look in looks)
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
@@ -150,9 +153,12 @@ def _keep(changes: Changes) -> None:
     """A session that only looks writes nothing."""
 
 
-def _abandoned(looks: tuple[ExecutionLook, ...]) -> tuple[ExecutionLook, ...]:
+def _abandoned(looks: tuple[ExecutionLook, ...], why: str) -> tuple[ExecutionLook, ...]:
     """What ran is abandoned, an ended execution with a task under way too; what had settled is as it was."""
-    return tuple(replace(look, state=EngineState.ABANDONED) if _was_running(look) else look for look in looks)
+    return tuple(
+        replace(look, state=EngineState.ABANDONED, error=why or look.error) if _was_running(look) else look
+        for look in looks
+    )
 
 
 def _was_running(look: ExecutionLook) -> bool:

@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 
+from flowbridge import deaths
 from flowbridge.bridge import Bridge
 from flowbridge.errors import FlowbridgeError, InvalidInput
+from flowbridge.ledger.leases import Lease
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
 from flowbridge.runners import drive, lease_for
@@ -27,12 +29,22 @@ def main(arguments: list[str]) -> int:
             lease = lease_for(root, token)
             # Whoever started this process may have died before it could say who holds the lease now.
             if bridge.ledger.leases.hand_over(lease, os.getpid(), f"the runner of {root} (process {os.getpid()})"):
-                drive(bridge.ledger.database, _local(bridge, instance), root, lease)
+                _drive(bridge, root, lease)
                 _write_down(bridge, root)
     except FlowbridgeError as error:
         sys.stderr.write(f"runner of {root}: {error.message}\n")
         return error.exit_code
     return 0
+
+
+def _drive(bridge: Bridge, root: Ref, lease: Lease) -> None:
+    database = bridge.ledger.database
+    try:
+        drive(database, _local(bridge, root.backend), root, lease)
+    except Exception as error:
+        # Nobody waits for this process: the history is where its end is looked for, beside the log.
+        deaths.write_down(database, bridge.ledger.vault, root, error)
+        raise
 
 
 def _local(bridge: Bridge, instance: str) -> LocalBackend:

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from flowbridge import deaths
 from flowbridge.config import CatalogConfig
 from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
-from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases
+from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases, run_lease
 from flowbridge.ledger.rows import Rows
 from flowbridge.local import Changes, Command, Session
 from flowbridge.localbackend import LocalBackend
@@ -83,7 +84,11 @@ class Host:
 
     def driven(self, root: Ref) -> bool:
         """Whether a living process holds the run."""
-        return self._leases.holder(_lease_name(root)) is not None
+        return self._leases.holder(run_lease(root)) is not None
+
+    def died(self, root: Ref) -> str:
+        """What the run's last runner died of, in words; "" where nobody knows."""
+        return deaths.why(self._db, root)
 
     def deliver(self, backend: LocalBackend, root: Ref) -> None:
         """Have every command that was sent already carried out, so that a look shows what came of it.
@@ -116,7 +121,7 @@ class Host:
 
     def _advance(self, backend: LocalBackend, root: Ref, why: str, deadline: float) -> None:
         """Carry out what waits where nobody drives the run; otherwise give its runner a moment."""
-        lease = self._leases.take(_lease_name(root), f"{why} of {root}")
+        lease = self._leases.take(run_lease(root), f"{why} of {root}")
         if lease is not None:
             self._carry_out(backend, root, lease)
         elif time.monotonic() > deadline:
@@ -269,13 +274,9 @@ class ProcessLauncher:
         self._leases.hand_over(lease, pid, f"the runner of {root} (process {pid})")
 
 
-def _lease_name(root: Ref) -> str:
-    return f"run:{root}"
-
-
 def lease_for(root: Ref, token: str) -> Lease:
     """The lease of a run that another process took for us."""
-    return Lease(_lease_name(root), token)
+    return Lease(run_lease(root), token)
 
 
 _ANSWERS: Mapping[str, type[FlowbridgeError]] = {

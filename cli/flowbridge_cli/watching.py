@@ -12,7 +12,7 @@ from typing import Any
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import NotFound, Unavailable
-from flowbridge.law.tables import TERMINAL, possible
+from flowbridge.law.tables import DIED, TERMINAL, possible
 from flowbridge.looks import Look
 from flowbridge.model import Status
 from flowbridge_cli.documents import Document, executions, tree_document
@@ -90,7 +90,8 @@ def _exit_code(bridge: Bridge, look: Look, also: frozenset[Status]) -> int:
         note(f"execution {record.id} is gone: its engine no longer has it (S7)")
         return NotFound.exit_code
     if record.status is Status.ABANDONED:
-        note(f"execution {record.id} is abandoned: its runner died. `flowbridge recover {record.id}` goes on (S6)")
+        why = record.error if record.error.startswith(DIED) else DIED
+        note(f"execution {record.id} is abandoned: {why}. `flowbridge recover {record.id}` goes on (S6)")
         return Unavailable.exit_code
     if record.status in also:
         return 0

@@ -10,6 +10,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 from flowbridge_memory.http import request
+from flowbridge_memory.values import SECONDS, seconds_of, shown
 from flowbridge_memory.workers import ActionFailed
 
 
@@ -48,6 +49,18 @@ class Action:
         parts = [f"{word} {', '.join(names)}" for word, names in (("missing", missing), ("unknown", surplus)) if names]
         allowed = ", ".join(parameters) or "none"
         return f"Invalid input for action '{self.name}': {'; '.join(parts)}. It takes: {allowed}."
+
+    def unfit(self, input: Mapping[str, Any]) -> str:
+        """What is wrong with the value of the delay, in words; "" where there is none, or a good one."""
+        value = input.get(self.delay) if self.delay else None
+        if value is None or seconds_of(value) is not None:
+            return ""
+        return f"Action '{self.name}': '{self.delay}' must be {SECONDS}, not {shown(value)}."
+
+    def wait(self, input: Mapping[str, Any]) -> float:
+        """How many seconds the engine waits before the action is over; 0 where the value is `unfit`."""
+        value = input.get(self.delay) if self.delay else None
+        return seconds_of(value) or 0.0
 
 
 class ActionRegistry:

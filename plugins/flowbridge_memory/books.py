@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
-from flowbridge.errors import EngineRefused
+from flowbridge.errors import InvalidInput
+from flowbridge.yamltext import Path, load
 from flowbridge_memory.actions import Action, ActionRegistry, Kind
 from flowbridge_memory.definition import REQUIRED, ActionSpec
 from flowbridge_memory.expressions import Compiled
 from flowbridge_memory.expressions import compile as compiled
 from flowbridge_memory.language import parse
-from flowbridge_memory.plan import WorkflowPlan, is_expression
+from flowbridge_memory.plan import TaskPlan, WorkflowPlan, is_expression
 
 Catalog = Callable[[str], Definition | None]
 
@@ -109,7 +111,8 @@ class Library:
     def check(self, book: int, workflow: str) -> None:
         """Refuse, before anything runs, a workflow that names an action or a sub-workflow that is nowhere.
 
-        Follows sub-workflows. Names that are expressions are only known at run time. Raises `EngineRefused`.
+        Follows sub-workflows. Names that are expressions are only known at run time. Raises `InvalidInput` with the
+        place.
         """
         seen: set[tuple[int, str]] = set()
         open_ = [(book, workflow)]
@@ -141,11 +144,41 @@ class Library:
         for task in plan.tasks.values():
             name = task.action_name
             if name is not None and task.workflow is None and self.action(book, name) is None:
-                known = ", ".join(sorted(self.actions))
-                raise EngineRefused(
-                    f"{self._place(book, task.spec.line)}: task '{task.name}' of workflow '{plan.name}' runs action "
-                    f"'{name}', which is not known here. Known actions: {known}."
-                )
+                raise self._unknown_action(book, plan, task, name)
+            self._check_value(book, plan, task)
+
+    def _unknown_action(self, book: int, plan: WorkflowPlan, task: TaskPlan, name: str) -> InvalidInput:
+        """The error for a task's action that is nowhere, or for what an ad-hoc action is based on."""
+        actions = self._books[book].book.actions
+        chain = self._ad_hoc_chain(book, name)
+        bottom = chain[-1] if chain else None
+        known = [*(short.removeprefix(f"{self._books[book].book.workbook}.") for short in actions), *self.actions]
+        if bottom is not None:
+            what = f"action '{bottom.name}' is based on action '{bottom.base}', which is not known here"
+            return self._wrong(book, bottom.path, "base", message=what + _near(bottom.base, known, "Known actions"))
+        what = f"task '{task.name}' of workflow '{plan.name}' runs action '{name}', which is not known here"
+        place = (*plan.spec.path, "tasks", task.name)
+        return self._wrong(book, place, "action", message=what + _near(name, known, "Known actions"))
+
+    def _check_value(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
+        """Refuse a value that stands in the text and that the task's action can never take."""
+        found = self.action(book, task.action_name) if task.action_name and task.workflow is None else None
+        if found is None or found.wraps or not isinstance(task.spec.input, Mapping):
+            return
+        name = found.action.delay
+        value = task.spec.input.get(name)
+        if compiled(value).constant and (wrong := found.action.unfit({name: value})):
+            raise self._wrong(book, (*plan.spec.path, "tasks", task.name), ("input", name), "action", message=wrong)
+
+    def _wrong(self, book: int, path: Path, *places: str | Path, message: str) -> InvalidInput:
+        """The error to raise for the first of these places below `path` that stands in a definition.
+
+        Places are not kept: the text is only read again where something is wrong with it.
+        """
+        definition = self.definitions[book]
+        located = load(definition.text, definition.source)
+        below = [(*path, *((place,) if isinstance(place, str) else place)) for place in places]
+        return located.wrong(next((one for one in below if one in located.positions), path), message)
 
     def _sub_workflows(self, book: int, plan: WorkflowPlan) -> Iterator[tuple[int, str]]:
         for task in plan.tasks.values():
@@ -154,29 +187,39 @@ class Library:
                 continue
             found = self.find(book, name)
             if found is None:
-                raise EngineRefused(
-                    f"{self._place(book, task.spec.line)}: task '{task.name}' of workflow '{plan.name}' runs workflow "
-                    f"'{name}', which is neither in this file nor in the catalog."
-                )
+                what = f"task '{task.name}' of workflow '{plan.name}' runs workflow '{name}', which is neither in this "
+                message = f"{what}file nor in the catalog{_near(name, self.names(book), 'Workflows of this file')}"
+                raise self._wrong(book, (*plan.spec.path, "tasks", task.name), "workflow", message=message)
             yield found[0], found[1].name
 
-    def _place(self, book: int, line: int) -> str:
-        return f"{self.definitions[book].source}:{line}"
-
     def _find_action(self, book: int, name: str) -> Found | None:
-        wraps: list[Wrap] = []
+        chain = self._ad_hoc_chain(book, name)
+        action = self.actions.get(chain[-1].base if chain else name)
+        return None if action is None else Found(action, tuple(_wrap(spec) for spec in chain))
+
+    def _ad_hoc_chain(self, book: int, name: str) -> list[ActionSpec]:
+        """The ad-hoc actions around an action, the outermost first; one that leads back into itself ends there."""
+        chain: list[ActionSpec] = []
         actions = self._books[book].book.actions
-        seen: set[str] = set()
-        while (spec := self._ad_hoc(actions, book, name)) is not None and spec.name not in seen:
-            seen.add(spec.name)
-            wraps.append(Wrap(spec, compiled(dict(spec.base_input)), compiled(spec.output) if spec.output else None))
+        while (spec := self._ad_hoc(actions, book, name)) is not None and spec not in chain:
+            chain.append(spec)
             name = spec.base
-        action = self.actions.get(name)
-        return None if action is None else Found(action, tuple(wraps))
+        return chain
 
     def _ad_hoc(self, actions: Mapping[str, ActionSpec], book: int, name: str) -> ActionSpec | None:
         workbook = self._books[book].book.workbook
         return actions.get(f"{workbook}.{name}") or actions.get(name)
+
+
+def _wrap(spec: ActionSpec) -> Wrap:
+    return Wrap(spec, compiled(dict(spec.base_input)), compiled(spec.output) if spec.output else None)
+
+
+def _near(name: str, known: Iterable[str], what: str) -> str:
+    """What may have been meant, and what there is."""
+    names = sorted(set(known))
+    near = get_close_matches(name, names, 1)
+    return (f"; did you mean '{near[0]}'? " if near else ". ") + f"{what}: {', '.join(names)}."
 
 
 def with_defaults(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

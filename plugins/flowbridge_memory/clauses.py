@@ -9,15 +9,17 @@ from difflib import get_close_matches
 from typing import Any
 
 from flowbridge.yamltext import Located, Path
+from flowbridge_memory import inline
 from flowbridge_memory.definition import Command, Next, Publish, Retry, Transition, WithItems
 from flowbridge_memory.evaluation import ExpressionError
 from flowbridge_memory.expressions import check, has_expression
+from flowbridge_memory.inline import InlineError, InlineNameError
+from flowbridge_memory.values import quoted, shown
 
 _EXPRESSION = r"<%.*?%>|\{\{.*?\}\}"
-_VALUE = rf"\[.*?\]|\"[^\"]*\"|'[^']*'|{_EXPRESSION}|[^\s,()]+"
-_PARAMETER = re.compile(rf"([-\w]+)=({_VALUE})", re.DOTALL)
-_CALL = re.compile(rf"\s*({_EXPRESSION}|[^\s(]+)", re.DOTALL)
 _ITEM = re.compile(rf"\s*([-\w]+)\s+in\s+(\[.+\]|{_EXPRESSION})\s*", re.DOTALL)
+_WITH_MESSAGE = frozenset({Command.FAIL, Command.SUCCEED, Command.PAUSE})
+_INSTEAD = "put the value in double quotes, or write it under"
 _RETRY = ("count", "delay", "break-on", "continue-on")
 
 
@@ -37,7 +39,8 @@ def known(located: Located, path: Path, data: Any, allowed: Sequence[str]) -> di
 def text(located: Located, path: Path, data: Any) -> str:
     """A text that is not empty."""
     if not isinstance(data, str) or not data.strip():
-        raise located.wrong(path, f"{_named(path)} must be a text, not {_kind(data)}")
+        kind = "an empty one" if isinstance(data, str) else _kind(data)
+        raise located.wrong(path, f"{_named(path)} must be a text, not {kind}")
     return data
 
 
@@ -102,29 +105,17 @@ def expression(located: Located, path: Path, data: Any) -> str:
 
 
 def call(located: Located, path: Path, data: Any) -> tuple[str, dict[str, Any]]:
-    """A name with inline input: `std.echo output=<% $.x %>`."""
-    line = text(located, path, data)
-    match = _CALL.match(line)
-    name = match.group(1) if match else ""
+    """A name with inline input: `std.echo output=<% $.x %>`. Text that is neither is refused, never left out."""
+    instead = "base-input" if path[-1] == "base" else "input"
+    try:
+        name, given = inline.call(text(located, path, data))
+    except InlineNameError as error:
+        raise located.wrong(path, f"{_named(path)}: {error}") from error
+    except InlineError as error:
+        raise located.wrong(path, f"{_named(path)}: {error}; {_INSTEAD} {instead}:") from error
     if not name:
         raise located.wrong(path, f"{_named(path)} must begin with a name")
-    rest = line[match.end() :] if match else ""
-    return expressions(located, path, name), expressions(located, path, parameters(rest))
-
-
-def parameters(line: str) -> dict[str, Any]:
-    """Inline input as a mapping: values are JSON where they are, else text without its quotes."""
-    return {name: _value(value) for name, value in _PARAMETER.findall(line)}
-
-
-def _value(value: str) -> Any:
-    value = value.strip()
-    if value[:1] in ("'", '"'):
-        return value[1:-1]
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+    return expressions(located, path, name), expressions(located, path, given)
 
 
 def with_items(located: Located, path: Path, data: Any) -> WithItems | None:
@@ -138,7 +129,7 @@ def with_items(located: Located, path: Path, data: Any) -> WithItems | None:
     for clause in clauses:
         match = _ITEM.fullmatch(clause) if isinstance(clause, str) else None
         if match is None:
-            raise located.wrong(path, f"with-items: {clause!r} is not of the form 'NAME in LIST'")
+            raise located.wrong(path, f"with-items: {shown(clause)} is not of the form 'NAME in LIST'")
         names.append(match.group(1))
         lists.append(expressions(located, path, _items(located, path, match.group(2))))
     return WithItems(tuple(names), tuple(lists))
@@ -150,14 +141,17 @@ def _items(located: Located, path: Path, source: str) -> Any:
     try:
         return json.loads(source)
     except ValueError as error:
-        raise located.wrong(path, f"with-items: {source} is not a JSON list") from error
+        raise located.wrong(path, f"with-items: {quoted(source)} is not a JSON list") from error
 
 
 def retry(located: Located, path: Path, data: Any) -> Retry | None:
     """A mapping, or the inline form `count=3 delay=1 break-on=<% ... %>`."""
     if data is None:
         return None
-    found = parameters(data) if isinstance(data, str) else data
+    try:
+        found = inline.parameters(data) if isinstance(data, str) else data
+    except InlineError as error:
+        raise located.wrong(path, f"'retry': {error}; {_INSTEAD} retry:, line by line") from error
     clause = known(located, path, found, _RETRY)
     for needed in ("count", "delay"):
         if needed not in clause:
@@ -222,15 +216,18 @@ def _conditional(located: Located, path: Path, data: Mapping[str, Any]) -> list[
 
 
 def _target(located: Located, path: Path, line: str, condition: str | None) -> Next:
-    name, given = call(located, path, line.replace("(", " ", 1) if _is_command(line) else line)
-    message = given.get("msg")
-    if name not in set(Command) and (given or name != line.strip()):
-        raise located.wrong(path, f"{line!r}: only fail, succeed and pause take a message")
-    return Next(name, condition, message)
-
-
-def _is_command(line: str) -> bool:
-    return any(line.startswith(f"{command}(") for command in Command)
+    word = re.split(r"[\s(]", line.strip(), maxsplit=1)[0]
+    if word == line.strip():
+        return Next(word, condition)
+    if word not in _WITH_MESSAGE:
+        raise located.wrong(path, f"{quoted(line)!r}: only fail, succeed and pause take a message")
+    try:
+        name, given = inline.call(line)
+    except InlineError as error:
+        raise located.wrong(path, f'{_named(path)}: {error}; write {word} msg="..."') from error
+    for key in given.keys() - {"msg"}:
+        raise located.wrong(path, f"{word} takes no {key!r}; allowed: msg")
+    return Next(name, condition, expressions(located, path, given.get("msg")))
 
 
 def _named(path: Path) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from flowbridge.yamltext import Path
+
 
 class Command(StrEnum):
     """What may stand in place of a task name in an `on-*` clause."""
@@ -102,10 +104,14 @@ REQUIRED = object()
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSpec:
-    """One workflow. `input` maps each name to its default, or to `REQUIRED`. `type` is "direct" or "reverse"."""
+    """One workflow. `input` maps each name to its default, or to `REQUIRED`. `type` is "direct" or "reverse".
+
+    `path` is where it stands in its definition.
+    """
 
     name: str
     line: int
+    path: Path = ()
     type: str = "direct"
     input: Mapping[str, Any] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
@@ -118,11 +124,15 @@ class WorkflowSpec:
 
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
-    """An ad-hoc action of a workbook: `base` with `base_input`, and an `output` expression over its result."""
+    """An ad-hoc action of a workbook: `base` with `base_input`, and an `output` expression over its result.
+
+    `path` is where it stands in its definition.
+    """
 
     name: str
     line: int
     base: str
+    path: Path = ()
     input: Mapping[str, Any] = field(default_factory=dict)
     base_input: Mapping[str, Any] = field(default_factory=dict)
     output: Any = None

@@ -18,15 +18,28 @@ from flowbridge_memory.variables import EVENTS, outbound, publish
 from flowbridge_memory.world import Job, World
 
 
-def create(world: World, run: Run, plan: TaskPlan, causes: tuple[Task, ...], context: Context | None) -> Task:
-    """A new task of an execution, to be started."""
+def create(world: World, run: Run, plan: TaskPlan, causes: tuple[Task, ...], context: Context | None) -> None:
+    """A new task of an execution, to be started. Where the tree has no room for it, the execution ends errored."""
+    if world.tasks >= world.max_tasks:
+        overflow(world, run, plan)
+        return
     task = Task(run, plan, len(run.tasks) + 1, causes=causes, context=context, created=world.clock.now())
-    run.tasks.append(task)
-    run.latest[plan.name] = task
-    run.open += 1
-    world.touch(task)
+    world.add(task)
     world.jobs.append((Job.START, task))
-    return task
+
+
+def overflow(world: World, run: Run, plan: TaskPlan) -> None:
+    """End an execution whose next task is one more than a tree may have."""
+    message = f"Task '{plan.name}' is not started: {too_many(world)}"
+    end(world, run, EngineState.ERRORED, message)
+
+
+def too_many(world: World) -> str:
+    """Why a tree gets no more tasks."""
+    return (
+        f"its tree has {world.max_tasks} tasks, as many as one may have. Where no loop runs without end, raise the "
+        "option 'max_tasks' of the backend."
+    )
 
 
 def finish(world: World, task: Task, state: State, result: Any = None, error: str = "") -> None:
@@ -207,7 +220,8 @@ def _failure(run: Run) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 500 else f"{text[:500]}..."
+    """Both ends of a text that is long: what failed far below stands at the end."""
+    return text if len(text) <= 500 else f"{text[:200]} ... {text[-300:]}"
 
 
 def _names(tasks: Any) -> str:
@@ -306,6 +320,9 @@ def _follow(world: World, cause: Task, target: str) -> bool:
         create(world, cause.run, plan, causes, merged([outbound(one) for one in causes]))
         return False
     if plan.need:
+        if world.tasks >= world.max_tasks and not joins.waits(cause.run, plan):
+            overflow(world, cause.run, plan)
+            return False
         return joins.arrive(world, plan, cause)
     create(world, cause.run, plan, (cause,), outbound(cause))
     return False

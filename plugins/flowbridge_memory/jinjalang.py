@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from flowbridge_memory.evaluation import ExpressionError, Scope
+from flowbridge_memory.evaluation import NESTED, ExpressionError, Scope
 from flowbridge_memory.usual import FUNCTIONS
+from flowbridge_memory.values import MAX_BITS
 
 MAX_TEXT = 10_000_000
 MAX_POWER = 1_000
+
+V = TypeVar("V")
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -29,6 +32,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             count = right if sized is left else left
             if sized is not None and len(sized) * max(_size(count), 1) > MAX_TEXT:
                 raise ExpressionError(f"a repeat of more than {MAX_TEXT} parts is not built")
+        if _bits(operator, left, right) > MAX_BITS:
+            raise ExpressionError("a number of more digits than can be written is not computed")
         return super().call_binop(context, operator, left, right)
 
 
@@ -42,10 +47,7 @@ def _environment() -> _Sandbox:
 def expression(text: str) -> Callable[[Scope], Any]:
     """One Jinja expression, whose value keeps its type. Raises `ExpressionError` where it cannot be read."""
     shown = f"{{{{ {text} }}}}"
-    try:
-        compiled = _environment().compile_expression(text, undefined_to_none=False)
-    except jinja2.TemplateError as error:
-        raise ExpressionError(f"{shown} cannot be read: {error.message}") from error
+    compiled = _read(shown, lambda: _environment().compile_expression(text, undefined_to_none=False))
 
     def evaluate(scope: Scope) -> Any:
         return _guarded(shown, lambda: _defined(compiled(**_names(scope))))
@@ -55,13 +57,10 @@ def expression(text: str) -> Callable[[Scope], Any]:
 
 def template(text: str) -> Callable[[Scope], str]:
     """A text with Jinja in it. Raises `ExpressionError` where it cannot be read."""
-    try:
-        compiled = _environment().from_string(text)
-    except jinja2.TemplateError as error:
-        raise ExpressionError(f"{text!r} cannot be read: {error.message}") from error
+    compiled = _read(text, lambda: _environment().from_string(text))
 
     def evaluate(scope: Scope) -> str:
-        return str(_guarded(repr(text), lambda: _bounded(compiled.generate(**_names(scope)))))
+        return str(_guarded(text, lambda: _bounded(compiled.generate(**_names(scope)))))
 
     return evaluate
 
@@ -70,13 +69,22 @@ def _names(scope: Scope) -> dict[str, Any]:
     return {**FUNCTIONS, **scope.functions, "_": scope.variables}
 
 
+def _read(shown: str, read: Callable[[], V]) -> V:
+    try:
+        return read()
+    except jinja2.TemplateError as error:
+        raise ExpressionError.unreadable(error.message or type(error).__name__, shown) from error
+    except (RecursionError, SyntaxError, MemoryError) as error:
+        # Jinja recurses, and has Python read what it makes of it; that has bounds of its own.
+        raise ExpressionError.unreadable(NESTED, shown) from error
+
+
 def _guarded(shown: str, evaluate: Callable[[], Any]) -> Any:
     try:
         return evaluate()
     except Exception as error:
         # Filters and methods raise whatever their values make them raise.
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise ExpressionError(f"{shown} failed: {text}") from error
+        raise ExpressionError.failed(error, shown) from error
 
 
 def _defined(value: Any) -> Any:
@@ -98,3 +106,10 @@ def _bounded(pieces: Any) -> str:
 
 def _size(value: Any) -> float:
     return abs(value) if isinstance(value, int | float) else 0
+
+
+def _bits(operator: str, left: Any, right: Any) -> int:
+    """How many bits a product or a power of whole numbers has, at most."""
+    if not isinstance(left, int) or not isinstance(right, int):
+        return 0
+    return left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()

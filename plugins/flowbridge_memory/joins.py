@@ -64,6 +64,12 @@ def _listed(names: list[str]) -> str:
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
+def waits(run: Run, plan: TaskPlan) -> bool:
+    """Whether a join is there already and waits, so that who arrives makes no new task."""
+    join = run.latest.get(plan.name)
+    return join is not None and join.state is State.WAITING
+
+
 def arrive(world: World, plan: TaskPlan, cause: Task) -> bool:
     """Count `cause` at a join. True where the join still waits, and will need the variables of `cause`."""
     run = cause.run
@@ -92,11 +98,8 @@ def _join_for(world: World, run: Run, plan: TaskPlan, cause: Task) -> Task | Non
     earlier = join.consumed if join is not None and join.consumed is not None else ()
     fresh = Task(run, plan, len(run.tasks) + 1, State.WAITING, created=world.clock.now())
     fresh.arrived = {name: run.latest[name] for name in earlier}
-    run.tasks.append(fresh)
-    run.latest[plan.name] = fresh
-    run.open += 1
+    world.add(fresh)
     run.waiting += 1
-    world.touch(fresh)
     return fresh
 
 

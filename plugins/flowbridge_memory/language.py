@@ -119,6 +119,7 @@ def _workflow(located: Located, path: Path, data: Any, name: str) -> WorkflowSpe
     return WorkflowSpec(
         name=name,
         line=located.position(path)[0],
+        path=path,
         type=kind,
         input=_inputs(located, (*path, "input"), body.get("input")),
         vars=clauses.mapping(located, (*path, "vars"), body.get("vars")),
@@ -299,6 +300,7 @@ def _action(located: Located, path: Path, data: Any, name: str) -> ActionSpec:
         name=name,
         line=located.position(path)[0],
         base=base,
+        path=path,
         input=_inputs(located, (*path, "input"), body.get("input")),
         base_input={**inline, **clauses.mapping(located, (*path, "base-input"), body.get("base-input"))},
         output=clauses.expressions(located, (*path, "output"), body.get("output")),
@@ -307,7 +309,7 @@ def _action(located: Located, path: Path, data: Any, name: str) -> ActionSpec:
 
 def _check_links(located: Located, path: Path, tasks: Mapping[str, TaskSpec]) -> None:
     """Every target is there, and at least one task has nothing before it."""
-    inbound: set[str] = set()
+    inbound: dict[str, set[str]] = {}
     for task in tasks.values():
         for keyword, clause in zip(
             _TRANSITIONS, (task.on_success, task.on_error, task.on_complete, task.on_skip), strict=True
@@ -319,12 +321,17 @@ def _check_links(located: Located, path: Path, tasks: Mapping[str, TaskSpec]) ->
                         (*path, task.name, keyword),
                         f"{keyword} of {task.name!r} names {target!r}, which is no task; there are: {there}",
                     )
-                inbound.add(target)
-    if inbound.issuperset(tasks):
+                inbound.setdefault(target, set()).add(task.name)
+    if inbound.keys() >= tasks.keys():
         raise located.wrong(path, "every task has another one before it, so the workflow has nowhere to start")
     for task in tasks.values():
-        if task.join is not None and task.name not in inbound:
+        before = len(inbound.get(task.name, ()))
+        if task.join is not None and not before:
             raise located.wrong((*path, task.name, "join"), f"task {task.name!r} joins, and no task leads to it")
+        if isinstance(task.join, int) and task.join > before:
+            lead = "task leads" if before == 1 else "tasks lead"
+            wrong = f"task {task.name!r} waits for {task.join} tasks, and {before} {lead} to it"
+            raise located.wrong((*path, task.name, "join"), wrong)
 
 
 def _reject_uuid(located: Located, path: Path, name: str) -> None:

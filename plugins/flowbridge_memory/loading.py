@@ -95,6 +95,7 @@ def _load_task(world: World, place: tuple[int, int], text: str) -> tuple[Task, l
     fields = json.loads(text)
     task = Task(run, run.plan.tasks[fields.pop("name")], len(run.tasks) + 1, State(fields.pop("state")))
     run.tasks.append(task)
+    world.tasks += 1
     run.latest[task.plan.name] = task
     causes = fields.pop("causes", [])
     laid, lost = fields.pop("laid", False), fields.pop("lost", False)
@@ -130,6 +131,7 @@ def _link(world: World, run: Run, parent: list[Any] | None) -> None:
         return
     number, of_task, item = parent
     task = world.runs[number].tasks[of_task - 1]
+    run.level = task.run.level + 1
     run.parent = (task.calls or [None])[item or 0]
     run.env = task.run.env
     task.run.children.append(run)

@@ -8,6 +8,7 @@ from flowbridge_memory.expressions import Compiled, ExpressionError
 from flowbridge_memory.holds import pause_tree
 from flowbridge_memory.scopes import task_scope
 from flowbridge_memory.state import RUN_ENDED, State, Task
+from flowbridge_memory.values import seconds_of, shown
 from flowbridge_memory.variables import inbound, outbound
 from flowbridge_memory.world import Alarm, World
 
@@ -24,7 +25,7 @@ def before(world: World, task: Task) -> bool:
         if limit > 0:
             task.deadline = world.clock.now() + limit
             world.alarm(task.deadline, Alarm.TIMEOUT, task)
-    if plan.pause_before is not None and not task.paused_before and plan.pause_before.evaluate(scope):
+    if plan.pause_before is not None and not task.paused_before and truth(plan.pause_before, scope, "pause-before"):
         task.paused_before = True
         pause_tree(world, task.run, f"Paused before task '{plan.name}'.")
         world.park(task)
@@ -93,14 +94,21 @@ def _lost_join(task: Task) -> bool:
     return bool(task.plan.need) and task.consumed is None
 
 
-def seconds(plan: Compiled, scope: Any, what: str) -> float:
-    """A number a policy names. Raises `ExpressionError` where it is none, or below zero."""
+def truth(plan: Compiled, scope: Any, what: str) -> bool:
+    """Whether a policy that is one or the other holds. Raises `ExpressionError` where its value is neither."""
     value = plan.evaluate(scope)
-    if isinstance(value, str):
-        value = float(value) if value.replace(".", "", 1).isdigit() else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ExpressionError(f"'{what}' must be a number of zero or more, not {value!r}.")
+    if not isinstance(value, bool):
+        raise ExpressionError(f"'{what}' must be true or false, not {shown(value)}.")
     return value
+
+
+def seconds(plan: Compiled, scope: Any, what: str) -> float:
+    """A number a policy names. Raises `ExpressionError` where it is none, below zero, or without end."""
+    value = plan.evaluate(scope)
+    found = seconds_of(value)
+    if found is None:
+        raise ExpressionError(f"'{what}' must be a finite number of zero or more, not {shown(value)}.")
+    return found
 
 
 def delayed(world: World, task: Task, delay: float, alarm: Alarm) -> None:

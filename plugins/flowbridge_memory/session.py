@@ -15,7 +15,7 @@ from flowbridge_memory.books import Catalog, Library
 from flowbridge_memory.clock import Clock, SystemClock
 from flowbridge_memory.state import RUN_ENDED, State
 from flowbridge_memory.workers import Outcome, Work, Workers
-from flowbridge_memory.world import ALL_CASCADES, Alarm, Job, World
+from flowbridge_memory.world import ALL_CASCADES, MAX_TASKS, Alarm, Job, World
 
 #: Rows that may come together before they are written, where no action asks for it sooner.
 BATCH = 512
@@ -158,14 +158,17 @@ def open_session(  # noqa: PLR0913  (what a session is made of; all but the firs
     catalog: Catalog = lambda _: None,
     cascades: frozenset[Cascade] = ALL_CASCADES,
     workers: int = 8,
+    max_tasks: int = MAX_TASKS,
 ) -> MemorySession:
     """A session of the tree in `rows`; no rows make an empty one, which the `start` command fills.
 
     `instance` names the backend in looks. `flush` None journals nothing. `catalog` finds the definition of a workflow
     that is not in the file. `cascades` are those the engine does itself. `workers` is how many actions with effects
-    run at once. Raises `EngineRefused` or `InvalidInput` where rows cannot be used.
+    run at once. A tree has at most `max_tasks` tasks. Raises `EngineRefused` or `InvalidInput` where rows
+    cannot be used.
     """
-    world = World(Library(actions, catalog), clock or SystemClock(), cascades, journal=flush is not None)
+    library = Library(actions, catalog)
+    world = World(library, clock or SystemClock(), cascades, journal=flush is not None, max_tasks=max_tasks)
     if rows:
         loading.load(world, rows)
     return MemorySession(instance, world, flush, workers)

@@ -9,6 +9,7 @@ from typing import Any
 from flowbridge.backend import Definition
 from flowbridge.errors import InvalidInput
 from flowbridge_memory.language import parse
+from flowbridge_memory.values import shown
 
 
 class Shelf:
@@ -16,8 +17,15 @@ class Shelf:
 
     def __init__(self, backend: str, files: Any) -> None:
         if files is not None and not (isinstance(files, list) and all(isinstance(file, str) for file in files)):
-            raise InvalidInput(f"backend {backend}: workflows must be a list of files, not {files!r}")
+            raise InvalidInput(f"backend {backend}: workflows must be a list of files, not {shown(files)}")
+        self._backend = backend
         self._files = tuple(files or ())
+
+    def check(self) -> None:
+        """Raise `InvalidInput` where a file is not there."""
+        for file in self._files:
+            if not Path(file).expanduser().is_file():
+                raise InvalidInput(f"backend {self._backend}: workflows: there is no file {shown(file)}")
 
     def find(self, name: str) -> Definition | None:
         """The definition that has a workflow of that name, None where none does. Raises `InvalidInput`."""

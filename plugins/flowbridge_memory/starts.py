@@ -14,14 +14,14 @@ from flowbridge.model import EngineState
 from flowbridge_memory.actions import Action, Kind
 from flowbridge_memory.books import Found, missing, with_defaults
 from flowbridge_memory.expressions import ExpressionError
-from flowbridge_memory.flow import abandon, create, end, fail_hard, finish, wake
+from flowbridge_memory.flow import abandon, create, end, fail_hard, finish, too_many, wake
 from flowbridge_memory.plan import TaskPlan
-from flowbridge_memory.policies import before, seconds
+from flowbridge_memory.policies import before, seconds, truth
 from flowbridge_memory.scopes import data_scope, run_scope, task_scope
 from flowbridge_memory.state import Call, Run, State, Task
 from flowbridge_memory.variables import inbound
 from flowbridge_memory.workers import outcome_of
-from flowbridge_memory.world import Alarm, Job, World
+from flowbridge_memory.world import MAX_LEVELS, Alarm, Job, World
 
 #: Children get ids that follow from their parent's, so that a boundary repeated after a crash makes no second one.
 CHILDREN = UUID("6a1f1c0e-53a5-5d0c-9a53-0d2f8f0c7b11")
@@ -138,7 +138,10 @@ def rerunnable(world: World, call: Call) -> bool:
     if found is not None and found.action.pure:
         return True
     safe = call.task.plan.safe_rerun
-    return safe is not None and bool(safe.evaluate(task_scope(call.task, *inbound(call.task).values)))
+    try:
+        return safe is not None and truth(safe, task_scope(call.task, *inbound(call.task).values), "safe-rerun")
+    except ExpressionError:
+        return False  # what cannot be told is not done twice
 
 
 def _begin(world: World, task: Task) -> None:
@@ -165,7 +168,7 @@ def _at_once(world: World, task: Task, scope: Any, input: Mapping[str, Any]) -> 
     """Run an action that takes no time, with no call to keep."""
     found = _action(world, task, scope)
     action = found.action
-    if found.wraps or action.kind is not Kind.INLINE or input.get(action.delay):
+    if found.wraps or action.kind is not Kind.INLINE or (action.delay and input.get(action.delay) is not None):
         return False
     _check_input(action, input)
     outcome = outcome_of("", action.call, input)
@@ -302,8 +305,11 @@ def _open_action(world: World, call: Call, found: Found) -> None:
         world.launches.append(call)
     elif action.kind is not Kind.INLINE:
         world.waiting[call.key] = call
-    elif input.get(action.delay):
-        call.due = world.clock.now() + float(input[action.delay])
+    elif wrong := action.unfit(input):
+        # As where a callable is given what it cannot use: the action fails, and `on-error` is taken.
+        _at_end(world, call, State.ERRORED, wrong, wrong)
+    elif delay := action.wait(input):
+        call.due = world.clock.now() + delay
         world.alarm(call.due, Alarm.CALL, call)
     else:
         over(world, call)
@@ -382,6 +388,12 @@ def _unwrapped(found: Found, input: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _open_child(world: World, call: Call, name: str, input: Mapping[str, Any]) -> None:
     parent = call.task.run
+    if parent.level >= MAX_LEVELS or world.tasks >= world.max_tasks:
+        why = f"{MAX_LEVELS} executions stand one below another already, as many as may"
+        why = f"{why}." if parent.level >= MAX_LEVELS else too_many(world)
+        message = f"The sub-workflow '{name}' is not started: {why}"
+        _at_end(world, call, State.ERRORED, None, message)
+        return
     try:
         found = world.library.find(parent.book, name)
     except FlowbridgeError as wrong:
@@ -404,6 +416,7 @@ def _open_child(world: World, call: Call, name: str, input: Mapping[str, Any]) -
     given = {key: value for key, value in input.items() if key in plan.spec.input}
     id = str(uuid5(CHILDREN, call.key))
     child = Run(len(world.runs), id, book, plan, call, with_defaults(plan.spec.input, given), env=parent.env)
+    child.level = parent.level + 1
     call.child = child
     adopt(world, child)
     child.state = _born(world, parent)

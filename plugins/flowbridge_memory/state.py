@@ -119,6 +119,7 @@ class Task:
 class Run:
     """One execution. `open` counts its tasks that have not ended, `waiting` the joins among them, `busy` the actions,
     delays and child executions that somebody waits for. `context` is vars with what was published globally laid over.
+    `level` counts the executions from the root down to this one.
     `unwanted` tells that a cancel reached it, be it after its end: what is still born under it is canceled (P6).
     """
 
@@ -150,4 +151,5 @@ class Run:
     canceled: int = 0
     parked: list[Task] = field(default_factory=list)
     children: list[Run] = field(default_factory=list)
+    level: int = 1
     look: ExecutionLook | None = None

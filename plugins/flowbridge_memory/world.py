@@ -19,6 +19,12 @@ from flowbridge_memory.state import ENDED, RUN_ENDED, Call, Run, State, Task
 
 ALL_CASCADES = frozenset(Cascade)
 
+#: So many tasks one tree may have, unless it is told otherwise; more than a loop that ends by itself needs.
+MAX_TASKS = 250_000
+
+#: So many executions may stand one below another.
+MAX_LEVELS = 100
+
 
 class Job(IntEnum):
     """What can stand in the queue, each with its subject."""
@@ -44,10 +50,22 @@ Timer = tuple[float, int, Alarm, Task | Call, int]
 
 
 class World:
-    """One native tree. `dirty` is what has to be written; it stays empty where nothing is journaled."""
+    """One native tree. `dirty` is what has to be written; it stays empty where nothing is journaled.
 
-    def __init__(self, library: Library, clock: Clock, cascades: frozenset[Cascade], *, journal: bool) -> None:
+    `tasks` counts the tasks of all its executions; there are never more than `max_tasks`.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        clock: Clock,
+        cascades: frozenset[Cascade],
+        *,
+        journal: bool,
+        max_tasks: int = MAX_TASKS,
+    ) -> None:
         self.library, self.clock, self.cascades, self.journal = library, clock, cascades, journal
+        self.tasks, self.max_tasks = 0, max_tasks
         self.runs: list[Run] = []
         self.by_id: dict[str, Run] = {}
         self.commands: set[str] = set()
@@ -67,6 +85,15 @@ class World:
     def root(self) -> Run | None:
         """The root execution, None before the start."""
         return self.runs[0] if self.runs else None
+
+    def add(self, task: Task) -> None:
+        """Make a new task known to its execution."""
+        run = task.run
+        self.tasks += 1
+        run.tasks.append(task)
+        run.latest[task.plan.name] = task
+        run.open += 1
+        self.touch(task)
 
     def touch(self, entity: Task | Call) -> None:
         """Say that a task or a call changed."""

@@ -11,10 +11,12 @@ from typing import Any
 import yaql
 from yaql.language import factory
 from yaql.language.exceptions import YaqlException
+from yaql.language.expressions import Expression, MappingRuleExpression, Wrap
 from yaql.language.utils import convert_input_data
 
-from flowbridge_memory.evaluation import ExpressionError, Scope
+from flowbridge_memory.evaluation import MAX_NESTED, NESTED, ExpressionError, Scope
 from flowbridge_memory.usual import FUNCTIONS
+from flowbridge_memory.values import MAX_BITS
 
 _CALLED = re.compile(r"(\w+)\(")
 _OPTIONS = {
@@ -33,7 +35,9 @@ def prepare(text: str) -> Callable[[Scope], Any]:
     try:
         parsed = _engine()(text)
     except YaqlException as error:
-        raise ExpressionError(f"<% {text} %> cannot be read: {_line(error)}") from error
+        raise ExpressionError.unreadable(f"{type(error).__name__}: {error}", f"<% {text} %>") from error
+    if _depth(parsed) > MAX_NESTED:
+        raise ExpressionError.unreadable(NESTED, f"<% {text} %>")
 
     called = frozenset(_CALLED.findall(text))
 
@@ -45,7 +49,7 @@ def prepare(text: str) -> Callable[[Scope], Any]:
             return _plain(parsed.evaluate(data=_data(scope.variables), context=context))
         except Exception as error:
             # Functions of the language raise whatever their values make them raise.
-            raise ExpressionError(f"<% {text} %> failed: {_line(error)}") from error
+            raise ExpressionError.failed(error, f"<% {text} %>") from error
 
     return evaluate
 
@@ -90,9 +94,21 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, collections.abc.Iterable):
         return [_plain(item) for item in value]
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError("it gives a number of more digits than can be written")
     return value
 
 
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _depth(parsed: Any) -> int:
+    """How deeply an expression is nested; found level by level, since it may be more than a recursion takes."""
+    depth, level = 0, [parsed]
+    while level:
+        depth += 1
+        level = [below for one in level for below in _below(one) if isinstance(below, Expression)]
+    return depth
+
+
+def _below(one: Any) -> tuple[Any, ...]:
+    if isinstance(one, MappingRuleExpression):
+        return one.source, one.destination
+    return (one.expr,) if isinstance(one, Wrap) else getattr(one, "args", ())

@@ -28,7 +28,8 @@ DEFINITIONS = {
     "nested too deeply": (DEEP, 2, "levels deep"),
     "an alias bomb": (BOMB, 2, "bad.yaml:"),
     "no text at all": ("", 2, "bad.yaml"),
-    "an unknown action": (GOOD.replace("std.noop", "no.such"), 6, "no.such"),
+    "an unknown action": (GOOD.replace("std.noop", "no.such"), 2, "bad.yaml:6:7: task 't'"),
+    "an unknown sub-workflow": (GOOD.replace("action: std.noop", "workflow: nowhere"), 2, "'nowhere'"),
 }
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from flowbridge import runner
+from core.kit import in_child
+from flowbridge import deaths, runner
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.detached import Detached
+from flowbridge.errors import EngineRefused
 from flowbridge.ledger.leases import Lease
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Status
@@ -81,3 +84,62 @@ def test_the_log_of_runners_is_for_its_owner_only(waiting: Waiting, tmp_path: Pa
     ProcessLauncher(waiting.bridge.ledger.leases, Detached({}, log))(backend, waiting.root, waiting.lease)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     waiting.bridge.wait(waiting.record.id, timeout=60)
+
+
+def _dying(waiting: Waiting, error: Exception) -> Callable[[], object]:
+    """A runner in which something is wrong, as the process that it is."""
+
+    def die() -> object:
+        def drive(*_: object) -> None:
+            raise error
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runner, "drive", drive)
+            return waiting.drive()
+
+    return die
+
+
+class _TextlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("no\nluck"), "ValueError: no"),
+        (EngineRefused("The definition is not there."), "The definition is not there."),
+        (_TextlessError(), "_TextlessError"),
+    ],
+)
+def test_S6_a_runner_that_dies_of_an_error_says_so_where_its_run_is_abandoned(
+    waiting: Waiting, error: Exception, told: str
+) -> None:
+    in_child(_dying(waiting, error))
+    record = waiting.bridge.get(waiting.record.id).record
+    assert record.status is Status.ABANDONED
+    assert record.error == f"its runner died: {told}; runners.log beside the ledger has more"
+    (entry,) = [entry for entry in waiting.bridge.history(record.id) if entry.kind == deaths.KIND]
+    assert (entry.execution, entry.doc["runner"]) == (record.id, f"died: {told}")
+
+
+def test_S6_what_a_runner_died_of_is_not_told_of_the_next_one(waiting: Waiting) -> None:
+    in_child(_dying(waiting, ValueError("no luck")))
+    waiting.bridge.recover(waiting.record.id)
+    ((_, waiting.lease),) = waiting.launched[1:]
+    waiting.kill_the_launcher()
+    record = waiting.bridge.get(waiting.record.id).record
+    assert (record.status, record.error) == (Status.ABANDONED, "")
+    assert waiting.drive() == 0
+    assert waiting.bridge.get(waiting.record.id).record.status is Status.SUCCEEDED
+
+
+def test_S6_what_a_runner_died_of_tells_no_secret_of_its_run(waiting: Waiting) -> None:
+    sealed = waiting.bridge.ledger.vault.seal({"password": "hunter2"})
+    waiting.bridge.ledger.database.run(
+        "UPDATE rows SET value = ? WHERE key = 'given/0'", (json.dumps({"a": [sealed]}),)
+    )
+    in_child(_dying(waiting, ValueError("cannot log in with hunter2")))
+    shown = waiting.bridge.history(waiting.record.id)[-1]
+    assert shown.doc["runner"] == "died: ValueError: cannot log in with ********"

@@ -168,6 +168,19 @@ def test_X5_at_least_one_of_several_must_be_errored() -> None:
     assert "u: no such task" in rejected(_items(), "t1.u").message
 
 
+def test_X5_what_is_wrong_below_several_children_is_told_with_the_whole_name_each_time() -> None:
+    snapshot = tree(
+        errored("root", -1, task("t")),
+        errored("sub", 0, task("t", items=2), parent_task="t"),
+        errored("i0", 1, task("s"), parent_task="t", item=0),
+        errored("i1", 1, task("s"), parent_task="t", item=1),
+    )
+    assert list(rejected(snapshot, "t.t.nope").rows) == [
+        "t.t.nope: no such task in execution i0; there is: s",
+        "t.t.nope: no such task in execution i1; there is: s",
+    ]
+
+
 def test_X5_where_a_re_run_left_several_children_of_one_item_the_latest_is_meant() -> None:
     snapshot = tree(
         *_items().nodes,

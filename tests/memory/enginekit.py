@@ -14,6 +14,7 @@ from flowbridge.model import ExecutionLook, ExecutionRead, TaskLook
 from flowbridge_memory.actions import ActionRegistry
 from flowbridge_memory.clock import VirtualClock
 from flowbridge_memory.session import MemorySession, open_session
+from flowbridge_memory.world import MAX_TASKS
 
 ROOT = "11111111-1111-4111-8111-111111111111"
 
@@ -28,6 +29,7 @@ class Engine:
         catalog: Mapping[str, str] | None = None,
         cascades: frozenset[Cascade] = frozenset(Cascade),
         workers: int = 2,
+        max_tasks: int = MAX_TASKS,
     ) -> None:
         self.clock = VirtualClock()
         self.registry = ActionRegistry()
@@ -36,7 +38,7 @@ class Engine:
         self.rows: dict[str, str] = {}
         self.written: list[dict[str, str | None]] = []
         self._catalog = {name: Definition(dedent(text), name) for name, text in (catalog or {}).items()}
-        self._cascades, self._workers = cascades, workers
+        self._cascades, self._workers, self._max_tasks = cascades, workers, max_tasks
         self._ids = itertools.count(1)
         self.session = self._open()
 
@@ -50,6 +52,7 @@ class Engine:
             catalog=self._catalog.get,
             cascades=self._cascades,
             workers=self._workers,
+            max_tasks=self._max_tasks,
         )
 
     def _flush(self, changes: Mapping[str, str | None]) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
+from flowbridge.errors import InvalidInput
 from flowbridge.local import Command
 from flowbridge_memory.actions import ActionRegistry
 from flowbridge_memory.session import open_session
+from flowbridge_memory.workers import ActionFailed
 from memory.enginekit import ROOT, Engine
 
 HEAD = "version: '2.0'\n"
@@ -291,3 +295,128 @@ def test_an_output_of_an_ad_hoc_action_that_cannot_be_told_ends_the_workflow(ite
     assert engine.state == "errored"
     assert engine.states() == {"t": "errored"}
     assert "The output of action 'book.greet'" in engine.look().error
+
+
+ILL_TYPED = ["abc", "", "[1]", [1], {"a": 1}, True, "1e999", float("inf"), float("nan"), "nan", -5, "-5", 10**400]
+
+
+@pytest.mark.parametrize("value", ILL_TYPED, ids=repr)
+@pytest.mark.parametrize(
+    ("task", "named"),
+    [
+        ("action: std.sleep seconds=<% $.s %>", "Action 'std.sleep': 'seconds' must be a finite number of seconds"),
+        ("action: std.echo output=1 delay=<% $.s %>", "Action 'std.echo': 'delay' must be a finite number of seconds"),
+    ],
+)
+def test_a_value_that_an_action_cannot_take_fails_the_task_and_nothing_else(task: str, named: str, value: Any) -> None:
+    engine = Engine().start(
+        HEAD + f"main:\n  input: [s]\n  tasks:\n    t:\n      {task}\n      on-error: u\n"
+        "    u: {action: std.noop}\n    beside: {on-success: behind}\n    behind: {action: std.noop}\n",
+        s=value,
+    )
+    assert engine.states() == {"t": "errored", "u": "succeeded", "beside": "succeeded", "behind": "succeeded"}
+    assert engine.state == "succeeded"
+    assert named in engine.task("t").error
+    assert len(engine.task("t").error) < 250
+
+
+@pytest.mark.parametrize("value", [0, "0", 5, "5", 0.5, "5.0", None])
+def test_a_number_of_seconds_may_stand_in_a_text(value: Any) -> None:
+    engine = Engine().start(
+        HEAD + "main:\n  input: [s]\n  tasks:\n    t: {action: std.sleep, input: {seconds: <% $.s %>}}\n", s=value
+    )
+    engine.pass_time(5)
+    assert engine.states() == {"t": "succeeded"}
+
+
+def test_one_item_with_a_value_that_its_action_cannot_take_fails_alone() -> None:
+    engine = one("with-items: 'i in [1, \"abc\", 2]', action: std.sleep, input: {seconds: <% $.i %>}")
+    assert engine.task("t").error.startswith("1 of 3 items failed: Action 'std.sleep': 'seconds' must be")
+    first, second, third = engine.result("t")
+    assert (first, third) == (None, None)
+    assert "not 'abc'" in second
+
+
+@pytest.mark.parametrize(
+    ("task", "column"),
+    [
+        ("action: std.sleep, input: {seconds: soon}", 36),
+        ("action: std.sleep seconds=soon", 9),
+        ("action: std.echo, input: {output: 1, delay: -1}", 46),
+    ],
+)
+def test_a_value_in_the_text_that_an_action_cannot_take_is_told_before_anything_runs(task: str, column: int) -> None:
+    with pytest.raises(InvalidInput, match="must be a finite number of seconds, zero or more") as caught:
+        one(task)
+    assert (caught.value.source, caught.value.line, caught.value.column) == ("flow.yaml", 4, column)
+
+
+class _TextlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def _raising(error: BaseException) -> Callable[[], Any]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def _nested(depth: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda: 10**6000, "no JSON data"),
+        (lambda: {"a": [10**6000]}, "no JSON data"),
+        (lambda: _nested(50_000), "nested"),
+        (lambda: _nested(300), "nested more than 200 levels deep"),
+        (_raising(_TextlessError()), "_TextlessError, whose text cannot be told: that raises RuntimeError"),
+        (_raising(ValueError("half \ud800")), "ValueError: half \\ud800"),
+        (_raising(ActionFailed(object(), "no luck")), "no JSON data"),
+        (_raising(ActionFailed(10**6000, "no luck")), "no JSON data"),
+        (_raising(ActionFailed({"a": "\udfff"}, "half \ud800")), "half \\ud800"),
+    ],
+)
+def test_whatever_a_callable_does_becomes_an_outcome_that_can_be_written(act: Callable[[], Any], told: str) -> None:
+    engine = one("action: my.act, on-error: noop", Engine(actions={"my.act": act}))
+    assert engine.state == "succeeded"
+    assert told in engine.task("t").error
+    json.dumps([engine.rows, engine.result("t")], ensure_ascii=False).encode()
+    engine.reload()
+    assert told in engine.task("t").error
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("half \ud800 and \u00e9", "half \\ud800 and \u00e9"),
+        ({"k\udc00": ["\ud800", "a\\b"]}, {"k\\udc00": ["\\ud800", "a\\b"]}),
+        ({"whole": "\U0001f600", 1: (2, 3)}, {"whole": "\U0001f600", "1": [2, 3]}),
+        ("[" * 500, "[" * 500),
+        (['"' + "[" * 500], ['"' + "[" * 500]),
+    ],
+)
+def test_a_result_keeps_what_can_be_written_and_escapes_half_characters(given: Any, kept: Any) -> None:
+    assert one("action: my.act", Engine(actions={"my.act": lambda: given})).result("t") == kept
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "<% pow(10, 6000) %>",
+        "<% [pow(10, 6000)] %>",
+        "{{ (10 ** 900) ** 900 }}",
+        "{{ [10 ** 999 * 10 ** 999 * 10 ** 999 * 10 ** 999 * 10 ** 999] }}",
+    ],
+)
+def test_an_expression_gives_no_number_that_cannot_be_written(expression: str) -> None:
+    engine = one(f'action: std.echo, input: {{output: "{expression}"}}')
+    assert engine.state == "errored"
+    assert "digits than can be written" in engine.look().error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.errors import InvalidInput
 from memory.enginekit import Engine
 
 HEAD = "version: '2.0'\n"
@@ -363,12 +364,33 @@ def test_a_sub_workflow_of_another_file_comes_from_the_catalog_and_stays_known()
     assert engine.result("t") == {"r": 1}
 
 
-@pytest.mark.parametrize(("task", "named"), [("{action: no.such}", "'no.such'"), ("{workflow: nowhere}", "'nowhere'")])
-def test_an_unknown_action_or_sub_workflow_is_refused_before_anything_runs(task: str, named: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("{action: no.such}", "runs action 'no.such', which is not known here. Known actions: flowbridge.run, std."),
+        ("{action: std.ehco output=1}", "did you mean 'std.echo'? Known actions: "),
+        ("{workflow: nowhere}", "runs workflow 'nowhere', which is neither in this file nor in the catalog. Workflows"),
+        ("{workflow: mian}", "did you mean 'main'? Workflows of this file: main."),
+    ],
+)
+def test_an_unknown_action_or_sub_workflow_is_refused_before_anything_runs(task: str, says: str) -> None:
     engine = Engine()
-    with pytest.raises(EngineRefused, match=rf"flow.yaml:\d+: .*{named}"):
+    with pytest.raises(InvalidInput, match=re.escape(says)) as caught:
         engine.start(HEAD + f"main:\n  tasks:\n    t: {task}\n")
+    assert (caught.value.source, caught.value.line, caught.value.column) == ("flow.yaml", 4, 9)
     assert engine.session.look() == ()
+
+
+def test_an_ad_hoc_action_over_an_unknown_one_is_refused_where_it_names_it() -> None:
+    text = HEAD + (
+        "name: book\nworkflows:\n  main:\n    tasks:\n      t: {action: outer}\n"
+        "actions:\n  outer:\n    base: inner\n  inner:\n    base: std.ecco\n"
+    )
+    with pytest.raises(
+        InvalidInput, match=r"action 'book.inner' is based on action 'std.ecco'.*did you mean"
+    ) as caught:
+        Engine().start(text, "main")
+    assert (caught.value.line, caught.value.column) == (11, 5)
 
 
 def test_a_chain_of_ten_thousand_tasks_needs_no_deep_stack() -> None:

@@ -154,6 +154,14 @@ def test_S6_recover_can_run_it_again() -> None:
     assert engine.task("t").starts == 2
 
 
+@pytest.mark.parametrize("told", ["<% $.no.where %>", "<% abc %>"])
+def test_S6_safe_rerun_that_cannot_be_told_runs_nothing_twice(told: str) -> None:
+    engine, ran, gate = lost(f'action: act, safe-rerun: "{told}"')
+    gate.set()
+    assert engine.look().unknown
+    assert ran["act"] == 1
+
+
 def test_S6_safe_rerun_is_honoured_without_a_recover() -> None:
     engine, ran, gate = lost("action: act, safe-rerun: true")
     gate.set()

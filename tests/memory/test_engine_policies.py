@@ -160,3 +160,24 @@ def test_a_re_run_has_its_retries_again() -> None:
         engine.pass_time(1)
     assert engine.state == "errored"
     assert engine.task("t").starts == 4
+
+
+@pytest.mark.parametrize("policy", ["wait-before", "wait-after", "timeout"])
+@pytest.mark.parametrize("value", ["soon", "\u00b2", float("inf"), float("nan"), -1, 10**400], ids=repr)
+def test_a_policy_that_is_no_finite_number_ends_the_workflow(policy: str, value: Any) -> None:
+    engine = one(f"action: std.noop, {policy}: <% $.s %>", s=value)
+    assert engine.state == "errored"
+    assert f"'{policy}' must be a finite number of zero or more, not " in engine.look().error
+
+
+@pytest.mark.parametrize("value", [float("inf"), 10**400], ids=["inf", "huge"])
+def test_a_concurrency_without_end_ends_the_workflow(value: Any) -> None:
+    engine = one("with-items: 'i in [1, 2]', action: std.noop, concurrency: <% $.s %>", s=value)
+    assert "'concurrency' must be a finite number" in engine.look().error
+
+
+@pytest.mark.parametrize("value", ["abc", "", 1, None, []], ids=repr)
+def test_pause_before_that_is_neither_true_nor_false_ends_the_workflow(value: Any) -> None:
+    engine = one("action: std.noop, pause-before: <% $.s %>", s=value)
+    assert engine.state == "errored"
+    assert engine.look().error == f"'pause-before' must be true or false, not {value!r}. (task 't')"

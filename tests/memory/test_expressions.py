@@ -79,6 +79,43 @@ def test_what_cannot_be_read_is_found_before_anything_runs(source: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
+        f"<% {'(' * 100}$.n{')' * 100} %>",
+        f"<% {'(' * 5000}$.n{')' * 5000} %>",
+        f"<% {'not ' * 600}$.n %>",
+        f"<% {'[' * 200}$.n{']' * 200} %>",
+        f"<% {{a => {'[' * 200}$.n{']' * 200}}} %>",
+        f"<% {' + '.join(['$.n'] * 200)} %>",
+        f"{{{{ {'(' * 100}_.n{')' * 100} }}}}",
+        f"{{{{ {'not ' * 600}_.n }}}}",
+        f"{{{{ {'[' * 5000}_.n{']' * 5000} }}}}",
+        "{% if _.n %}" * 100 + "x" + "{% endif %}" * 100,
+    ],
+    ids=lambda source: f"{source[:14]} of {len(source)}",
+)
+def test_an_expression_that_is_nested_too_deeply_is_told_in_one_short_line(source: str) -> None:
+    with pytest.raises(ExpressionError, match=r"^an expression cannot be read: it is nested too deeply") as caught:
+        check(source)
+    assert len(str(caught.value)) < 300
+    assert fails(source) == str(caught.value)
+
+
+@pytest.mark.parametrize("source", [f"<% {' + '.join(['$.n'] * 80)} %>", f"{{{{ {'(' * 40}_.n{')' * 40} }}}}"])
+def test_an_expression_may_be_nested_as_deeply_as_anybody_writes(source: str) -> None:
+    check(source)
+    assert value(source) in (80 * SCOPE.variables["n"], SCOPE.variables["n"])
+
+
+@pytest.mark.parametrize("source", [f"<% $.no.{'x' * 10_000} %>", f"{{{{ _.no.{'x' * 10_000} }}}}"])
+def test_a_message_tells_the_reason_first_and_quotes_no_more_than_a_line_of_an_expression(source: str) -> None:
+    message = fails(source)
+    assert message.startswith("an expression failed: ")
+    assert message.endswith("xxx...")
+    assert len(message) < 700
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
         "{{ ''.__class__.__mro__ }}",
         "{{ _.list.append(4) }}",
         "{{ self.__init__.__globals__ }}",

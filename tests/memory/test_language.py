@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from textwrap import dedent
 from typing import Any
 
@@ -94,11 +95,78 @@ def test_a_workflow_has_input_with_defaults_vars_and_outputs() -> None:
         ("std.echo output=[1, 2]", "std.echo", {"output": [1, 2]}),
         ("std.echo output=3 delay={{ _.d }}", "std.echo", {"output": 3, "delay": "{{ _.d }}"}),
         ("<% $.action %>", "<% $.action %>", {}),
+        ("std.echo  output=1,delay=2 ", "std.echo", {"output": 1, "delay": 2}),
+        ("std.echo(output=1, delay=2)", "std.echo", {"output": 1, "delay": 2}),
+        ("std.echo()", "std.echo", {}),
+        ('std.echo output=[[1], [{"a": "]"}]]', "std.echo", {"output": [[1], [{"a": "]"}]]}),
+        ("std.echo output=[a, <% $.b %>]", "std.echo", {"output": "[a, <% $.b %>]"}),
+        ('std.echo output={"a":1}', "std.echo", {"output": {"a": 1}}),
+        ("std.echo output=a=b", "std.echo", {"output": "a=b"}),
+        ("std.echo output=http://x/<%$.y%>", "std.echo", {"output": "http://x/<%$.y%>"}),
+        ('std.echo output="f<% $.i %> (x, y"', "std.echo", {"output": "f<% $.i %> (x, y"}),
     ],
 )
 def test_an_action_takes_its_input_on_the_same_line(line: str, name: str, given: dict[str, Any]) -> None:
     found = task(f"action: '{line}'")
     assert (found.action, found.input) == (name, given)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("std.echo output=f<% $.i %>", "the value of 'output' is cut off at 'f<% $.i %>'"),
+        ("std.echo output=<% $.i %>f", "the value of 'output' goes on behind its end, with 'f'"),
+        ("std.echo output=<% $.i", "the value of 'output' is cut off at '<% $.i'"),
+        ("std.echo output={{ _.i }", "cut off"),
+        ("std.echo output={% if 1 %}x{% endif %}", "cut off"),
+        ("std.echo output={{ {'a': {'b': 1}}}}", "goes on behind its end"),
+        ('std.echo output={"a": 1} ', "'1}' is not of the form NAME=VALUE"),
+        ('std.echo output={"a":1,"b":2}', "is not of the form NAME=VALUE"),
+        ("std.echo output=[1, 2", "the value of 'output' is cut off at '[1, 2'"),
+        ("std.echo output=[a, [b]]", "goes on behind its end, with ']'"),
+        ("std.echo output=x,y", "'y' is not of the form NAME=VALUE"),
+        ('std.echo output="unclosed', "cut off"),
+        ('std.echo output="', "cut off"),
+        ("std.echo output='a'b", "goes on behind its end"),
+        ("std.echo output=x garbage more", "'garbage more' is not of the form NAME=VALUE"),
+        ("std.echo output=f(x)", "goes on behind its end, with '(x)'"),
+        ("std.echo output=", "'output' has no value"),
+        ("std.echo output = 1", "'output = 1' is not of the form NAME=VALUE"),
+        ("std.noop garbage", "'garbage' is not of the form NAME=VALUE"),
+        ("std.echo output=x output=y", "'output' stands there twice"),
+        ("std.echo(output=x", "is not closed"),
+        ("std.echo(output=x) more", "is not closed"),
+    ],
+)
+def test_nothing_of_an_inline_input_is_left_out_without_a_word(line: str, says: str) -> None:
+    for keyword in ("action", "workflow"):
+        error = wrong(flow(f"{keyword}: {json.dumps(line)}"))
+        assert says in error.message
+        assert error.message.endswith("; put the value in double quotes, or write it under input:")
+        assert (error.line, error.column) == (5, 7)
+
+
+def test_a_name_that_an_expression_with_spaces_is_only_a_part_of_is_refused() -> None:
+    error = wrong(flow("action: std.<% $.which %>"))
+    assert error.message.endswith("'std.<% $.which %>' is cut off; write it as one expression from end to end")
+    assert task("action: std.<%$.which%>").action == "std.<%$.which%>"
+
+
+@pytest.mark.parametrize(
+    ("clause", "says"),
+    [
+        ("retry: count=3 delay=1 break-on=$.x > 1", "'> 1' is not of the form NAME=VALUE"),
+        ("retry: count=3 count=4 delay=1", "'count' stands there twice"),
+        ("on-success: fail(msg=<% $.x %> garbage)", "'garbage' is not of the form NAME=VALUE"),
+        ("on-success: fail no way", "'no way' is not of the form NAME=VALUE"),
+        ("on-success: fail mgs='no way'", "fail takes no 'mgs'; allowed: msg"),
+        ("on-success: noop msg=hello", "only fail, succeed and pause take a message"),
+    ],
+)
+def test_nothing_of_a_clause_on_one_line_is_left_out_without_a_word(clause: str, says: str) -> None:
+    error = wrong(flow(clause))
+    assert says in error.message
+    assert error.line == 5
 
 
 def test_a_task_without_an_action_does_nothing() -> None:
@@ -212,9 +280,17 @@ def reverse(body: str, *, deeper: bool = True) -> str:
         (flow("actoin: std.noop"), 5, "did you mean 'action'"),
         (flow("action: x\nworkflow: y"), 6, "both an action and a workflow"),
         (flow("on-success: nowhere"), 5, "names 'nowhere', which is no task; there are: a"),
-        (flow("action: std.echo output=<% 1 + %>"), 5, "cannot be read"),
+        (flow("action: std.echo output=<% 1 + %>"), 5, "'action': an expression cannot be read: "),
+        (flow(f"action: std.noop\npublish: {{x: '<% {'(' * 600}1{')' * 600} %>'}}"), 6, "nested too deeply"),
+        (flow(f"action: std.noop\npublish: {{x: '{{{{ {'(' * 100}1{')' * 100} }}}}'}}"), 6, "nested too deeply"),
         (flow("action: std.noop\njoin: most"), 6, "join must be"),
         (flow("action: std.noop\njoin: all"), 6, "no task leads to it"),
+        (
+            flow("on-success: b").replace("a:", "b: {join: 5}\n    a:"),
+            4,
+            "'b' waits for 5 tasks, and 1 task leads to it",
+        ),
+        (flow("action: ' '"), 5, "'action' must be a text, not an empty one"),
         (flow("with-items: i of x"), 5, "NAME in LIST"),
         (flow("with-items: i in [1,"), 5, "NAME in LIST"),
         (flow("retry: {count: 1}"), 5, "retry needs 'delay'"),

@@ -34,7 +34,7 @@ Items = Mapping[tuple[int, str], tuple[ItemRead, ...] | None]
 
 
 class _Wrong(Exception):
-    """One name that does not hold; collected, never seen outside."""
+    """What is wrong with one name, a line for each place it means; collected, never seen outside."""
 
 
 def check_rerun_whole(snapshot: Snapshot, place: int) -> Effect:
@@ -64,7 +64,7 @@ def select(snapshot: Snapshot, place: int, names: Sequence[str], verb: str) -> t
         try:
             chosen += [Chosen(at, task, name) for at, task in _resolve(snapshot, children, place, name)]
         except _Wrong as problem:
-            wrong.append(str(problem))
+            wrong += problem.args
     if wrong:
         raise _rejected(node.record.id, "X3", "wrong_tasks", wrong)
     _reject_nested(snapshot, chosen)
@@ -245,9 +245,9 @@ def _resolve_below(
         try:
             hits += _resolve(snapshot, children, child, rest)
         except _Wrong as problem:
-            problems.append(f"{head}.{problem}")
+            problems += [f"{head}.{one}" for one in problem.args]
     if not hits:
-        raise _Wrong("; ".join(problems))
+        raise _Wrong(*problems)
     return hits
 
 

@@ -52,13 +52,16 @@ FOLD: Mapping[Want, Mapping[EngineState, tuple[Status, Status]]] = {
     },
 }
 
+#: What is said of an abandoned execution.
+DIED = "its runner died"
+
 _STARTS = "the engine starts it"
 _PAUSE = "pause (P4, P6, P7)"
 _HELD = "no task is active (P4, S5)"
 _CANCEL = "cancel (C1, C3)"
 _CANCELED = "no task is active (C4, C5)"
 _ENDS = "the engine ends it"
-_DIED = "its runner died (S6)"
+_DIED = f"{DIED} (S6)"
 _RESUME = "resume (R1, R2)"
 _GOES_ON = "the engine goes on (R5)"
 _OUTSIDE = "changed outside (O12)"

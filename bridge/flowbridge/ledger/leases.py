@@ -18,6 +18,7 @@ from pathlib import Path
 
 from flowbridge.errors import Timeout
 from flowbridge.ledger.database import Database
+from flowbridge.model import Ref
 
 _POLL_SECONDS = 0.05
 TTL_SECONDS = 30.0
@@ -59,6 +60,11 @@ class Leases:
         if host == _host():
             return str(holder) if _lives(pid, started) else None
         return str(holder) if expires > time.time() else None
+
+    def process(self, name: str) -> int | None:
+        """The process that took a lease last and did not give it back, be it alive or not."""
+        row = self._db.one("SELECT pid FROM leases WHERE name = ?", (name,))
+        return None if row is None else int(row[0])
 
     def holders(self, prefix: str) -> list[str]:
         """Who holds leases whose names begin so, in words."""
@@ -114,6 +120,11 @@ class Leases:
             yield lease
         finally:
             self.give(lease)
+
+
+def run_lease(root: Ref) -> str:
+    """The name of the lease of who drives a local run."""
+    return f"run:{root}"
 
 
 @cache

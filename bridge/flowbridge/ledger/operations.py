@@ -142,6 +142,15 @@ class Operations:
         )
         return [_entry(row) for row in rows]
 
+    def latest(self, tree: str, execution: str, kind: str) -> Entry | None:
+        """The last line of a kind about one execution of a tree; None where there is none."""
+        row = self._db.one(
+            "SELECT seq, at, tree, execution, operation, actor, kind, doc FROM events "
+            "WHERE tree = ? AND execution = ? AND kind = ? ORDER BY seq DESC LIMIT 1",
+            (tree, execution, kind),
+        )
+        return None if row is None else _entry(row)
+
     def changed(self, tree: str) -> dict[str, float]:
         """When the status of each execution of a tree was last seen to change, in seconds since the epoch."""
         return dict(
