@@ -18,7 +18,7 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import InvalidInput, NotFound
-from flowbridge.ledger.codec import record_from, record_to, tasks_from, tasks_to
+from flowbridge.ledger.codec import dumps, record_from, record_to, tasks_from, tasks_to
 from flowbridge.ledger.executions import Executions, Filter
 from flowbridge.local import Command
 from flowbridge.model import EngineState, Record, Ref, Status, TaskLook, TaskStatus, Trouble, WaitingChild, Want
@@ -278,3 +278,10 @@ def test_a_look_that_finds_nothing_new_writes_nothing_and_one_some_seconds_later
     flow.get(root.id)
     assert flow.find(root.id).looked == seen + 60
     assert flow.ledger.database.one("SELECT total_changes()")[0] == changes + 3
+
+
+def test_half_of_a_surrogate_pair_is_written_as_something_that_can_be_read_again() -> None:
+    assert json.loads(dumps({"error": "bad \ud800 text", "good": "\N{GRINNING FACE}"})) == {
+        "error": "bad ? text",
+        "good": "\N{GRINNING FACE}",
+    }
