@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from flowbridge.errors import InvalidInput
+from flowbridge.vault import has_sealed
 from flowbridge_actionchain.packs.model import PackAction, Parameter
 
 #: Renders a template (or a structure with templates in it) against variables.
@@ -20,7 +21,8 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
 
     `values` are what the caller gives; they are not rendered. A default may be a template: `render(default, others)`
     gets the parameters that it refers to, whatever order they stand in. A value of None counts as not given. What has
-    neither a value nor a default is left out.
+    neither a value nor a default is left out. What is sealed in `values` is taken as it is: whoever sealed it had it
+    checked.
 
     Raises `InvalidInput` for a parameter that is unknown, missing, immutable and given all the same, of a wrong type,
     or not in its enum; the message never holds the value of a secret one.
@@ -71,9 +73,15 @@ class _Defaults:
         default = self._left[name]
         if has_template(default):
             self._waiting.append(name)
-            for other in sorted(_names_in(default) & self._left.keys()):
+            named = _names_in(default)
+            for other in sorted(named & self._left.keys()):
                 self._take(other)
             self._waiting.pop()
+            if sealed := sorted(other for other in named if has_sealed(self._bound.get(other))):
+                raise InvalidInput(
+                    f"{self._action.ref}: the default of {name!r} names {sealed[0]!r}, which is secret and "
+                    "not opened here"
+                )
             default = self._render(default, dict.fromkeys(self._action.parameters) | self._bound)
         self._bound[name] = _cast(self._action, self._action.parameters[name], default)
 
@@ -100,6 +108,8 @@ def _names_in(value: Any) -> set[str]:
 
 
 def _cast(action: PackAction, parameter: Parameter, value: Any) -> Any:
+    if has_sealed(value):
+        return value
     try:
         cast = _CASTS[parameter.type](value) if value is not None else None
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

@@ -8,12 +8,12 @@ from flowbridge.backend import Definition, Target
 from flowbridge.catalog import CatalogEntry
 from flowbridge.config import Config
 from flowbridge.errors import EngineRefused
-from flowbridge.yamltext import load
 from flowbridge_actionchain.elsewhere import calls_elsewhere
 from flowbridge_actionchain.packs.configured import catalog_of
 from flowbridge_actionchain.packs.metadata import parameter_view, text_of
 from flowbridge_actionchain.packs.model import Broken, PackAction
 from flowbridge_actionchain.packs.runnertypes import ELSEWHERE, require_runnable
+from flowbridge_actionchain.packs.starts import binder
 
 #: The type of backend that runs chains and single actions.
 CHAINS = "actionchain"
@@ -38,17 +38,10 @@ def target_of(ref: str, config: Config) -> Target | None:
     if action.entry_point is None:
         raise EngineRefused(f"{ref} has no entry_point ({action.source})")
     definition = Definition(text_of(action.entry_point), str(action.entry_point))
+    instance = config.catalog.workflows or WORKFLOWS
     return Target(
-        definition, _workflow(action, definition), config.catalog.workflows or WORKFLOWS, action.secrets, action.texts
+        definition, "", instance, action.secrets, action.texts, bind=binder(action, definition, catalog, config)
     )
-
-
-def _workflow(action: PackAction, definition: Definition) -> str:
-    """The workflow of a file to start: the one that is named like the action, else the file's own default."""
-    data = load(definition.text, definition.source).data
-    named = {action.ref, action.name}
-    found = [name for name in data if name in named] if isinstance(data, dict) else []
-    return found[0] if found else ""
 
 
 def entry_of(ref: str, config: Config) -> list[CatalogEntry]:
