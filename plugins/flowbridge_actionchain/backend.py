@@ -15,7 +15,8 @@ from flowbridge.local import Flush
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Verb
 from flowbridge_actionchain import language
-from flowbridge_actionchain.elsewhere import may_link, reject_unrunnable
+from flowbridge_actionchain.checks import require_sound
+from flowbridge_actionchain.elsewhere import may_link
 from flowbridge_actionchain.jobs.jobs import Jobs, written
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.saying import said
@@ -62,12 +63,9 @@ class ActionChainBackend(LocalBackend):
         return language.recognizes(definition)
 
     def validate(self, definition: Definition) -> Deployed:
-        """Check a chain, and that every action it names is one that is run here; its name is its file's.
-
-        A name that is in no pack is told when its task comes, as StackStorm does.
-        """
+        """Check a chain, every action that it names, and what it gives to them; its name is its file's."""
+        require_sound(definition, self._catalog)
         chain = language.parse(definition)
-        reject_unrunnable(chain, self._catalog)
         return Deployed((Path(definition.source).stem,), links=may_link(chain, self._catalog))
 
     def deploy(self, definition: Definition) -> Deployed:

@@ -64,7 +64,10 @@ def action_of(world: World, task: Task) -> PackAction:
         raise ChainError(f"task {task.node.name!r} cannot be run: {error.message}") from error
     if not action.enabled:
         raise InvalidInput(f"{action.ref} is disabled by its pack ({action.source})")
-    require_runnable(action)
+    try:
+        require_runnable(action)
+    except InvalidInput as error:
+        raise ChainError(f"task {task.node.name!r} cannot be run: {error.message}") from error
     return action
 
 

@@ -457,7 +457,7 @@ WORKFLOW = {
 
 
 def test_what_the_runner_of_a_workflow_takes_goes_beside_the_input_of_the_workflow(tmp_path: Path) -> None:
-    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW}))
+    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW}, {"../workflows/told": ""}))
     asked = {"task": "b", "workflow": "told", "skip_notify": ["a"], "n": "{{ n }}"}
     world.start(text=chain_of(task("c1", "den.told", parameters=asked)), n=4)
     world.move_house()
@@ -470,7 +470,9 @@ def test_what_the_runner_of_a_workflow_takes_goes_beside_the_input_of_the_workfl
 def test_a_secret_in_the_context_of_a_workflow_is_not_handed_on(tmp_path: Path) -> None:
     secret = {"runner_type": "action-chain", "entry_point": "chains/c.yaml", "parameters": {"k": {"secret": True}}}
     over = {"chain": [task("c1", "den.told", parameters={"context": {"a": "{{ k }}"}})]}
-    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW, "c": secret}, {"c": over}))
+    world = World(
+        tmp_path, pack(tmp_path, "den", {"told": WORKFLOW, "c": secret}, {"c": over, "../workflows/told": ""})
+    )
     world.start("den.c", k="xyzzy-42")
     assert world.state() == "errored"
     assert "there is a secret in context;" in world.output()["error"]

@@ -28,8 +28,9 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
     or not in its enum; the message never holds the value of a secret one.
     """
     given = {name: value for name, value in values.items() if value is not None}
-    _reject_unknown(action, given)
-    bound = {name: _cast(action, action.parameters[name], value) for name, value in given.items()}
+    for name in given:
+        require_accepted(action, name)
+    bound = {name: fitting(action, action.parameters[name], value) for name, value in given.items()}
     defaults = {
         name: parameter.default
         for name, parameter in action.parameters.items()
@@ -42,15 +43,15 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
     return {name: bound[name] for name in action.parameters if name in bound}
 
 
-def _reject_unknown(action: PackAction, given: Mapping[str, Any]) -> None:
-    for name in given:
-        if name not in action.parameters:
-            own = [one for one, parameter in action.parameters.items() if not parameter.immutable]
-            near = get_close_matches(name, own, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InvalidInput(f"{action.ref} has no parameter {name!r}; {hint}it has: {', '.join(own) or 'none'}")
-        if action.parameters[name].immutable:
-            raise InvalidInput(f"{action.ref}: the parameter {name!r} is immutable, so it cannot be given")
+def require_accepted(action: PackAction, name: str) -> None:
+    """Raise `InvalidInput` where an action has no parameter of a name, or an immutable one."""
+    if name not in action.parameters:
+        own = [one for one, parameter in action.parameters.items() if not parameter.immutable]
+        near = get_close_matches(name, own, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InvalidInput(f"{action.ref} has no parameter {name!r}; {hint}it has: {', '.join(own) or 'none'}")
+    if action.parameters[name].immutable:
+        raise InvalidInput(f"{action.ref}: the parameter {name!r} is immutable, so it cannot be given")
 
 
 class _Defaults:
@@ -83,7 +84,7 @@ class _Defaults:
                     "not opened here"
                 )
             default = self._render(default, dict.fromkeys(self._action.parameters) | self._bound)
-        self._bound[name] = _cast(self._action, self._action.parameters[name], default)
+        self._bound[name] = fitting(self._action, self._action.parameters[name], default)
 
 
 def has_template(value: Any) -> bool:
@@ -107,7 +108,8 @@ def _names_in(value: Any) -> set[str]:
         return set()  # told when it is rendered
 
 
-def _cast(action: PackAction, parameter: Parameter, value: Any) -> Any:
+def fitting(action: PackAction, parameter: Parameter, value: Any) -> Any:
+    """A value as a parameter's type. Raises `InvalidInput` where it is none, or not in the enum."""
     if has_sealed(value):
         return value
     try:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from flowbridge.backend import Definition, Target
 from flowbridge.catalog import CatalogEntry
 from flowbridge.config import Config
-from flowbridge.errors import EngineRefused
+from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge_actionchain.checks import require_sound
 from flowbridge_actionchain.elsewhere import calls_elsewhere
 from flowbridge_actionchain.packs.configured import catalog_of
 from flowbridge_actionchain.packs.metadata import parameter_view, text_of
 from flowbridge_actionchain.packs.model import Broken, PackAction
-from flowbridge_actionchain.packs.runnertypes import ELSEWHERE, require_runnable
+from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE, require_runnable
 from flowbridge_actionchain.packs.starts import binder
 
 #: The type of backend that runs chains and single actions.
@@ -25,18 +26,19 @@ WORKFLOWS = "memory"
 def target_of(ref: str, config: Config) -> Target | None:
     """Where `pack.name` is started; None where there is no such pack.
 
-    Raises `NotFound` where the pack has no such action, `InvalidInput` where its file is broken, `EngineRefused` where
-    it is disabled or of a runner type that is not run here.
+    Raises `NotFound` where the pack has no such action, `InvalidInput` where a file of it is broken, `EngineRefused`
+    where it is disabled or of a runner type that is not run here.
     """
     catalog = catalog_of(config)
     if not catalog.has_pack(ref.partition(".")[0]):
         return None
     action = catalog.get(ref)
     require_runnable(action)
+    if action.runner_type == CHAIN and action.entry_point is not None:
+        require_sound(Definition(text_of(action.entry_point), str(action.entry_point)), catalog)
     if action.runner_type not in ELSEWHERE:
         return Target(None, ref, CHAINS, action.secrets, action.texts, links=calls_elsewhere(ref, catalog))
-    if action.entry_point is None:
-        raise EngineRefused(f"{ref} has no entry_point ({action.source})")
+    assert action.entry_point is not None  # noqa: S101  as was required
     definition = Definition(text_of(action.entry_point), str(action.entry_point))
     instance = config.catalog.workflows or WORKFLOWS
     return Target(
@@ -65,7 +67,7 @@ def _entry(action: PackAction, config: Config) -> CatalogEntry:
     try:
         require_runnable(action)
         problem = ""
-    except EngineRefused as error:
+    except (EngineRefused, InvalidInput) as error:
         problem = error.message
     return CatalogEntry(
         action.ref,

@@ -193,6 +193,7 @@ def test_workflow_files_are_found_with_or_without_metadata(site: Site) -> None:
 
 def test_chains_and_actions_are_started_on_the_chain_engine_by_their_name(site: Site) -> None:
     site.action("chain", "action-chain", "chains/c.yaml", key={"type": "string", "secret": True})
+    site.write("packs/p/actions/chains/c.yaml", "chain: [{name: t, ref: core.noop}]\n")
     config = Config(site.root / "ledger.db", catalog=CatalogConfig((site.packs,)))
     for ref, secret in (("p.chain", {"key"}), ("core.local", {"sudo_password"}), ("core.noop", set())):
         target = target_of(ref, config)
