@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from flowbridge.backend import Backend, Definition, Given, Target
 from flowbridge.config import Config
-from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.links import Start
 from flowbridge.localbackend import LocalBackend
@@ -93,7 +94,23 @@ class Targets:
         except InvalidInput as error:
             if found.definition is not None:
                 raise
-            raise InvalidInput(f"{found.workflow!r} is no file and no name of a catalog; {error.message}") from error
+            raise NotFound(
+                f"{found.workflow!r} is no file, and {self.missing(found.workflow)}; a workflow that an engine itself "
+                f"knows is named INSTANCE:NAME"
+            ) from error
+
+    def missing(self, ref: str) -> str:
+        """That no catalog has a name, which folders were looked in, and names that are near."""
+        folders = ", ".join(map(str, self._config.catalog.packs))
+        if not folders:
+            place = self._config.source or "the configuration"
+            return (
+                f"there is no folder of packs to look for it in: set `catalog: {{packs: [FOLDER]}}` in {place}, or "
+                f"FLOWBRIDGE_PACKS"
+            )
+        near = get_close_matches(ref, [entry.ref for entry in self._hooks().catalog("", self._config)], 3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return f"no pack in {folders} has it{hint}"
 
     def linked(self, host: str, waiting: WaitingChild) -> Start:
         """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
