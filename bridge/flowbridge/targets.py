@@ -95,8 +95,8 @@ class Targets:
             if found.definition is not None:
                 raise
             raise NotFound(
-                f"{found.workflow!r} is no file, and {self.missing(found.workflow)}; a workflow that an engine itself "
-                f"knows is named INSTANCE:NAME"
+                f"{found.workflow!r} is no file, no workflow that was named with its instance (INSTANCE:NAME), and "
+                f"{self.missing(found.workflow)}"
             ) from error
 
     def missing(self, ref: str) -> str:
