@@ -27,6 +27,18 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a target is started with. `workflow` and `task_name` are empty where the target decides; `secret` names
+    inputs that are secret beside those that `Target.secret` names."""
+
+    input: Mapping[str, Any] = field(default_factory=dict)
+    workflow: str = ""
+    env: Mapping[str, Any] = field(default_factory=dict)
+    task_name: str = ""
+    secret: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a name in a catalog stands for.
 
@@ -34,6 +46,8 @@ class Target:
     instance, or a type whose instance is meant; empty for the default. `secret` names the inputs that are sealed before
     anything is written down (`flowbridge.vault`), `text` those that are text, whatever they read as on a command line.
     `links` tells that it may come to wait for an execution elsewhere; of a definition its backend tells that itself.
+    `bind` makes of what a caller gives what the target is started with: checked, cast, with the catalog's defaults.
+    It raises `InvalidInput`, and lets sealed values through as they are; None where the backend does all that.
     """
 
     definition: Definition | None = None
@@ -42,6 +56,7 @@ class Target:
     secret: frozenset[str] = frozenset()
     text: frozenset[str] = frozenset()
     links: bool = False
+    bind: Callable[[Given], Given] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +120,7 @@ __all__ = [
     "Cascade",
     "Definition",
     "Deployed",
+    "Given",
     "Health",
     "JoinUnderPause",
     "Listed",

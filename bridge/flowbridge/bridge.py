@@ -139,7 +139,7 @@ class Bridge:
         """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""
         found = self.hooks.catalog(ref, self.config)
         if ref and not found:
-            raise NotFound(f"no catalog knows {ref!r}; `flowbridge catalog list` shows what there is")
+            raise NotFound(f"no catalog knows {ref!r}: {self.targets.missing(ref)}")
         return found
 
     def default_backend(self, definition: Definition | None = None) -> str:

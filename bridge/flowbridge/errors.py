@@ -43,7 +43,7 @@ class InvalidInput(CallerError):
     """A file, an option or a value is wrong.
 
     `source` is a file name or another place the text came from; `line` and `column` count from one and are
-    None where the input has no such place.
+    None where the input has no such place. `parts` are the errors that it is made of, itself where it is one.
     """
 
     def __init__(
@@ -52,6 +52,17 @@ class InvalidInput(CallerError):
         place = ":".join(str(part) for part in (source, line, column) if part is not None)
         super().__init__(f"{place}: {message}" if place else message)
         self.source, self.line, self.column = source, line, column
+        self.parts: tuple[InvalidInput, ...] = (self,)
+
+    @classmethod
+    def together(cls, errors: Sequence[InvalidInput]) -> InvalidInput:
+        """Several of them (at least one) as one, a line each. Its place is that of the first."""
+        if len(errors) == 1:
+            return errors[0]
+        made = cls("\n".join(error.message for error in errors))
+        made.parts = tuple(errors)
+        made.source, made.line, made.column = errors[0].source, errors[0].line, errors[0].column
+        return made
 
 
 class LedgerError(CallerError):

@@ -10,10 +10,12 @@ Verbs arrive as `Command`s through the ledger, so any process can control a run 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowbridge.errors import EngineRefused
 from flowbridge.model import ExecutionLook, ExecutionRead
 
 #: Rows to write; None deletes the row.
@@ -43,6 +45,19 @@ class Command:
     name: str
     execution: str
     args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def readable_rows() -> Iterator[None]:
+    """Around what is built from rows: raises `EngineRefused` where it fails as it only does with rows that are not as
+    they were written."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
+        raise EngineRefused(
+            f"the rows of this run in the ledger are damaged ({type(error).__name__}: {error}); they are left as they "
+            f"are: restore the ledger from a backup"
+        ) from error
 
 
 class Session(ABC):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
-from flowbridge.backend import Backend, Definition, Target
+from flowbridge.backend import Backend, Definition, Given, Target
 from flowbridge.config import Config
-from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.links import Start
 from flowbridge.localbackend import LocalBackend
@@ -57,26 +58,30 @@ class Targets:
         found = Target(target) if isinstance(target, Definition) else self.find(target)
         name = wish.backend or self._instance_for(found)
         engine = self._instances.get(name)
-        named = wish.workflow or found.workflow
+        given = Given(read(wish.input, found.text), wish.workflow, wish.env, wish.task_name)
+        if found.bind is not None:
+            given = found.bind(given)
+        named = given.workflow or found.workflow
         chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, found.links)
-        secret = sorted(name for name, value in wish.input.items() if name in found.secret or has_sealed(value))
+        hidden = found.secret | given.secret
+        secret = sorted(name for name, value in given.input.items() if _is_secret(value, named=name in hidden))
         if secret and isinstance(engine, LocalBackend) and not engine.opens_sealed:
             raise EngineRefused(
                 f"{name} would keep the secret input {secret[0]!r} in the ledger as it is; name another --backend"
             )
         request: dict[str, Any] = {
             "workflow": chosen,
-            "input": self._vault.seal_inputs(read(wish.input, found.text), found.secret),
-            "env": dict(wish.env),
+            "input": self._vault.seal_inputs(given.input, hidden),
+            "env": dict(given.env),
         }
-        if found.secret:
-            request["secret"] = sorted(found.secret)
+        if hidden:
+            request["secret"] = sorted(hidden)
         if links:
             request["links"] = True
         if found.text:
             request["text"] = sorted(found.text)
-        if wish.task_name:
-            request["task_name"] = wish.task_name
+        if given.task_name:
+            request["task_name"] = given.task_name
         if found.definition is not None:
             request |= {"definition": found.definition.text, "source": found.definition.source}
         return name, request
@@ -89,7 +94,23 @@ class Targets:
         except InvalidInput as error:
             if found.definition is not None:
                 raise
-            raise InvalidInput(f"{found.workflow!r} is no file and no name of a catalog; {error.message}") from error
+            raise NotFound(
+                f"{found.workflow!r} is no file, no workflow that was named with its instance (INSTANCE:NAME), and "
+                f"{self.missing(found.workflow)}"
+            ) from error
+
+    def missing(self, ref: str) -> str:
+        """That no catalog has a name, which folders were looked in, and names that are near."""
+        folders = ", ".join(map(str, self._config.catalog.packs))
+        if not folders:
+            place = self._config.source or "the configuration"
+            return (
+                f"there is no folder of packs to look for it in: set `catalog: {{packs: [FOLDER]}}` in {place}, or "
+                f"FLOWBRIDGE_PACKS"
+            )
+        near = get_close_matches(ref, [entry.ref for entry in self._hooks().catalog("", self._config)], 3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return f"no pack in {folders} has it{hint}"
 
     def linked(self, host: str, waiting: WaitingChild) -> Start:
         """Where and with what the target of a link is started. Raises `FlowbridgeError` where it stands for nothing."""
@@ -107,6 +128,11 @@ class Targets:
     def catalog(self, ref: str) -> Target | None:
         """What a name stands for in a catalog, None where none knows it."""
         return self._hooks().resolve(ref, self._config)
+
+
+def _is_secret(value: Any, *, named: bool) -> bool:
+    """Whether there is something in an input that must not be written as it is."""
+    return (named and value is not None) or has_sealed(value)
 
 
 def _chosen(engine: Backend, definition: Definition, named: str) -> tuple[str, bool]:

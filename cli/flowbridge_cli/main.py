@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from flowbridge.deadline import telling
-from flowbridge.errors import FlowbridgeError
+from flowbridge.errors import FlowbridgeError, InvalidInput
 from flowbridge_cli.group import State, cli
 from flowbridge_cli.options import is_text
 from flowbridge_cli.output import emit, error_view, note
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code. Anything that is not a handled error keeps its traceback.
 
-    An error is one line on stderr. With `-o json` or `-o yaml` it is also the document on stdout, so that a program
-    always finds one there.
+    An error is one line on stderr; where several things are wrong with a file, each has a line. With `-o json` or
+    `-o yaml` it is also the document on stdout, so that a program always finds one there.
     """
     _open_closed()
     state = State(output=_asked_for(arguments))
@@ -57,7 +57,8 @@ def run(arguments: Sequence[str]) -> int:
             )
         return _flushed(int(code))
     except FlowbridgeError as error:
-        return _complain(error.message, error_view(error), state)
+        parts = error.parts if isinstance(error, InvalidInput) else (error,)
+        return _complain([part.message for part in parts], error_view(error), state)
     except click.ClickException as error:
         return _usage(error.format_message(), state)
     except (click.Abort, KeyboardInterrupt):
@@ -113,10 +114,10 @@ def _asked_for(arguments: Sequence[str]) -> str:
 
 
 def _usage(message: str, state: State) -> int:
-    return _complain(message, {"error": "UsageError", "message": message, "exit_code": _USAGE}, state)
+    return _complain([message], {"error": "UsageError", "message": message, "exit_code": _USAGE}, state)
 
 
-def _complain(message: str, view: dict[str, object], state: State) -> int:
+def _complain(messages: Sequence[str], view: dict[str, object], state: State) -> int:
     if state.output != "table":
         try:
             emit(view, state.output)
@@ -125,7 +126,8 @@ def _complain(message: str, view: dict[str, object], state: State) -> int:
             _unread()
         except OSError:
             pass  # what cannot be written is what this error may be about
-    click.echo(f"flowbridge: error: {' '.join(message.split())}", err=True)
+    for message in messages:
+        click.echo(f"flowbridge: error: {' '.join(message.split())}", err=True)
     return int(str(view["exit_code"]))
 
 

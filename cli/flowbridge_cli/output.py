@@ -158,6 +158,8 @@ def error_view(error: FlowbridgeError) -> dict[str, Any]:
         view["rows"] = list(error.rows)
     if isinstance(error, InvalidInput):
         view |= {"source": error.source, "line": error.line, "column": error.column}
+        if len(error.parts) > 1:
+            view["errors"] = [error_view(part) for part in error.parts]
     return view
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +15,14 @@ from flowbridge.local import Flush
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Verb
 from flowbridge_actionchain import language
-from flowbridge_actionchain.elsewhere import may_link, reject_unrunnable
+from flowbridge_actionchain.checks import require_sound
+from flowbridge_actionchain.elsewhere import may_link
 from flowbridge_actionchain.jobs.jobs import Jobs, written
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.saying import said
-from flowbridge_actionchain.services import Services
+from flowbridge_actionchain.services import Services, services_with
 from flowbridge_actionchain.session import ChainSession, open_session
 from flowbridge_actionchain.stores import read_stores
-from flowbridge_actionchain.templates import Templates
 
 _OPTIONS: Mapping[str, type] = {"datastore": str, "max_steps": int, "native_types": bool, "secret_arguments": bool}
 
@@ -65,12 +63,9 @@ class ActionChainBackend(LocalBackend):
         return language.recognizes(definition)
 
     def validate(self, definition: Definition) -> Deployed:
-        """Check a chain, and that every action it names is one that is run here; its name is its file's.
-
-        A name that is in no pack is told when its task comes, as StackStorm does.
-        """
+        """Check a chain, every action that it names, and what it gives to them; its name is its file's."""
+        require_sound(definition, self._catalog)
         chain = language.parse(definition)
-        reject_unrunnable(chain, self._catalog)
         return Deployed((Path(definition.source).stem,), links=may_link(chain, self._catalog))
 
     def deploy(self, definition: Definition) -> Deployed:
@@ -108,20 +103,9 @@ class ActionChainBackend(LocalBackend):
 
     def _services(self) -> Services:
         host = self.host
-        services = Services(
-            self._catalog,
-            Templates(self._stores, native=bool(self.options.get("native_types"))),
-            host.vault,
-            lambda root: Jobs(host.folder(Ref(self.name, root))),
-            user=os.environ.get("FLOWBRIDGE_ACTOR") or getpass.getuser(),
-            max_steps=self.options.get("max_steps", 10_000),
-            open_arguments=bool(self.options.get("secret_arguments")),
-            datastore={name: entry.get("secret", entry["text"]) for name, entry in self._stores["system"].items()},
+        return services_with(
+            self._catalog, self._stores, self.options, host.vault, lambda root: Jobs(host.folder(Ref(self.name, root)))
         )
-        services.learn(
-            entry["secret"] for store in self._stores.values() for entry in store.values() if "secret" in entry
-        )
-        return services
 
 
 def _check(backend: str, option: str, value: Any) -> None:

@@ -64,7 +64,10 @@ def action_of(world: World, task: Task) -> PackAction:
         raise ChainError(f"task {task.node.name!r} cannot be run: {error.message}") from error
     if not action.enabled:
         raise InvalidInput(f"{action.ref} is disabled by its pack ({action.source})")
-    require_runnable(action)
+    try:
+        require_runnable(action)
+    except InvalidInput as error:
+        raise ChainError(f"task {task.node.name!r} cannot be run: {error.message}") from error
     return action
 
 
@@ -162,20 +165,19 @@ def link_of(world: World, task: Task) -> Link:
 
 
 def link_to(world: World, task: Task, action: PackAction, values: Mapping[str, Any]) -> Link:
-    """What a task runs elsewhere whose action is a workflow. What its runner takes beside the workflow's input is no
-    part of that. Raises `ChainError`."""
-    of_runner = {name: value for name, value in values.items() if action.parameters[name].runner}
-    link = Link(
-        action.ref,
-        sealed(world, action, {name: value for name, value in values.items() if name not in of_runner}),
-        env=of_runner.get("context") or {},
-        workflow=of_runner.get("workflow") or "",
-        task_name=of_runner.get("task") or "",
-    )
+    """What a task runs elsewhere whose action is a workflow. What is immutable is not handed on: it comes from the
+    metadata again where the workflow is started. Raises `ChainError`."""
+    given = {name: value for name, value in values.items() if not action.parameters[name].immutable}
+    workflow, goal = given.pop("workflow", None) or "", given.pop("task", None) or ""
+    if world.services.is_tainted(given.get("context")):
+        raise ChainError(
+            f"task {task.node.name!r}: there is a secret in context; only a value of input can carry one elsewhere"
+        )
+    link = Link(action.ref, sealed(world, action, given), workflow=workflow, task_name=goal)
     return _open_but_for_input(world, task, link)
 
 
-_SAID_AS = {"input": "a name of input", "env": "context", "task_name": "task"}
+_SAID_AS = {"input": "a name of input", "env": "the environment", "task_name": "task"}
 
 
 def _open_but_for_input(world: World, task: Task, link: Link) -> Link:

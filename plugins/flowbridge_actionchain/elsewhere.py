@@ -1,14 +1,14 @@
-"""What the actions of a chain say of it beforehand: what cannot run here, and whether it links other engines."""
+"""What the actions of a chain say of it beforehand: whether it links other engines."""
 
 from __future__ import annotations
 
 from flowbridge.backend import Definition
-from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput
+from flowbridge.errors import FlowbridgeError
 from flowbridge_actionchain.births import LINK
 from flowbridge_actionchain.language import Chain, parse
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.metadata import text_of
-from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE, require_runnable
+from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE
 
 
 def may_link(chain: Chain, catalog: Catalog) -> bool:
@@ -37,14 +37,3 @@ def calls_elsewhere(ref: str, catalog: Catalog) -> bool:
         except FlowbridgeError:
             continue
     return False
-
-
-def reject_unrunnable(chain: Chain, catalog: Catalog) -> None:
-    """Raise `InvalidInput`, with its line, for a task whose action is disabled or of a type that is not run here."""
-    for name, node in chain.nodes.items():
-        try:
-            require_runnable(catalog.get(node.ref))
-        except EngineRefused as error:
-            raise InvalidInput(f"task {name!r}: {error.message}", source=chain.source, line=node.line) from error
-        except FlowbridgeError:
-            continue  # what is nowhere, a template or broken is told when its task comes

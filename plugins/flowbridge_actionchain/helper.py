@@ -76,15 +76,16 @@ def decrypt_kv(value: Any) -> str:
     return value.opened() if isinstance(value, Stored) else str(value)
 
 
-def _environment() -> Sandbox:
-    environment = Sandbox(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(FILTERS)
-    environment.filters["decrypt_kv"] = decrypt_kv
-    environment.tests["in"] = lambda item, container: item in container
-    return environment
+def environment() -> Sandbox:
+    """What StackStorm's templates are read with."""
+    made = Sandbox(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters.update(FILTERS)
+    made.filters["decrypt_kv"] = decrypt_kv
+    made.tests["in"] = lambda item, container: item in container
+    return made
 
 
-def answer(environment: Sandbox, request: Mapping[str, Any]) -> dict[str, Any]:
+def answer(sandbox: Sandbox, request: Mapping[str, Any]) -> dict[str, Any]:
     """What one request gives: `value`, or `error` in one line."""
     names = dict(request["names"])
     stores = {scope: Stored(values) for scope, values in request["stores"].items()}
@@ -92,10 +93,10 @@ def answer(environment: Sandbox, request: Mapping[str, Any]) -> dict[str, Any]:
         names |= {"st2kv": stores, "system": stores.get("system")}
     try:
         if request["native"]:
-            value = environment.compile_expression(request["text"], undefined_to_none=False)(**names)
+            value = sandbox.compile_expression(request["text"], undefined_to_none=False)(**names)
             return {"value": _plain(value)}
         pieces, size = [], 0
-        for piece in environment.from_string(request["text"]).generate(**names):
+        for piece in sandbox.from_string(request["text"]).generate(**names):
             size += len(piece)
             if size > MAX_ANSWER:
                 return {"error": f"more than {MAX_ANSWER} characters are not built"}
@@ -118,11 +119,11 @@ def _plain(value: Any) -> Any:
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Answer requests until the source ends."""
-    environment = _environment()
+    sandbox = environment()
     sink.write(b"!")
     sink.flush()
     while head := source.read(8):
-        found = answer(environment, json.loads(source.read(int.from_bytes(head, "big"))))
+        found = answer(sandbox, json.loads(source.read(int.from_bytes(head, "big"))))
         try:
             text = json.dumps(found).encode()
         except MemoryError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from flowbridge.backend import Definition
+from flowbridge.errors import InvalidInput
 from flowbridge.yamltext import Located, Path, load
 
 #: The text of a chain has this key where its tasks are; nothing else that runs here does.
@@ -36,16 +37,20 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain that holds together: its tasks by name, the one it begins with, and its variables as they are written."""
+    """A chain that holds together: its tasks by name, the one it begins with, and its variables as they are written.
+
+    `written` is all of it as data; empty for an action that stands as a chain of its own."""
 
     nodes: Mapping[str, Node]
     first: str
     vars: Mapping[str, Any]
     source: str
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     def place(self, task: str) -> str:
         """Where a task is written, for messages."""
-        return f"{self.source}:{self.nodes[task].line}" if task in self.nodes else self.source
+        line = self.nodes[task].line if task in self.nodes else 0
+        return f"{self.source}:{line}" if line else self.source
 
 
 def recognizes(definition: Definition) -> bool:
@@ -60,11 +65,15 @@ def is_template(text: str) -> bool:
 
 def parse(definition: Definition) -> Chain:
     """Read and check a chain. Raises `InvalidInput` with the place of what is wrong."""
-    return _parsed(definition)
+    chain, wrong = read(definition)
+    if wrong:
+        raise InvalidInput.together(wrong)
+    return chain
 
 
 @lru_cache(maxsize=64)
-def _parsed(definition: Definition) -> Chain:
+def read(definition: Definition) -> tuple[Chain, tuple[InvalidInput, ...]]:
+    """A chain of a right shape, and the tasks that it names and does not have. Raises `InvalidInput` for any other."""
     located = load(definition.text, definition.source)
     data = located.data
     if not isinstance(data, dict):
@@ -78,12 +87,14 @@ def _parsed(definition: Definition) -> Chain:
         node = _node(located, ("chain", place), task)
         # The first of a name is the one that runs, as in StackStorm.
         nodes.setdefault(node.name, node)
-    _check_ways(located, tasks, nodes)
+    wrong = list(_lost_ways(located, tasks, nodes))
     default = _text(located, (), data, "default")
     if default and default not in nodes and not is_template(default):
-        raise located.wrong(("default",), f"'default' names task {default!r}, which is not there; {_there(nodes)}")
+        wrong.append(
+            located.wrong(("default",), f"'default' names task {default!r}, which is not there; {_there(nodes)}")
+        )
     vars = _mapping(located, (), data, "vars")
-    return Chain(nodes, default or _first(nodes), vars, definition.source)
+    return Chain(nodes, default or _first(nodes), vars, definition.source, data), tuple(wrong)
 
 
 def _node(located: Located, path: Path, task: Any) -> Node:
@@ -116,12 +127,14 @@ def _node(located: Located, path: Path, task: Any) -> Node:
     )
 
 
-def _check_ways(located: Located, tasks: Iterable[Mapping[str, Any]], nodes: Mapping[str, Node]) -> None:
+def _lost_ways(
+    located: Located, tasks: Iterable[Mapping[str, Any]], nodes: Mapping[str, Node]
+) -> Iterator[InvalidInput]:
     for place, task in enumerate(tasks):
         for key in ("on-success", "on-failure"):
             name = task.get(key)
             if name and name not in nodes and not is_template(name):
-                raise located.wrong(
+                yield located.wrong(
                     ("chain", place, key),
                     f"'{key}' of task {task['name']!r} names task {name!r}, which is not there; {_there(nodes)}",
                 )

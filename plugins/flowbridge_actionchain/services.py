@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flowbridge.config import Config
 from flowbridge.errors import InvalidInput
 from flowbridge.vault import SHOWN, Vault, has_sealed
 from flowbridge_actionchain.jobs.model import Job, RunContext
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.model import PackAction
+from flowbridge_actionchain.stores import Stores, read_stores
 from flowbridge_actionchain.templates import TemplateError, Templates
 
 #: Shorter texts are not searched for in results: they would be found everywhere.
@@ -97,6 +101,35 @@ class Services:
         elif isinstance(value, list):
             for below, opened in zip(value, found, strict=True):
                 self._learn(below, opened)
+
+
+def services_with(
+    catalog: Catalog, stores: Stores, options: Mapping[str, Any], vault: Vault, jobs: Callable[[str], Jobs]
+) -> Services:
+    """The surroundings that the options of an instance describe; the secrets of its datastore are known."""
+    services = Services(
+        catalog,
+        Templates(stores, native=bool(options.get("native_types"))),
+        vault,
+        jobs,
+        user=os.environ.get("FLOWBRIDGE_ACTOR") or getpass.getuser(),
+        max_steps=options.get("max_steps", 10_000),
+        open_arguments=bool(options.get("secret_arguments")),
+        datastore={name: entry.get("secret", entry["text"]) for name, entry in stores["system"].items()},
+    )
+    services.learn(entry["secret"] for store in stores.values() for entry in store.values() if "secret" in entry)
+    return services
+
+
+def services_of(config: Config, catalog: Catalog, vault: Vault) -> Services:
+    """The same for what is rendered outside of a run, with the options of the first instance of this engine; there are
+    no jobs."""
+    options = next((one for one in config.backends.values() if one.get("type") == "actionchain"), {})
+    return services_with(catalog, read_stores(options.get("datastore")), options, vault, _no_jobs)
+
+
+def _no_jobs(root: str) -> Jobs:
+    raise LookupError(root)
 
 
 def _texts(value: Any) -> Iterable[str]:

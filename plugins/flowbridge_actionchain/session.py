@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from flowbridge.errors import FlowbridgeError, NotFound
-from flowbridge.local import Changes, Command, Flush, Session
+from flowbridge.local import Changes, Command, Flush, Session, readable_rows
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
 from flowbridge_actionchain import flow, loading, looks, rows, verbs
 from flowbridge_actionchain.services import Services
@@ -175,5 +175,6 @@ def open_session(instance: str, stored: Mapping[str, str], flush: Flush, service
     """
     world = World(services)
     if stored:
-        loading.load(world, stored)
+        with readable_rows():
+            loading.load(world, stored)
     return ChainSession(instance, world, flush)

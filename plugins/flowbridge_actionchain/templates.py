@@ -132,6 +132,11 @@ class Templates:
         return answer["value"]
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text holds no template, or only such as name something."""
+    return not any(mark in _NAMES.sub("", text) for mark in _MARKS)
+
+
 def _with_names(text: str, context: Mapping[str, Any]) -> str | None:
     """A text all of whose expressions name things that are there, rendered; None where it takes more than that."""
     pieces: list[str] = []

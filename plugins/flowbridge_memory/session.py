@@ -7,7 +7,7 @@ from typing import Any
 
 from flowbridge.capabilities import Cascade
 from flowbridge.errors import NotFound
-from flowbridge.local import Changes, Command, Flush, Session
+from flowbridge.local import Changes, Command, Flush, Session, readable_rows
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
 from flowbridge_memory import flow, loading, looks, rows, starts, verbs
 from flowbridge_memory.actions import ActionRegistry
@@ -170,5 +170,6 @@ def open_session(  # noqa: PLR0913  (what a session is made of; all but the firs
     library = Library(actions, catalog)
     world = World(library, clock or SystemClock(), cascades, journal=flush is not None, max_tasks=max_tasks)
     if rows:
-        loading.load(world, rows)
+        with readable_rows():
+            loading.load(world, rows)
     return MemorySession(instance, world, flush, workers)

@@ -201,7 +201,9 @@ def pack(folder: Path, name: str, actions: Mapping[str, Any], chains: Mapping[st
     for action, data in actions.items():
         (place / f"{action}.yaml").write_text(json.dumps({"name": action, **data}))
     for file, data in (chains or {}).items():
-        (place / "chains" / f"{file}.yaml").write_text(data if isinstance(data, str) else json.dumps(data))
+        path = (place / "chains" / f"{file}.yaml").resolve()
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(data if isinstance(data, str) else json.dumps(data))
     return folder / "packs"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from actionchain.chainkit import chain_of, pack
 from actionchain.runkit import Gate, Shop
+from flowbridge.errors import InvalidInput
 from flowbridge.model import Status, TaskStatus
 
 
@@ -84,13 +85,13 @@ def test_a_command_that_fails_ends_the_chain_with_its_result(shop: Shop) -> None
     assert "error" not in output
 
 
-def test_an_action_that_is_nowhere_ends_the_chain_with_an_error_of_its_own(shop: Shop) -> None:
+def test_an_action_that_is_nowhere_is_told_before_the_first_task_where_StackStorm_runs_up_to_it(shop: Shop) -> None:
     chain = chain_of(
         command("c1", "echo c1", then="c2"), {"name": "c2", "ref": "core.invalid-action", "on-success": "c1"}
     )
-    output = shop.ended(chain)
-    assert said(output) == ["c1"]
-    assert "there is no action 'core.invalid-action'" in output["error"]
+    with pytest.raises(InvalidInput, match=r"chain\.yaml:1:134: task 'c2': there is no action 'core\.invalid-action'"):
+        shop.run(chain)
+    assert shop.bridge.ledger.executions.places([status.value for status in Status]) == []
 
 
 def test_a_task_that_takes_too_long_fails_its_chain_as_a_timeout(shop: Shop) -> None:

@@ -449,27 +449,30 @@ WORKFLOW = {
     "runner_type": "mistral-v2",
     "entry_point": "workflows/told.yaml",
     "parameters": {
-        "n": {"type": "integer", "default": 3},
+        "n": {"type": "integer", "default": 3, "enum": [3, 4]},
         "token": {"type": "string", "secret": True},
         "context": {"default": {"region": "eu"}},
     },
 }
 
 
-def test_what_the_runner_of_a_workflow_takes_is_no_input_of_the_workflow(tmp_path: Path) -> None:
-    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW}))
-    given = {"task": "b", "workflow": "told", "skip_notify": ["a"], "n": "{{ n }}"}
-    world.start(text=chain_of(task("c1", "den.told", parameters=given)), n=4)
+def test_what_the_runner_of_a_workflow_takes_goes_beside_the_input_of_the_workflow(tmp_path: Path) -> None:
+    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW}, {"../workflows/told": ""}))
+    asked = {"task": "b", "workflow": "told", "skip_notify": ["a"], "n": "{{ n }}"}
+    world.start(text=chain_of(task("c1", "den.told", parameters=asked)), n=4)
     world.move_house()
     (waiting,) = world.look().waiting
-    assert (waiting.target, dict(waiting.input), dict(waiting.env)) == ("den.told", {"n": 4}, {"region": "eu"})
+    given: dict[str, Any] = {"n": 4, "context": {"region": "eu"}, "skip_notify": ["a"]}
+    assert (waiting.target, dict(waiting.input), dict(waiting.env)) == ("den.told", given, {})
     assert (waiting.workflow, waiting.task_name) == ("told", "b")
 
 
 def test_a_secret_in_the_context_of_a_workflow_is_not_handed_on(tmp_path: Path) -> None:
     secret = {"runner_type": "action-chain", "entry_point": "chains/c.yaml", "parameters": {"k": {"secret": True}}}
     over = {"chain": [task("c1", "den.told", parameters={"context": {"a": "{{ k }}"}})]}
-    world = World(tmp_path, pack(tmp_path, "den", {"told": WORKFLOW, "c": secret}, {"c": over}))
+    world = World(
+        tmp_path, pack(tmp_path, "den", {"told": WORKFLOW, "c": secret}, {"c": over, "../workflows/told": ""})
+    )
     world.start("den.c", k="xyzzy-42")
     assert world.state() == "errored"
     assert "there is a secret in context;" in world.output()["error"]
@@ -484,17 +487,17 @@ def test_a_chain_calls_a_workflow_of_a_pack(shop: Shop) -> None:
         "version: '2.0'\n"
         "told:\n"
         "  type: reverse\n"
-        "  input: [n]\n"
+        "  input: [n, token, region]\n"
         "  output: {a: <% task(a).result %>}\n"
         "  tasks:\n"
-        "    a: {action: std.echo, input: {output: '<% env().region %> <% $.n %>'}}\n"
+        "    a: {action: std.echo, input: {output: '<% $.region %> <% $.n %> <% $.token %>'}}\n"
         "    b: {action: std.fail, requires: [a]}\n"
     )
     id = shop.run(chain_of(task("c1", "den.told", parameters={"task": "a", "context": {"region": "us"}})))
     look = shop.bridge.wait(id, timeout=60)
     assert look.record.status is Status.SUCCEEDED
     assert [node.record.ref.backend for node in look.snapshot.nodes] == ["actionchain", "memory"]
-    assert shop.output(id)["tasks"][0]["result"] == {"a": "us 3"}
+    assert shop.output(id)["tasks"][0]["result"] == {"a": "us 3 None"}
 
 
 def test_a_configuration_that_is_broken_is_the_chain_s_own_error(tmp_path: Path) -> None:

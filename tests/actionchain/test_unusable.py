@@ -7,6 +7,7 @@ import json
 import pytest
 
 from actionchain.runkit import Shop
+from flowbridge.errors import EngineRefused
 from flowbridge.model import Status
 
 CHAIN = json.dumps({"chain": [{"name": "only", "ref": "core.noop"}]})
@@ -34,3 +35,24 @@ def test_a_local_run_that_cannot_be_used_silences_no_other_of_its_instance(
     assert "The definition of this run cannot be used any more: c.yaml" in look.silent["actionchain"]
     look = shop.bridge.get(sound)
     assert (look.record.status, look.silent) == (Status.SUCCEEDED, {})
+
+
+@pytest.mark.parametrize(
+    ("row", "value"),
+    [("run/0", '{"id": "tru'), ("task/0/1", "[]"), ("task/0/1", '{"name": "else"}'), ("book/0", "{}"), ("odd/x", "{}")],
+)
+def test_rows_that_are_damaged_are_told_in_one_line_and_left_as_they_are(shop: Shop, row: str, value: str) -> None:
+    broken, sound = shop.run(CHAIN), shop.run(CHAIN)
+    for id in (broken, sound):
+        shop.bridge.wait(id, timeout=60)
+    root = str(shop.bridge.get(broken).record.ref)
+    shop.bridge.ledger.rows.write(root, {row: value})
+    look = shop.bridge.get(broken)
+    assert look.record.status is Status.SUCCEEDED
+    why = look.silent["actionchain"]
+    assert "the rows of this run in the ledger are damaged (" in why
+    assert "\n" not in why
+    with pytest.raises(EngineRefused, match="damaged"):
+        shop.bridge.read(broken)
+    assert shop.bridge.ledger.rows.load(root)[row] == value
+    assert shop.bridge.get(sound).silent == {}

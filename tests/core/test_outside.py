@@ -9,7 +9,7 @@ import pytest
 from core.kit import Desk, current, family, mixed, one, statuses
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
-from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Rejected, Timeout
+from flowbridge.errors import EngineRefused, NotFound, Rejected, Timeout
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
 from flowbridge.views import tree_view
@@ -218,7 +218,9 @@ def test_the_default_backend_is_the_configured_one_or_the_local_one_whose_langua
     chain, flow_text = Definition("chain: [{name: a, ref: core.noop}]"), Definition("version: '2.0'\nw: {tasks: {}}")
     anything = Definition("anything")
     none = desk.open()
-    with pytest.raises(InvalidInput, match="'nothing' is no file and no name of a catalog; name a backend"):
+    with pytest.raises(
+        NotFound, match=r"'nothing' is no file, .* and there is no folder of packs to look for it in: set"
+    ):
         none.run("nothing")
     assert [none.default_backend(text) for text in (chain, flow_text, anything)] == ["actionchain", "memory", "memory"]
     fake = desk.open(default_backend="fake")

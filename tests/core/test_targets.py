@@ -182,3 +182,15 @@ def test_pruning_a_tree_removes_the_files_of_its_runs(desk: Desk) -> None:
     bridge.get(record.id)
     assert bridge.prune(record.created + 1) == 1
     assert not files.exists()
+
+
+def test_a_name_that_nobody_has_tells_where_it_was_looked_for_and_what_is_near(desk: Desk, tmp_path: Path) -> None:
+    packs = tmp_path / "packs"
+    (packs / "web" / "actions").mkdir(parents=True)
+    (packs / "web" / "actions" / "ping.yaml").write_text("name: ping\nrunner_type: noop\n")
+    bridge = desk.open(catalog=CatalogConfig((packs,)))
+    for ask in (bridge.run, bridge.catalog):
+        with pytest.raises(NotFound, match=rf"no pack in {packs} has it; did you mean web\.ping\?"):
+            ask("wbe.ping")
+    with pytest.raises(NotFound, match="no folder of packs to look for it in: set `catalog:"):
+        desk.open().run("web.ping")

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from flowbridge_actionchain.packs.model import PackAction, Parameter
-from flowbridge_actionchain.packs.runnertypes import COMMAND, HTTP, NOOP, PARAMETERS, PYTHON
+from flowbridge_actionchain.packs.runnertypes import BUILT_IN, COMMAND, HTTP, NOOP, PARAMETERS, PYTHON
 
-SOURCE = "built in"
+SOURCE = BUILT_IN
 
 
 def _action(name: str, runner_type: str, description: str, *own: Parameter, **changed: Mapping[str, Any]) -> PackAction:

@@ -68,6 +68,7 @@ def action_of(path: Path, pack: str, folder: Path) -> PackAction:
         description=_value(located, ("description",), str) or "",
         enabled=_value(located, ("enabled",), bool) is not False,
         entry_point=_entry_point(located, folder),
+        entry_point_line=located.position(("entry_point",))[0] if "entry_point" in located.data else 0,
         parameters=_parameters(located, PARAMETERS.get(runner_type, {})),
         folder=folder,
         source=str(path),

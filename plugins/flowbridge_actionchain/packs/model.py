@@ -35,7 +35,7 @@ class PackAction:
 
     `parameters` holds the action's own and then the runner type's, each with what the action says of it merged in.
     `folder` is the pack's folder, `source` the metadata file. `entry_point` is absolute and inside the pack; it need
-    not be there.
+    not be there. `entry_point_line` is where the metadata names it, 0 where it does not.
     """
 
     ref: str
@@ -45,6 +45,7 @@ class PackAction:
     description: str = ""
     enabled: bool = True
     entry_point: Path | None = None
+    entry_point_line: int = 0
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     folder: Path = Path()
     source: str = ""

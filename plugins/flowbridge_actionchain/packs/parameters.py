@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from flowbridge.errors import InvalidInput
+from flowbridge.vault import has_sealed
 from flowbridge_actionchain.packs.model import PackAction, Parameter
 
 #: Renders a template (or a structure with templates in it) against variables.
@@ -20,14 +21,16 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
 
     `values` are what the caller gives; they are not rendered. A default may be a template: `render(default, others)`
     gets the parameters that it refers to, whatever order they stand in. A value of None counts as not given. What has
-    neither a value nor a default is left out.
+    neither a value nor a default is left out. What is sealed in `values` is taken as it is: whoever sealed it had it
+    checked.
 
     Raises `InvalidInput` for a parameter that is unknown, missing, immutable and given all the same, of a wrong type,
     or not in its enum; the message never holds the value of a secret one.
     """
     given = {name: value for name, value in values.items() if value is not None}
-    _reject_unknown(action, given)
-    bound = {name: _cast(action, action.parameters[name], value) for name, value in given.items()}
+    for name in given:
+        require_accepted(action, name)
+    bound = {name: fitting(action, action.parameters[name], value) for name, value in given.items()}
     defaults = {
         name: parameter.default
         for name, parameter in action.parameters.items()
@@ -40,15 +43,15 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
     return {name: bound[name] for name in action.parameters if name in bound}
 
 
-def _reject_unknown(action: PackAction, given: Mapping[str, Any]) -> None:
-    for name in given:
-        if name not in action.parameters:
-            own = [one for one, parameter in action.parameters.items() if not parameter.immutable]
-            near = get_close_matches(name, own, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InvalidInput(f"{action.ref} has no parameter {name!r}; {hint}it has: {', '.join(own) or 'none'}")
-        if action.parameters[name].immutable:
-            raise InvalidInput(f"{action.ref}: the parameter {name!r} is immutable, so it cannot be given")
+def require_accepted(action: PackAction, name: str) -> None:
+    """Raise `InvalidInput` where an action has no parameter of a name, or an immutable one."""
+    if name not in action.parameters:
+        own = [one for one, parameter in action.parameters.items() if not parameter.immutable]
+        near = get_close_matches(name, own, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InvalidInput(f"{action.ref} has no parameter {name!r}; {hint}it has: {', '.join(own) or 'none'}")
+    if action.parameters[name].immutable:
+        raise InvalidInput(f"{action.ref}: the parameter {name!r} is immutable, so it cannot be given")
 
 
 class _Defaults:
@@ -71,11 +74,17 @@ class _Defaults:
         default = self._left[name]
         if has_template(default):
             self._waiting.append(name)
-            for other in sorted(_names_in(default) & self._left.keys()):
+            named = _names_in(default)
+            for other in sorted(named & self._left.keys()):
                 self._take(other)
             self._waiting.pop()
+            if sealed := sorted(other for other in named if has_sealed(self._bound.get(other))):
+                raise InvalidInput(
+                    f"{self._action.ref}: the default of {name!r} names {sealed[0]!r}, which is secret and "
+                    "not opened here"
+                )
             default = self._render(default, dict.fromkeys(self._action.parameters) | self._bound)
-        self._bound[name] = _cast(self._action, self._action.parameters[name], default)
+        self._bound[name] = fitting(self._action, self._action.parameters[name], default)
 
 
 def has_template(value: Any) -> bool:
@@ -99,7 +108,10 @@ def _names_in(value: Any) -> set[str]:
         return set()  # told when it is rendered
 
 
-def _cast(action: PackAction, parameter: Parameter, value: Any) -> Any:
+def fitting(action: PackAction, parameter: Parameter, value: Any) -> Any:
+    """A value as a parameter's type. Raises `InvalidInput` where it is none, or not in the enum."""
+    if has_sealed(value):
+        return value
     try:
         cast = _CASTS[parameter.type](value) if value is not None else None
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flowbridge.errors import EngineRefused
+from flowbridge.errors import EngineRefused, InvalidInput
 from flowbridge_actionchain.packs.model import PackAction, Parameter
 
 COMMAND = "local-shell-cmd"
@@ -23,6 +23,12 @@ LEAVES = frozenset({COMMAND, SCRIPT, PYTHON, HTTP, NOOP})
 
 #: What runs on another backend.
 ELSEWHERE = frozenset({MISTRAL, WORKFLOW})
+
+#: What runs a file of the pack.
+_OF_A_FILE = frozenset({SCRIPT, PYTHON, CHAIN}) | ELSEWHERE
+
+#: The `source` of an action that stands in no pack.
+BUILT_IN = "built in"
 
 #: The names that older packs use.
 _OLDER: Mapping[str, str] = {
@@ -104,7 +110,8 @@ def canonical(runner_type: str) -> str:
 
 
 def require_runnable(action: PackAction) -> None:
-    """Raise `EngineRefused` for an action that is disabled or of a runner type that is not run here."""
+    """Raise `EngineRefused` for an action that is disabled or of a runner type that is not run here, and `InvalidInput`
+    for one whose file is not there."""
     known = LEAVES | ELSEWHERE | {CHAIN}
     if not action.enabled:
         raise EngineRefused(f"{action.ref} is disabled by its pack ({action.source})")
@@ -112,4 +119,22 @@ def require_runnable(action: PackAction) -> None:
         raise EngineRefused(
             f"{action.ref} is of the runner type {action.runner_type!r}, which is not run here; those that are: "
             f"{', '.join(sorted(known - {WORKFLOW}))}"
+        )
+    if action.runner_type in _OF_A_FILE and action.source != BUILT_IN:
+        _require_entry_point(action)
+
+
+def _require_entry_point(action: PackAction) -> None:
+    line = action.entry_point_line or None
+    if action.entry_point is None:
+        raise InvalidInput(
+            f"{action.ref} names no file to run: give its `entry_point`, from the pack's folder `actions` on",
+            source=action.source,
+            line=line,
+        )
+    if not action.entry_point.is_file():
+        raise InvalidInput(
+            f"{action.ref}: its entry point {action.entry_point} is not there: put the file there, or name another one",
+            source=action.source,
+            line=line,
         )

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from flowbridge.backend import Definition, Target
 from flowbridge.catalog import CatalogEntry
 from flowbridge.config import Config
-from flowbridge.errors import EngineRefused
-from flowbridge.yamltext import load
+from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge_actionchain.checks import require_sound
 from flowbridge_actionchain.elsewhere import calls_elsewhere
 from flowbridge_actionchain.packs.configured import catalog_of
 from flowbridge_actionchain.packs.metadata import parameter_view, text_of
 from flowbridge_actionchain.packs.model import Broken, PackAction
-from flowbridge_actionchain.packs.runnertypes import ELSEWHERE, require_runnable
+from flowbridge_actionchain.packs.runnertypes import CHAIN, ELSEWHERE, require_runnable
+from flowbridge_actionchain.packs.starts import binder
 
 #: The type of backend that runs chains and single actions.
 CHAINS = "actionchain"
@@ -25,30 +26,24 @@ WORKFLOWS = "memory"
 def target_of(ref: str, config: Config) -> Target | None:
     """Where `pack.name` is started; None where there is no such pack.
 
-    Raises `NotFound` where the pack has no such action, `InvalidInput` where its file is broken, `EngineRefused` where
-    it is disabled or of a runner type that is not run here.
+    Raises `NotFound` where the pack has no such action, `InvalidInput` where a file of it is broken, `EngineRefused`
+    where it is disabled or of a runner type that is not run here.
     """
     catalog = catalog_of(config)
     if not catalog.has_pack(ref.partition(".")[0]):
         return None
     action = catalog.get(ref)
     require_runnable(action)
+    if action.runner_type == CHAIN and action.entry_point is not None:
+        require_sound(Definition(text_of(action.entry_point), str(action.entry_point)), catalog)
     if action.runner_type not in ELSEWHERE:
         return Target(None, ref, CHAINS, action.secrets, action.texts, links=calls_elsewhere(ref, catalog))
-    if action.entry_point is None:
-        raise EngineRefused(f"{ref} has no entry_point ({action.source})")
+    assert action.entry_point is not None  # noqa: S101  as was required
     definition = Definition(text_of(action.entry_point), str(action.entry_point))
+    instance = config.catalog.workflows or WORKFLOWS
     return Target(
-        definition, _workflow(action, definition), config.catalog.workflows or WORKFLOWS, action.secrets, action.texts
+        definition, "", instance, action.secrets, action.texts, bind=binder(action, definition, catalog, config)
     )
-
-
-def _workflow(action: PackAction, definition: Definition) -> str:
-    """The workflow of a file to start: the one that is named like the action, else the file's own default."""
-    data = load(definition.text, definition.source).data
-    named = {action.ref, action.name}
-    found = [name for name in data if name in named] if isinstance(data, dict) else []
-    return found[0] if found else ""
 
 
 def entry_of(ref: str, config: Config) -> list[CatalogEntry]:
@@ -72,7 +67,7 @@ def _entry(action: PackAction, config: Config) -> CatalogEntry:
     try:
         require_runnable(action)
         problem = ""
-    except EngineRefused as error:
+    except (EngineRefused, InvalidInput) as error:
         problem = error.message
     return CatalogEntry(
         action.ref,

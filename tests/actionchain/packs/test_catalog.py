@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from actionchain.packkit import Site
+from flowbridge.backend import Given, Target
 from flowbridge.config import CatalogConfig, Config
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.vault import SHOWN
@@ -164,6 +165,12 @@ def test_a_name_that_is_not_there_tells_near_ones(site: Site) -> None:
         site.catalog.get("../p.say")
 
 
+def _started(target: Target) -> str:
+    """The workflow that is started where the caller gives nothing."""
+    assert target.bind is not None
+    return target.bind(Given()).workflow
+
+
 def test_workflow_files_are_found_with_or_without_metadata(site: Site) -> None:
     site.write("packs/p/actions/workflows/plain.yaml", "version: '2.0'\nplain: {tasks: {t: {action: std.noop}}}\n")
     site.write("packs/p/actions/workflows/told.yaml", "version: '2.0'\np.told: {tasks: {t: {action: std.noop}}}\n")
@@ -177,15 +184,16 @@ def test_workflow_files_are_found_with_or_without_metadata(site: Site) -> None:
     told = target_of("p.told", config)
     assert told is not None
     assert told.definition is not None
-    assert (told.workflow, told.backend, set(told.secret)) == ("p.told", "memory", {"token"})
+    assert (_started(told), told.backend, set(told.secret)) == ("p.told", "memory", {"token"})
     assert told.definition.source == str(site.packs / "p/actions/workflows/told.yaml")
     elsewhere = target_of("p.plain", Config(site.root / "l", catalog=CatalogConfig((site.packs,), "prod")))
     assert elsewhere is not None
-    assert (elsewhere.workflow, elsewhere.backend) == ("plain", "prod")
+    assert (_started(elsewhere), elsewhere.backend) == ("plain", "prod")
 
 
 def test_chains_and_actions_are_started_on_the_chain_engine_by_their_name(site: Site) -> None:
     site.action("chain", "action-chain", "chains/c.yaml", key={"type": "string", "secret": True})
+    site.write("packs/p/actions/chains/c.yaml", "chain: [{name: t, ref: core.noop}]\n")
     config = Config(site.root / "ledger.db", catalog=CatalogConfig((site.packs,)))
     for ref, secret in (("p.chain", {"key"}), ("core.local", {"sudo_password"}), ("core.noop", set())):
         target = target_of(ref, config)
