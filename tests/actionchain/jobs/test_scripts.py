@@ -7,7 +7,7 @@ import json
 import pytest
 
 from actionchain.packkit import Site
-from flowbridge.errors import EngineRefused
+from flowbridge.errors import EngineRefused, InvalidInput
 from flowbridge.model import TaskStatus
 
 SHOW = """#!/bin/sh
@@ -79,7 +79,7 @@ def test_a_script_sees_the_runners_timeout_directory_and_environment(site: Site)
 def test_an_entry_point_that_is_not_there_is_refused_by_its_file(site: Site) -> None:
     site.action("gone", "local-shell-script", "gone.sh")
     site.action("none", "local-shell-script")
-    with pytest.raises(EngineRefused, match=r"p\.gone: its entry point .*/p/actions/gone\.sh is not there"):
+    with pytest.raises(InvalidInput, match=r"p\.gone: its entry point .*/p/actions/gone\.sh is not there"):
         site.prepare("p.gone")
     with pytest.raises(EngineRefused, match=r"p\.none has no entry_point \(.*none\.yaml\)"):
         site.prepare("p.none")
