@@ -7,7 +7,7 @@ import json
 import pytest
 
 from actionchain.packkit import Site
-from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.errors import InvalidInput
 from flowbridge.model import TaskStatus
 
 SHOW = """#!/bin/sh
@@ -81,7 +81,7 @@ def test_an_entry_point_that_is_not_there_is_refused_by_its_file(site: Site) -> 
     site.action("none", "local-shell-script")
     with pytest.raises(InvalidInput, match=r"p\.gone: its entry point .*/p/actions/gone\.sh is not there"):
         site.prepare("p.gone")
-    with pytest.raises(EngineRefused, match=r"p\.none has no entry_point \(.*none\.yaml\)"):
+    with pytest.raises(InvalidInput, match=r"p\.none names no file to run"):
         site.prepare("p.none")
 
 
