@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
@@ -13,7 +14,7 @@ from flowbridge.capabilities import Capabilities, PartialRerun, ResumeUp
 from flowbridge.checks import RerunRequest
 from flowbridge.conformance.harness import Harness
 from flowbridge.conformance.shapes import Shape
-from flowbridge.errors import FlowbridgeError, Rejected, Unsupported
+from flowbridge.errors import FlowbridgeError, NotFound, Rejected, Unsupported
 from flowbridge.looks import Look
 from flowbridge.model import EngineState, ExecutionLook, Record, Ref, Status, TaskLook, TaskStatus, Verb, WaitingChild
 from flowbridge.outcome import Outcome
@@ -163,7 +164,13 @@ class Lab:
 
     def child(self, id: str, *path: str) -> Record:
         """The record of a descendant, by the tasks on the way to it: `left`, or `t[2]` for an item. Waits for it."""
-        return self.until(lambda: _child(self.look(id), path), f"a child {'.'.join(path)} of {id}")
+        return self.until(lambda: self._written(_child(self.look(id), path)), f"a child {'.'.join(path)} of {id}")
+
+    def _written(self, record: Record | None) -> Record | None:
+        """A record that others find too: a look that another one overtook is shown, and not written down."""
+        with suppress(NotFound):
+            return record if record and self.bridge.find(record.id) else None
+        return None
 
     def children(self, id: str) -> dict[str, Record]:
         """Every record below, by its own id."""
