@@ -168,8 +168,10 @@ class Lab:
 
     def _written(self, record: Record | None) -> Record | None:
         """A record that others find too: a look that another one overtook is shown, and not written down."""
-        with suppress(NotFound):
-            return record if record and self.bridge.find(record.id) else None
+        if record is not None:
+            with suppress(NotFound):
+                self.bridge.find(record.id)
+                return record
         return None
 
     def children(self, id: str) -> dict[str, Record]:
