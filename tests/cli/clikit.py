@@ -14,7 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from flowbridge.model import EngineState, Record, Ref, Status
 
 #: A bound on every wait; none is ever reached where the code is right.
 BOUND = 30.0
@@ -131,3 +136,30 @@ def until(seen: Any, what: str) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError(f"never came: {what}")
+
+
+def two_instances(home: Path, monkeypatch: pytest.MonkeyPatch, tree: str, leaf: str) -> Path:
+    """A workflow on the instance `first`, and one on `second` that its tasks may run; gives the first one's file."""
+    (home / "leaf.yaml").write_text(leaf)
+    (home / "tree.yaml").write_text(tree)
+    config = {"backends": {"first": {"type": "memory"}, "second": {"type": "memory", "workflows": ["leaf.yaml"]}}}
+    (home / "config.yaml").write_text(json.dumps({**config, "default_backend": "first"}))
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
+    return home / "tree.yaml"
+
+
+def seen_ten_minutes_ago(ref: Ref) -> Record:
+    """An execution that ran when it was last looked at, under the engine's own id."""
+    seen = time.time() - 600
+    return Record(
+        id=ref.id,
+        tree=ref.id,
+        ref=ref,
+        workflow="release",
+        status=Status.RUNNING,
+        seen=EngineState.RUNNING,
+        raw="RUNNING",
+        actor="ada",
+        created=seen,
+        looked=seen,
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cli.clikit import Gates, until
+from cli.clikit import Gates, two_instances, until
 
 TREE = """
 version: '2.0'
@@ -35,12 +35,7 @@ leaf:
 @pytest.fixture
 def tree(home: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workflow whose task runs one on another instance."""
-    (home / "leaf.yaml").write_text(LEAF.replace("URL", gates.url))
-    (home / "tree.yaml").write_text(TREE)
-    config = {"backends": {"first": {"type": "memory"}, "second": {"type": "memory", "workflows": ["leaf.yaml"]}}}
-    (home / "config.yaml").write_text(json.dumps({**config, "default_backend": "first"}))
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
-    return home / "tree.yaml"
+    return two_instances(home, monkeypatch, TREE, LEAF.replace("URL", gates.url))
 
 
 @pytest.fixture

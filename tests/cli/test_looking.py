@@ -6,15 +6,14 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cli.clikit import Gates, Said
+from cli.clikit import Gates, Said, seen_ten_minutes_ago
 from flowbridge.bridge import Bridge
-from flowbridge.model import EngineState, Record, Ref, Status
+from flowbridge.model import Ref
 
 Flowbridge = Callable[..., Said]
 
@@ -30,21 +29,8 @@ def silent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v2"
         (home / "config.yaml").write_text(f"backends:\n  prod: {{type: mistral, url: '{url}'}}\n")
         monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
-        seen = time.time() - 600
-        record = Record(
-            id=ID,
-            tree=ID,
-            ref=Ref("prod", ID),
-            workflow="release",
-            status=Status.RUNNING,
-            seen=EngineState.RUNNING,
-            raw="RUNNING",
-            actor="ada",
-            created=seen,
-            looked=seen,
-        )
         with Bridge() as bridge:
-            bridge.ledger.executions.put([record])
+            bridge.ledger.executions.put([seen_ten_minutes_ago(Ref("prod", ID))])
         yield ID
 
 

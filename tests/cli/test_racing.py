@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cli.clikit import BOUND, Gates, until
+from cli.clikit import BOUND, Gates, two_instances, until
 
 ITEMS = 8
 
@@ -47,12 +47,7 @@ FLOWBRIDGE = (sys.executable, "-m", "flowbridge_cli.main")
 @pytest.fixture
 def tree(home: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The definition of the tree; its children count in files of `home` how often they begin and end."""
-    (home / "leaf.yaml").write_text(LEAF.replace("URL", gates.url).replace("FOLDER", str(home)))
-    (home / "tree.yaml").write_text(TREE)
-    config = {"backends": {"first": {"type": "memory"}, "second": {"type": "memory", "workflows": ["leaf.yaml"]}}}
-    (home / "config.yaml").write_text(json.dumps({**config, "default_backend": "first"}))
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
-    return home / "tree.yaml"
+    return two_instances(home, monkeypatch, TREE, LEAF.replace("URL", gates.url).replace("FOLDER", str(home)))
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.clikit import BOUND, Gates, Said, interruptible
+from cli.clikit import BOUND, Gates, Said, interruptible, seen_ten_minutes_ago
 from core.kit import Desk, one
 from flowbridge import bridge as bridge_module
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Interrupted
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus
+from flowbridge.model import EngineState, Ref, Status, TaskStatus
 from flowbridge_cli.watching import follow
 from support.fake_mistral import FakeMistral
 from support.haste import hurry
@@ -278,21 +278,5 @@ def test_an_interrupt_before_anything_was_written_is_none_of_a_run(desk: Desk, m
 
 def _unreachable(desk: Desk, backend: str) -> None:
     """An execution that was last seen ten minutes ago."""
-    seen = time.time() - 600
     with desk.open() as flow:
-        flow.ledger.executions.put(
-            [
-                Record(
-                    id=ID,
-                    tree=ID,
-                    ref=Ref(backend, ID),
-                    workflow="release",
-                    status=Status.RUNNING,
-                    seen=EngineState.RUNNING,
-                    raw="RUNNING",
-                    actor="ada",
-                    created=seen,
-                    looked=seen,
-                )
-            ]
-        )
+        flow.ledger.executions.put([seen_ten_minutes_ago(Ref(backend, ID))])

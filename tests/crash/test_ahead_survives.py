@@ -120,6 +120,14 @@ def statuses(shop: Shop, record: Record) -> dict[str, TaskStatus]:
     return {task.name: task.status for task in node.tasks}
 
 
+def paused_behind_the_first_and_ends_after_a_resume(stopped: Runner, taken: Record, shop: Shop) -> None:
+    shop.reaches(taken.id, Status.PAUSED)
+    assert stopped.ran == ["t0"]
+    shop.bridge.resume(taken.id)
+    shop.reaches(taken.id, Status.SUCCEEDED)
+    assert stopped.ran == ["t0", "t1", "t2"]
+
+
 def test_S6_a_command_that_a_stopped_runner_asks_for_late_is_waited_for_and_runs_once(
     stopped: Runner, taken: Record, shop: Shop
 ) -> None:
@@ -149,11 +157,7 @@ def test_P5_under_a_pause_a_command_that_was_never_asked_for_waits_for_the_resum
 ) -> None:
     shop.backend.pause(taken.ref.id)
     stopped.dies()
-    shop.reaches(taken.id, Status.PAUSED)
-    assert stopped.ran == ["t0"]
-    shop.bridge.resume(taken.id)
-    shop.reaches(taken.id, Status.SUCCEEDED)
-    assert stopped.ran == ["t0", "t1", "t2"]
+    paused_behind_the_first_and_ends_after_a_resume(stopped, taken, shop)
 
 
 @pytest.mark.parametrize("stopped", [before_the_first_end_is_heard], indirect=True)
@@ -163,8 +167,4 @@ def test_O5_a_runner_that_lost_its_run_while_a_command_ran_asks_for_nothing_more
     shop.until(stopped.file.exists, "the effect of the first command")
     shop.backend.pause(taken.ref.id)
     stopped.goes_on()
-    shop.reaches(taken.id, Status.PAUSED)
-    assert stopped.ran == ["t0"]
-    shop.bridge.resume(taken.id)
-    shop.reaches(taken.id, Status.SUCCEEDED)
-    assert stopped.ran == ["t0", "t1", "t2"]
+    paused_behind_the_first_and_ends_after_a_resume(stopped, taken, shop)
