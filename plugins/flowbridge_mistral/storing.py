@@ -1,7 +1,7 @@
 """Storing definitions so that the engine runs what was stored last.
 
 The engine keeps the parsed form of a workflow under the second of its last change: of two changes within one second it
-would go on running the first. Such a change is made once more, in a later second.
+would go on running the first. So a change waits until the second of the one before it is over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from flowbridge.errors import NotFound
-from flowbridge_mistral.client import Json, MistralClient
+from flowbridge_mistral.client import MistralClient
 from flowbridge_mistral.failures import Conflict
 from flowbridge_mistral.observe import seconds
 
@@ -33,22 +33,18 @@ def changed(client: MistralClient, kind: str, names: Collection[str]) -> Changed
 
 def store(client: MistralClient, kind: str, text: str, before: Changed, *, known: bool) -> None:
     """Create or update what a text defines; the other way round where somebody else did it in between."""
+    _let_the_second_pass(client, before)
     first, second = ("PUT", "POST") if known else ("POST", "PUT")
     try:
-        answer = client.text(first, kind, text=text)
+        client.text(first, kind, text=text)
     except (Conflict, NotFound):
-        answer = client.text(second, kind, text=text)
-    while _in_the_same_second(client, kind, answer, before):
+        client.text(second, kind, text=text)
+
+
+def _let_the_second_pass(client: MistralClient, before: Changed) -> None:
+    """Wait before the change and not after it: a process that dies in between leaves nothing that runs as it was."""
+    latest = max((seconds(when) or 0.0 for when in before.values()), default=0.0)
+    for _ in range(int(_RECENT / _AGAIN_AFTER)):
+        if abs(client.now() - latest) >= _RECENT:
+            return
         time.sleep(_AGAIN_AFTER)
-        text += "\n"  # the engine takes an equal text for no change
-        answer = client.text("PUT", kind, text=text)
-
-
-def _in_the_same_second(client: MistralClient, kind: str, answer: Json, before: Changed) -> bool:
-    """What stored is answered is not read for anything else: where it is of another shape, nothing is made of it."""
-    now = answer.get(kind, [answer])
-    if not isinstance(now, list):
-        return False
-    told = {str(one.get("name")): one.get("updated_at") for one in now if isinstance(one, dict)}
-    same = [when for name, when in told.items() if isinstance(when, str) and when == before.get(name)]
-    return any(client.now() - (seconds(when) or 0) < _RECENT for when in same)
