@@ -123,7 +123,7 @@ def _launch(world: World, task: Task) -> None:
 def look_ahead(world: World) -> None:
     """While an action runs, make ready the one that follows its success, where nothing of it depends on what comes.
 
-    Once that is written down, with the task that runs, it may be begun as soon as its turn comes.
+    Once that is written down, with the task that runs, it may be begun as soon as its turn comes (see `hand_over`).
     """
     if world.job is None or world.ahead is not None or world.job[0].run.state is not EngineState.RUNNING:
         return
@@ -137,9 +137,8 @@ def look_ahead(world: World) -> None:
     try:
         action = births.action_of(world, task)
         if action.runner_type in LEAVES:
-            job = world.jobs.prepare(
-                action, births.values_of(world, task, action), births.run_context(world, task.key, action)
-            )
+            values, context = births.values_of(world, task, action), births.run_context(world, task.key, action)
+            job = world.jobs.prepare(action, values, context, early=True)
             world.ahead = Ahead(after, node, job, len(world.services.secrets))
             after.ahead = job.handle
             world.touch(after)
@@ -153,6 +152,7 @@ def look_away(world: World) -> None:
     if ahead is None:
         return
     if ahead.job is not None:
+        ahead.job.withdraw()
         world.over.append(ahead.job)
     if ahead.after.ahead:
         ahead.after.ahead = ""
@@ -165,7 +165,7 @@ def _take_ahead(world: World, task: Task) -> bool:
     if ahead is not None and ahead.is_for(task):
         if ahead.handle:
             return _take_found(world, task, ahead)
-        if ahead.job is not None and ahead.secrets == len(world.services.secrets):
+        if ahead.job is not None and (ahead.job.begun or ahead.secrets == len(world.services.secrets)):
             world.ahead = None
             if ahead.job.begun:
                 _is_begun(world, task, ahead.job.handle, ahead.job)
@@ -176,24 +176,34 @@ def _take_ahead(world: World, task: Task) -> bool:
     return False
 
 
-def due_early(world: World) -> Job | None:
-    """What was made ready and is written down, where it is plain that its turn has come, whatever comes of the end of
-    the action before it. None otherwise: what is made of that end tells."""
+def hand_over(world: World) -> None:
+    """Have what was made ready and is written down begin by itself once the action before it has plainly succeeded:
+    all that is to be made of that end is done while the next one runs."""
     ahead = world.ahead
-    if ahead is None or ahead.handle or not ahead.is_written or world.job is None or world.job[0] is not ahead.after:
-        return None
+    if ahead is None or ahead.job is None or not ahead.is_written or ahead.is_handed or world.job is None:
+        return
     run, services = ahead.after.run, world.services
     # Such an end is taken in without any step that can fail, or that makes a difference to the job.
-    is_plain = world.job[1].succeeded and not ahead.after.node.publish and run.now is not None
-    is_allowed = run.state is EngineState.RUNNING and not run.failure and run.taken < services.max_steps
-    return ahead.job if is_plain and is_allowed and ahead.secrets == len(services.secrets) else None
+    is_plain = not ahead.after.node.publish and run.now is not None and ahead.secrets == len(services.secrets)
+    if is_plain and run.state is EngineState.RUNNING and not run.failure and run.taken < services.max_steps:
+        ahead.is_handed = True
+        ahead.job.follow(world.job[1])
+
+
+def withdrawn(world: World) -> bool:
+    """Whether nothing of what was made ready, by whatever process, has begun, nor will."""
+    ahead = world.ahead
+    if ahead is None:
+        return True
+    job = world.jobs.find(ahead.handle) if ahead.handle else ahead.job
+    return not ahead.handle if job is None else job.withdraw()
 
 
 def find_ahead(world: World, ahead: Ahead) -> bool:
     """Whether the job that another process made ready may have been begun by it."""
     if ahead.job is None:
         job = world.jobs.find(ahead.handle)
-        if job is not None and not job.begun:
+        if job is not None and job.withdraw():
             return False
         ahead.job = job
     return True

@@ -24,8 +24,10 @@ _SHORTEST = 4
 class Jobs(Protocol):
     """The leaf actions of one run: see `jobs.jobs`."""
 
-    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> Job:
-        """A job for a leaf action; nothing runs yet."""
+    def prepare(
+        self, action: PackAction, parameters: Mapping[str, Any], context: RunContext, *, early: bool = False
+    ) -> Job:
+        """A job for a leaf action; nothing runs yet. One that is prepared `early` can be withdrawn."""
 
     def find(self, handle: str) -> Job | None:
         """The job of a handle; None where its end cannot be told."""

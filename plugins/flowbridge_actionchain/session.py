@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from flowbridge.errors import FlowbridgeError, NotFound
+from flowbridge.errors import EngineRefused, FlowbridgeError, NotFound
 from flowbridge.local import Changes, Command, Flush, Session, readable_rows
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
 from flowbridge_actionchain import flow, loading, looks, rows, verbs
 from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.state import RUN_ENDED, Run, State, Task
 from flowbridge_actionchain.world import Launch, World
+
+#: How long it may take to hear of an end that is known to be there.
+_TOLD_SECONDS = 5.0
 
 
 class ChainSession(Session):
@@ -56,7 +59,6 @@ class ChainSession(Session):
             if not is_first and until():  # whoever calls has just looked
                 break
             is_first = False
-            self._begin_early()
             # An end is never written without what follows it: a job that was made ready is named by one of them.
             self._take_outcome()
             while world.queue and world.launch is None:
@@ -65,6 +67,7 @@ class ChainSession(Session):
                 self._launch(world.launch)
         self._look_ahead()
         self._write()
+        flow.hand_over(self._world)
 
     def wait(self, seconds: float) -> None:
         """Return when the action has ended, or after `seconds`."""
@@ -104,13 +107,6 @@ class ChainSession(Session):
             return
         world.job = (task, job)
 
-    def _begin_early(self) -> None:
-        """Begin what was made ready, and is written down, where it is plain that its turn has come: all that is to be
-        made of the end before it is done while it runs."""
-        job = flow.due_early(self._world)
-        if job is not None:
-            job.start()
-
     def _look_ahead(self) -> None:
         """Make ready what comes next, and forget what does not."""
         world = self._world
@@ -119,15 +115,16 @@ class ChainSession(Session):
         flow.look_ahead(world)
 
     def _catch_up(self) -> None:
-        """Whoever drove the run before may have gone on to what was made ready and died before writing that down: it
-        has happened, so it comes before anything that is asked for now."""
+        """What was made ready, here or by whoever drove the run before, may have begun, with nothing of that written
+        down: it has happened, so it comes before anything that is asked for now."""
         world = self._world
-        if world.ahead is None or not world.ahead.handle or world.job is None or not world.job[1].wait(0):
+        if world.ahead is None or world.job is None or flow.withdrawn(world):
             return
-        if flow.find_ahead(world, world.ahead):
-            run = world.ahead.after.run
-            self._take_outcome()
-            flow.go(world, run)
+        run = world.ahead.after.run
+        if not world.job[1].wait(_TOLD_SECONDS):
+            raise EngineRefused(f"task {world.job[0].node.name!r} has ended, and how is not told yet; try again")
+        self._take_outcome()
+        flow.go(world, run)
 
     def _has_work(self) -> bool:
         world = self._world

@@ -26,8 +26,8 @@ class Ahead:
     """What was made ready for the task that comes after another one, while that runs.
 
     `secrets` are how many were known then. `is_written` tells that the ledger names the job, in the row of `after`: it
-    may be begun before anything else is written. `handle` is that of a job which another process made ready, and may
-    have begun.
+    may be begun before anything else is written. `is_handed` tells that it begins by itself once `after` has plainly
+    succeeded. `handle` is that of a job which another process made ready, and may have begun.
     """
 
     after: Task
@@ -35,6 +35,7 @@ class Ahead:
     job: Job | None = None
     secrets: int = 0
     is_written: bool = False
+    is_handed: bool = False
     handle: str = ""
 
     def is_for(self, task: Task) -> bool:

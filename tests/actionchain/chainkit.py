@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from flowbridge.local import Command
 from flowbridge.model import ExecutionLook, TaskLook, TaskStatus
 from flowbridge.vault import Vault
-from flowbridge_actionchain.jobs.model import JobOutcome, RunContext
+from flowbridge_actionchain.jobs.model import Job, JobOutcome, RunContext
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.services import Services
@@ -41,6 +41,8 @@ class FakeJob:
     context: RunContext
     begun: bool = False
     end: JobOutcome | None = None
+    follower: FakeJob | None = None
+    is_withdrawn: bool = False
 
     @property
     def handle(self) -> str:
@@ -59,6 +61,16 @@ class FakeJob:
     def finish(self, result: Any = None, *, ok: bool = True) -> None:
         status = TaskStatus.SUCCEEDED if ok else TaskStatus.ERRORED
         self.end = JobOutcome(status, result, "" if ok else "it failed")
+        if ok and self.follower is not None and not self.follower.is_withdrawn:
+            self.follower.start()
+
+    def follow(self, other: Job) -> None:
+        assert isinstance(other, FakeJob)
+        other.follower = self
+
+    def withdraw(self) -> bool:
+        self.is_withdrawn = not self.begun
+        return self.is_withdrawn
 
     def wait(self, seconds: float) -> bool:
         return self.end is not None
@@ -87,7 +99,9 @@ class Stage:
     jobs: dict[int, FakeJob] = field(default_factory=dict)
     forgotten: set[int] = field(default_factory=set)
 
-    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> FakeJob:
+    def prepare(
+        self, action: PackAction, parameters: Mapping[str, Any], context: RunContext, *, early: bool = False
+    ) -> FakeJob:
         job = FakeJob(self, len(self.jobs), action.ref, parameters, context)
         self.jobs[job.number] = job
         return job
@@ -97,7 +111,9 @@ class Stage:
         return None if number in self.forgotten else self.jobs[number]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nobody is there any more: nothing begins by itself."""
+        for job in self.jobs.values():
+            job.follower = None
 
     @property
     def calls(self) -> list[tuple[str, Mapping[str, Any]]]:

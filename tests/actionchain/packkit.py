@@ -63,9 +63,13 @@ class Site:
 
     def prepare(self, ref: str, context: RunContext | None = None, **given: Any) -> Job:
         """A job of an action with these parameters."""
-        catalog = self.catalog
-        action = catalog.get(ref)
+        action = self.catalog.get(ref)
         return self.jobs.prepare(action, bind(action, given, render), context or RunContext("e1"))
+
+    def prepare_early(self, cmd: str) -> Job:
+        """A job of `core.local` whose turn has not come yet."""
+        action = self.catalog.get("core.local")
+        return self.jobs.prepare(action, bind(action, {"cmd": cmd}, render), RunContext("e1"), early=True)
 
     def run(self, ref: str, context: RunContext | None = None, **given: Any) -> JobOutcome:
         """How such a job ended; its files are discarded."""

@@ -95,6 +95,33 @@ def test_P5_a_pause_takes_what_was_made_ready_out_of_the_ledger_and_the_resume_m
     assert started(world) == [0, 2]
 
 
+def test_P4_what_had_begun_by_itself_runs_to_its_end_under_a_pause_that_came_later(world: World) -> None:
+    world.start(text=STATIC)
+    world.stage.started[0].finish({})
+    world.do("pause")
+    assert world.statuses() == [("a", "succeeded"), ("b", "running")]
+    assert started(world) == [0, 1]
+    world.finish({"said": "once"})
+    assert (world.state(), started(world)) == ("paused", [0, 1])
+
+
+def test_P5_a_pause_withdraws_what_would_have_begun_by_itself(world: World) -> None:
+    world.start(text=STATIC)
+    world.do("pause")
+    world.stage.started[0].finish({})
+    assert started(world) == [0]
+
+
+def test_S6_what_another_process_handed_over_is_withdrawn_by_the_one_that_drives_the_run_now(world: World) -> None:
+    world.start(text=STATIC)
+    stopped, world.session = world.session, world.opened()  # it lives on, and knows nothing of that
+    world.do("pause")
+    world.stage.started[0].finish({})
+    world.go()
+    assert (world.state(), started(world)) == ("paused", [0])
+    stopped.close()
+
+
 def test_P5_nothing_is_made_ready_while_a_pause_holds(world: World) -> None:
     world.start(text=STATIC)
     world.do("pause")
@@ -230,8 +257,10 @@ def test_what_was_made_ready_is_left_where_another_way_is_taken_or_more_is_secre
     world.start(text=STATIC)
     world.finish({}, ok=False)
     assert [job.number for job in world.stage.started] == [0, 2]
+    chain = json.loads(STATIC)
+    chain["chain"][0]["publish"] = {"x": 1}  # so that something is to be done between a and b
     again = World(world.folder, *world.packs)
-    again.start(text=STATIC)
+    again.start(text=json.dumps(chain))
     again.session._world.services.learn(["xyzzy"])
     again.finish({})
     assert [job.number for job in again.stage.started] == [0, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import time
 import uuid
@@ -11,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flowbridge.errors import EngineRefused
+from flowbridge.errors import EngineRefused, Unavailable
 from flowbridge_actionchain.jobs import link
 from flowbridge_actionchain.jobs.asking import packed
 from flowbridge_actionchain.jobs.model import Job, JobOutcome, RunContext
 from flowbridge_actionchain.jobs.plans import Plan, plan
-from flowbridge_actionchain.jobs.shapes import TEXT_LIMIT, outcome, plainly_succeeded
+from flowbridge_actionchain.jobs.shapes import PLAIN, TEXT_LIMIT, outcome, plainly_succeeded
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.runnertypes import LEAVES, require_runnable
 
@@ -37,9 +38,12 @@ class Jobs:
         self._wanted: set[str] = set()
         self._found: dict[str, set[str]] = {}
 
-    def prepare(self, action: PackAction, parameters: Mapping[str, Any], context: RunContext) -> Job:
+    def prepare(
+        self, action: PackAction, parameters: Mapping[str, Any], context: RunContext, *, early: bool = False
+    ) -> Job:
         """A job of a leaf action with all its parameters (see `bind`). Nothing of it runs yet.
 
+        One that is prepared `early`, before its turn has come, may be withdrawn by every process that knows its handle.
         Raises `EngineRefused` for a runner type that is not run here, by name, and for what cannot be run as it
         should be; `Unavailable` where no process can be started.
         """
@@ -52,8 +56,10 @@ class Jobs:
             return InstantJob(known, self._folder)
         keeper = self._kept()
         known |= {"keeper": keeper.name, "pid": keeper.pid, "born": keeper.born, "boot": link.boot()}
+        if early:
+            _permit(link.permit_of(self._folder, known["id"]))
         self._wanted.add(known["id"])
-        return KeptJob(known, made, keeper, self._wanted)
+        return KeptJob(known, made, keeper, self._wanted, early=early)
 
     def find(self, handle: str) -> Job | None:
         """The job of a handle, in whatever process it was started; None where its end cannot be told.
@@ -103,6 +109,14 @@ class _Known:
         texts = [_end_of(self._folder / f"{self._known['id']}.{name}", bytes) for name in ("out", "err")]
         return "".join(texts)[-bytes:]
 
+    def _withdrawn(self) -> bool:
+        """Whether its permit was there to be removed."""
+        try:
+            link.permit_of(self._folder, self._known["id"]).unlink()
+        except OSError:
+            return False
+        return True
+
     def _remove_outputs(self) -> None:
         for name, size in (("out", "stdout"), ("err", "stderr")):
             end = self._end or {}
@@ -118,6 +132,12 @@ class InstantJob(_Known):
     def start(self) -> None:
         self._end = {"code": 0}
 
+    def follow(self, other: Job) -> None:
+        del other
+
+    def withdraw(self) -> bool:
+        return True
+
     def wait(self, seconds: float) -> bool:
         del seconds
         return True
@@ -129,20 +149,34 @@ class InstantJob(_Known):
 class KeptJob(_Known):
     """A job of this process's own keeper."""
 
-    def __init__(self, known: Mapping[str, Any], made: Plan, keeper: link.Keeper, wanted: set[str]) -> None:
+    def __init__(
+        self, known: Mapping[str, Any], made: Plan, keeper: link.Keeper, wanted: set[str], *, early: bool
+    ) -> None:
         super().__init__(known, keeper.folder)
-        self._ask = _packed({"id": known["id"], **made.ask})
-        self._keeper, self._wanted = keeper, wanted
+        self._ask = {"id": known["id"], **made.ask}
+        self._keeper, self._wanted, self._early = keeper, wanted, early
         self._lost: FoundJob | None = None
+        self._after: KeptJob | None = None
         self._asked = False
 
     @property
     def begun(self) -> bool:
-        return self._asked and (self._lost is None or self._lost.begun)
+        is_asked = self._asked or (self._after is not None and self._after.succeeded)
+        return is_asked and (self._lost is None or self._lost.begun)
 
     def start(self) -> None:
+        if self._early and not self._withdrawn():
+            return  # somebody else has, and drives the run by now
         self._asked = True
-        self._keeper.ask(self._ask)
+        self._keeper.ask(_packed(self._ask))
+
+    def follow(self, other: Job) -> None:
+        if isinstance(other, KeptJob) and other._keeper is self._keeper and other._known["runner"] in PLAIN:
+            self._after = other
+            self._keeper.ask(_packed({**self._ask, "after": other._known["id"]}))
+
+    def withdraw(self) -> bool:
+        return not self._asked and (not self._early or self._withdrawn())
 
     def wait(self, seconds: float) -> bool:
         if self._end is None and self._lost is None:
@@ -177,7 +211,9 @@ class FoundJob(_Known):
         # Asked before the log is read: a keeper that is gone then has written all that it ever will.
         kept = self._same_boot and link.alive(self._known["pid"], self._known["born"])
         noted = link.noted(self._folder, self._known["keeper"], self._known["id"])
-        self.begun = noted is None or "begun" in noted or kept or not self._same_boot
+        may_begin = link.permit_of(self._folder, self._known["id"]).exists()
+        self._is_noted = noted is None or "begun" in noted
+        self.begun = kept or (not may_begin and (self._is_noted or not self._same_boot))
         self.end = self._end = (noted or {}).get("end")
         pid, since = (noted or {}).get("pid"), (noted or {}).get("born", "")
         self.lives = kept or (self._same_boot and pid is not None and link.alive(pid, since))
@@ -193,6 +229,15 @@ class FoundJob(_Known):
 
     def start(self) -> None:
         raise EngineRefused(f"{self._known['action']} was started already")
+
+    def follow(self, other: Job) -> None:
+        del other
+
+    def withdraw(self) -> bool:
+        if self._withdrawn():
+            return True
+        self._look()
+        return not self._is_noted
 
     def wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -210,6 +255,14 @@ class FoundJob(_Known):
         self._found.discard(self._known["id"])
         if not self._found:
             link.log_of(self._folder, self._known["keeper"]).unlink(missing_ok=True)
+
+
+def _permit(path: Path) -> None:
+    """Make what a job needs to begin (see `link.permit_of`). Raises `Unavailable`."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise Unavailable(f"{error.filename}: {error.strerror}") from error
 
 
 def _packed(asked: Mapping[str, Any]) -> bytes:

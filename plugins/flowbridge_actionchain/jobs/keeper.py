@@ -1,19 +1,21 @@
 """The keeper: a small process that runs jobs, so that they and their outcomes outlive whoever asked for them.
 
-`python -I -S keep.py SOCKET LOG`. It imports `asking`, `outputs` and little of the standard library: starting it costs
-little, and so does every process that it starts. What else it needs is imported while a job runs that takes longer.
-Jobs come over the socket, and their ends are told over it (see `asking`). What a job says goes to files beside the log,
-secrets masked. That it began and how it ended stand in the log, one JSON document a line, before anybody is told. When
-the socket is closed no new jobs are taken, and the keeper leaves once the last one has ended.
+`python -I -S keep.py SOCKET LOG`. It imports `asking`, `outputs`, `process` and little of the standard library: it
+costs little to start, and so does every process that it starts. What else it needs is imported while a job runs that
+takes longer. Jobs come over the socket, and their ends are told over it (see `asking`). What a job says goes to files
+beside the log, secrets masked. That it began and how it ended stand in the log, one JSON document a line, before
+anybody is told. When the socket is closed no new jobs are taken or begun, and the keeper leaves once the last one has
+ended.
 
 ::
 
-    asked   {"id", "argv", "cwd", "env", "timeout", "secrets", "feed", "stdin", "results"}
+    asked   {"id", "argv", "cwd", "env", "timeout", "secrets", "feed", "stdin", "results", "after"}
     told    {"id", "end": {"code", "timed_out", "error", "stdout", "stderr", "cut", "result"}}
 
 `feed` is text that the process reads on file descriptor 9, `results` whether its result is read from descriptor 8:
-neither stands in the process list. `stdout` and `stderr` count bytes; `cut` says of either why the rest of it could not
-be kept. Where the disk is full a job goes on without its output, and its end is written down once there is room.
+neither stands in the process list. `after` is a job on whose success this one begins at once, with nobody in between,
+if its permit is still there. `stdout` and `stderr` count bytes; `cut` says of either why the rest of it could not be
+kept. Where the disk is full a job goes on without its output, and its end is written down once there is room.
 """
 
 from __future__ import annotations
@@ -24,19 +26,14 @@ import select
 import time
 
 from flowbridge_actionchain.jobs.asking import packed, unpacked
-from flowbridge_actionchain.jobs.outputs import CHUNK, Log, Mask, Result, Stream
-
-FEED, RESULTS = 9, 8
+from flowbridge_actionchain.jobs.outputs import CHUNK, Log, Mask, Stream
+from flowbridge_actionchain.jobs.process import FEED, RESULTS, Job, born
 
 #: The word for a keeper whose starter ignores that children end: so would it, and it could not tell how they did.
 DEAF = "deaf"
 
-#: SIGHUP, SIGINT, SIGPIPE and SIGTERM by the numbers that they have on every system: a job does not ignore what whoever
-#: started the keeper ignored, or what Python does.
-_FOR_JOBS = (1, 2, 13, 15)
-
-#: Seconds between the polite signal and the other one, and from that to giving up on the output.
-GRACE, LEFT_OPEN = 2.0, 1.0
+#: The ending of the file that a job which begins after another one must find, and removes (see `link.permit_of`).
+PERMIT = "permit"
 
 #: Seconds that a job runs before all is made ready that only longer ones need: signals are heard, ends are waited for.
 READY_AFTER = 0.002
@@ -49,170 +46,10 @@ AGAIN_AFTER = 0.5
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` itself is imported by checkers only: it costs as much as all the rest
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-_ENVIRONMENT = dict(os.environb)
-_HOME = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-
-
-class Job:
-    """One process and its session, from its start to the end of its output."""
-
-    def __init__(self, asked: dict[str, Any], folder: str) -> None:
-        self.id: str = asked["id"]
-        self.feeds: dict[int, bytes] = {}
-        self._theirs: dict[int, int] = {}
-        ours: dict[int, int] = {}
-        try:
-            for fd in (1, 2, RESULTS) if asked.get("results") else (1, 2):
-                ours[fd], self._theirs[fd] = os.pipe()
-            for text, fd in ((asked.get("stdin"), 0), (asked.get("feed"), FEED)):
-                if text is not None:
-                    self._feed(text, fd)
-            self.pid = self._started(asked)
-        except BaseException:
-            for fd in (*self.feeds, *ours.values()):
-                os.close(fd)
-            raise
-        finally:
-            for fd in self._theirs.values():
-                os.close(fd)
-        # What it does not need to begin is made while it runs.
-        self.began = time.monotonic()
-        self.due = float("inf") if asked["timeout"] is None else self.began + asked["timeout"]
-        self.code: int | None = None
-        self.timed_out, self.killed, self.noted = False, 0, False
-        self._read_from(ours, asked["secrets"], f"{folder}/{self.id}")
-
-    def _read_from(self, pipes: dict[int, int], secrets: list[str], path: str) -> None:
-        """Read from these pipes, by the process's descriptor at the other end."""
-        self.mask = Mask(secrets)
-        self.stdout = Stream(pipes[1], f"{path}.out", self.mask)
-        self.stderr = Stream(pipes[2], f"{path}.err", Mask(secrets))
-        self.result = Result(pipes[RESULTS], self.mask) if RESULTS in pipes else None
-        self.streams = [one for one in (self.stdout, self.stderr, self.result) if one is not None]
-        for stream in self.streams:
-            os.set_blocking(stream.pipe, False)
-
-    def _feed(self, text: str, fd: int) -> None:
-        """A pipe to the process's descriptor, which is fed with a text."""
-        self._theirs[fd], write = os.pipe()
-        os.set_blocking(write, False)
-        self.feeds[write] = text.encode(errors="surrogateescape")
-
-    def _started(self, asked: dict[str, Any]) -> int:
-        """The process, started in the place it is to work in; gives its number."""
-        actions = [(os.POSIX_SPAWN_DUP2, theirs, fd) for fd, theirs in self._theirs.items()]
-        environment = _ENVIRONMENT | {os.fsencode(name): os.fsencode(one) for name, one in asked["env"].items()}
-        argv = asked["argv"]
-        if asked.get("cwd") is not None:
-            os.chdir(asked["cwd"])
-        try:
-            return os.posix_spawnp(
-                argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=_FOR_JOBS, setsigmask=[]
-            )
-        finally:
-            if asked.get("cwd") is not None:
-                os.fchdir(_HOME)
-
-    def take(self) -> None:
-        """Take what it has said already, and close what it has."""
-        for stream in [stream for stream in self.streams if not stream.take()]:
-            self.close(stream)
-
-    def close(self, stream: Stream) -> None:
-        """No more is read from one of its streams."""
-        stream.close()
-        self.streams.remove(stream)
-
-    def ended(self) -> bool:
-        """Whether its process has ended."""
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code is not None
-
-    def ring(self, now: float) -> None:
-        """Its time is over: end it politely, then for good, then give up on output that others hold open."""
-        import signal  # noqa: PLC0415  no job needs it to begin
-
-        self.timed_out = True
-        if self.killed == 0:
-            self.signal(signal.SIGTERM)
-            self.due = now + GRACE
-        elif self.killed == 1:
-            self.signal(signal.SIGKILL)
-            self.due = now + LEFT_OPEN
-        else:
-            self.due = float("inf")
-        self.killed += 1
-
-    def signal(self, number: int, *, led: bool = True) -> None:
-        """Signal its whole session: its own process group, and those that it made for itself.
-
-        Not `led`: its first process has ended, so only groups that are seen to be left are meant.
-        """
-        for group in _groups(self.pid) | ({self.pid} if led else set()):
-            try:
-                os.killpg(group, number)
-            except ProcessLookupError:
-                continue
-            except PermissionError:  # it became somebody else by sudo, and so can we
-                sudo = ["sudo", "-n", "kill", f"-{number}", "--", f"-{group}"]
-                os.waitpid(os.posix_spawnp(sudo[0], sudo, os.environ, setsigmask=[]), 0)
-
-    def clear_away(self) -> None:
-        """End what is left of its session, though its first process has ended."""
-        import signal  # noqa: PLC0415  no job needs it to begin
-
-        self.signal(signal.SIGKILL, led=False)
-
-    def end(self) -> dict[str, Any]:
-        """How it ended, as it stands in the log."""
-        end: dict[str, Any] = {"code": self.code}
-        for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
-            end[name] = stream.kept if stream.cut else stream.size
-            if stream.cut:
-                end.setdefault("cut", {})[name] = stream.cut
-        if self.timed_out:
-            end["timed_out"] = True
-        try:
-            if self.result is not None and (value := self.result.value) is not None:
-                end["result"] = value
-        except ValueError as error:
-            end["error"] = self.mask.once(str(error))
-        return end
-
-
-def _groups(session: int) -> set[int]:
-    """The process groups of a session, where the system tells."""
-    try:
-        processes = [_stat(int(name)) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return set()
-    return {int(fields[2]) for fields in processes if fields and int(fields[3]) == session}
-
-
-def _stat(pid: int) -> list[bytes]:
-    """What the system tells of a process, from its state on; nothing where it is gone or the system does not tell."""
-    try:
-        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return []
-    try:
-        return os.read(file, 4096).rpartition(b")")[2].split()
-    except OSError:
-        return []
-    finally:
-        os.close(file)
-
-
-def born(pid: int) -> str:
-    """When a process began, in the system's own measure; empty where it is gone or the system does not tell."""
-    fields = _stat(pid)
-    return "" if not fields or fields[0] in b"ZX" else fields[19].decode()
+_PLAIN = ("code", "stdout", "stderr")
 
 
 def _reserve(fd: int) -> None:
@@ -235,6 +72,8 @@ class Keeper:
         self._ready: dict[int, Callable[[], None]] = {}
         self._watch(control, select.POLLIN, self._listen)
         self._jobs: dict[str, Job] = {}
+        self._next: dict[str, Job] = {}
+        self._last = ""
         self._open = True
         self._hears = False
         self._minds_children = True
@@ -343,19 +182,38 @@ class Keeper:
             return
         asked, self._asked = unpacked(self._asked + data)
         for one in asked:
-            self._begin(one)
+            self._take(one)
 
-    def _begin(self, asked: dict[str, Any]) -> None:
-        id = asked["id"]
-        if not self._log.write(b'{"id":"%s","begun":true}\n' % id.encode()):
+    def _take(self, asked: dict[str, Any]) -> None:
+        after = asked.get("after")
+        if after is not None and after != self._last and after not in self._jobs:
+            return  # that one did not end well
+        try:
+            job = Job(asked, self._folder)
+        except (OSError, ValueError) as error:
+            self._tell(asked["id"], {"code": None, "error": Mask(asked["secrets"]).once(_words(error))})
+            return
+        if after in self._jobs:
+            self._next[after] = job
+        else:
+            self._begin(job)
+
+    def _begin(self, job: Job, before: bytes = b"") -> None:
+        """Begin a job, and write that down, after what is to be written `before`."""
+        if not self._log.write(before + b'{"id":"%s","begun":true}\n' % job.id.encode()):
             # A job that nobody could find again must not run: whoever comes later would have it run once more.
-            self._tell(id, {"code": None, "error": f"its beginning cannot be written down: {self._log.problem}"})
+            job.drop()
+            self._tell(job.id, {"code": None, "error": f"its beginning cannot be written down: {self._log.problem}"})
             return
         try:
-            job = self._jobs[id] = Job(asked, self._folder)
+            if job.after is not None:  # written down first: whoever finds no permit finds that it has begun
+                os.unlink(f"{self._folder}/{job.id}.{PERMIT}")
+            job.begin()
         except (OSError, ValueError) as error:
-            self._tell(id, {"code": None, "error": Mask(asked["secrets"]).once(_words(error))})
+            job.drop()
+            self._tell(job.id, {"code": None, "error": job.mask.once(_words(error))})
             return
+        self._jobs[job.id] = job
         # Many are over when their start comes back: no need to be woken for that.
         job.take()
         for stream in job.streams:
@@ -397,8 +255,16 @@ class Keeper:
 
     def _tell(self, id: str, end: dict[str, Any]) -> None:
         """Write down how a job ended, then tell it: whoever hears of it may ask for another at once, and whoever comes
-        later must know that it came after this one."""
-        self._log.write(_end_line(id, end))
+        later must know that it came after this one. What was to follow it has begun by then."""
+        line = _end_line(id, end)
+        self._last = id if is_plain(end) else ""
+        follower = self._next.pop(id, None)
+        if follower is not None and self._last:
+            self._begin(follower, line)
+        else:
+            self._log.write(line)
+            if follower is not None:
+                follower.drop()
         told = packed({"id": id, "end": end})
         try:
             while self._open and told:
@@ -409,7 +275,15 @@ class Keeper:
     def _give_up(self) -> None:
         """Nobody is there any more."""
         self._open = False
+        for job in self._next.values():
+            job.drop()
+        self._next.clear()
         self._forget(self._control)
+
+
+def is_plain(end: Mapping[str, Any]) -> bool:
+    """Whether it shows without a closer look that a command ended well."""
+    return end["code"] == 0 and len(end) == len(_PLAIN) and all(name in end for name in _PLAIN)
 
 
 def _end_line(id: str, end: dict[str, Any]) -> bytes:

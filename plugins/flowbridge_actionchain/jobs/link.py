@@ -19,7 +19,8 @@ from typing import Any
 
 from flowbridge.errors import EngineRefused, Unavailable
 from flowbridge_actionchain.jobs.asking import unpacked
-from flowbridge_actionchain.jobs.keeper import DEAF, born
+from flowbridge_actionchain.jobs.keeper import DEAF, PERMIT
+from flowbridge_actionchain.jobs.process import born
 
 _KEEPER = Path(__file__).with_name("keep.py")
 
@@ -112,6 +113,12 @@ def _started(fd: int, log: Path) -> subprocess.Popen[bytes]:
 def log_of(folder: Path, keeper: str) -> Path:
     """Where a keeper writes down what began and how it ended."""
     return folder / f"{keeper}.log"
+
+
+def permit_of(folder: Path, id: str) -> Path:
+    """What a job that was made ready early needs to begin. Whoever removes it has its way: the keeper that begins the
+    job, or somebody who withdraws it. So it begins never where somebody has, in whatever process."""
+    return folder / f"{id}.{PERMIT}"
 
 
 def noted(folder: Path, keeper: str, id: str) -> dict[str, Any] | None:

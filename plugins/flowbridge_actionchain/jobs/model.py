@@ -55,6 +55,13 @@ class Job(Protocol):
     def start(self) -> None:
         """Begin. Returns at once."""
 
+    def follow(self, other: Job) -> None:
+        """Begin as soon as `other` has plainly succeeded, with nobody in between, where that is possible: `begun` tells
+        once `other` is over. Only for one that was prepared early, and that is written down by then."""
+
+    def withdraw(self) -> bool:
+        """Whether it is certain that nothing of it was ever run, and that nothing will be, whoever else knows of it."""
+
     def wait(self, seconds: float) -> bool:
         """Whether it is over; waits at most so long, and returns at once when it ends."""
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from flowbridge.errors import EngineRefused, InvalidInput
 from flowbridge_actionchain.jobs import arguments
-from flowbridge_actionchain.jobs.keeper import FEED
 from flowbridge_actionchain.jobs.masking import has_secret, needles
 from flowbridge_actionchain.jobs.model import RunContext
+from flowbridge_actionchain.jobs.process import FEED
 from flowbridge_actionchain.packs import core
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.runnertypes import COMMAND, HTTP, NOOP, PYTHON, SCRIPT

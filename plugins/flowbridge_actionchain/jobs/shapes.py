@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flowbridge.model import TaskStatus
+from flowbridge_actionchain.jobs.keeper import is_plain
 from flowbridge_actionchain.jobs.model import JobOutcome
 from flowbridge_actionchain.packs.runnertypes import COMMAND, HTTP, NOOP, PYTHON, SCRIPT
 
@@ -29,10 +30,11 @@ def outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> Jo
 
 def plainly_succeeded(plan: Mapping[str, Any], end: Mapping[str, Any]) -> bool:
     """Whether it shows without a closer look that a job succeeded."""
-    return plan["runner"] in (COMMAND, SCRIPT) and end["code"] == 0 and end.keys() == _PLAIN
+    return plan["runner"] in PLAIN and is_plain(end)
 
 
-_PLAIN = {"code", "stdout", "stderr"}
+#: The runner types whose end shows by itself whether they succeeded.
+PLAIN = frozenset({COMMAND, SCRIPT})
 
 
 def _outcome(plan: Mapping[str, Any], end: Mapping[str, Any], folder: Path) -> JobOutcome:

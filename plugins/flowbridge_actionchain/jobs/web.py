@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from flowbridge._version import __version__
-from flowbridge_actionchain.jobs.keeper import FEED, RESULTS
+from flowbridge_actionchain.jobs.process import FEED, RESULTS
 
 #: Bytes of an answer that are taken; a longer one is an error.
 BODY_LIMIT = 2 * 1024 * 1024

@@ -12,8 +12,8 @@ import pytest
 from actionchain.packkit import Site, ended, wait_until
 from core.kit import in_child
 from flowbridge.model import TaskStatus
-from flowbridge_actionchain.jobs.keeper import born
 from flowbridge_actionchain.jobs.model import RunContext
+from flowbridge_actionchain.jobs.process import born
 from flowbridge_actionchain.jobs.shapes import TEXT_LIMIT
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from actionchain.packkit import Site, ended, wait_until
 from flowbridge.model import TaskStatus
-from flowbridge_actionchain.jobs import keeper, link
+from flowbridge_actionchain.jobs import link, process
 from flowbridge_actionchain.jobs.jobs import Jobs
 from flowbridge_actionchain.jobs.model import Job
 
@@ -214,7 +214,7 @@ def test_a_keeper_told_to_end_ends_its_jobs_and_writes_that_down(site: Site) -> 
 
 
 def test_a_process_number_that_another_process_has_now_is_not_taken_for_the_job() -> None:
-    assert link.alive(os.getpid(), keeper.born(os.getpid()))
+    assert link.alive(os.getpid(), process.born(os.getpid()))
     assert not link.alive(os.getpid(), "1")
 
 
