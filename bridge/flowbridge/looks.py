@@ -17,7 +17,7 @@ class Look:
 
     `place` is the execution's place in `snapshot`. `silent` maps instances that did not answer to what they said;
     their executions are shown as last seen, at `Record.looked`. `open` lists operations that are not finished.
-    `frozen` is set for a superseded execution only: its tree as it stood (X2), in the shape of `views.tree_view`;
+    `frozen` is set for a superseded execution only: its tree as it stood (X2), in the shape of `treeviews.tree_view`;
     `snapshot` then holds its record alone. `waits_for_driver` tells that something of the tree moves only while a
     bridge process drives it, and that none does (O13).
     """

@@ -40,7 +40,7 @@ from flowbridge.outcome import Ask, Outcome, ended_first, operation_of, place_of
 from flowbridge.planning import fingerprint, joins_ahead, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
-from flowbridge.views import tree_view
+from flowbridge.treeviews import tree_view
 
 _VERBS = {Action.PAUSE: Verb.PAUSE, Action.RESUME: Verb.RESUME, Action.CANCEL: Verb.CANCEL}
 

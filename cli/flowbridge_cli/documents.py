@@ -9,8 +9,9 @@ from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
 from flowbridge.looks import Look
 from flowbridge.model import ExecutionRead, ItemRead, TaskRead
+from flowbridge.treeviews import tree_view
 from flowbridge.vault import masked
-from flowbridge.views import moment, tree_view
+from flowbridge.views import moment
 
 Document = dict[str, Any]
 

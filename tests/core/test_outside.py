@@ -12,7 +12,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.errors import EngineRefused, NotFound, Rejected, Timeout
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
-from flowbridge.views import tree_view
+from flowbridge.treeviews import tree_view
 from support.fakes import FakeEngine, task
 
 

@@ -22,7 +22,7 @@ from flowbridge.ledger.codec import dumps, record_from, record_to, tasks_from, t
 from flowbridge.ledger.executions import Executions, Filter
 from flowbridge.local import Command
 from flowbridge.model import EngineState, Record, Ref, Status, TaskLook, TaskStatus, Trouble, WaitingChild, Want
-from flowbridge.views import tree_view
+from flowbridge.treeviews import tree_view
 from support.fakes import task
 
 TEXT = st.text(max_size=6)

@@ -13,7 +13,7 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import FlowbridgeError, NotFound, Rejected, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, ExecutionRead, Record, Status, TaskStatus, Verb, Want
-from flowbridge.views import tree_view
+from flowbridge.treeviews import tree_view
 
 BAD = RerunRequest(("sub.bad",))
 FLOW = Definition("flow", "flow.yaml")

@@ -14,7 +14,7 @@ from flowbridge.drivers import undriven
 from flowbridge.errors import EngineRefused, LedgerError, NotFound
 from flowbridge.model import EngineState, Status, TaskStatus
 from flowbridge.sync import Pass
-from flowbridge.views import tree_view
+from flowbridge.treeviews import tree_view
 from links.kit import Desk, children, settle, statuses
 
 _R, _P = Status.RUNNING, Status.PAUSED

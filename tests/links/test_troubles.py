@@ -15,7 +15,8 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, LedgerError, NotFound, Unavailable
 from flowbridge.ledger.operations import Entry
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Trouble
-from flowbridge.views import execution_view, tree_view
+from flowbridge.treeviews import tree_view
+from flowbridge.views import execution_view
 from links.kit import Desk, children, settle, statuses
 
 

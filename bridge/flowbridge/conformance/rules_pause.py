@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowbridge.conformance import shapes
 from flowbridge.conformance.lab import Lab
 from flowbridge.model import EngineState, Status, TaskStatus
-from flowbridge.views import tree_view
+from flowbridge.treeviews import tree_view
 
 
 def test_P1_what_is_paused_or_ended_is_rejected_with_its_status(lab: Lab) -> None:
