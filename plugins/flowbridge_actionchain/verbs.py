@@ -8,6 +8,7 @@ from typing import Any
 from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.local import Command
+from flowbridge.localverbs import carry_out, require_seen
 from flowbridge.model import EngineState
 from flowbridge_actionchain import births
 from flowbridge_actionchain.context import forget
@@ -24,26 +25,10 @@ UNSEEN = "Nobody saw how action '{action}' ended: the process that ran it died. 
 
 def apply(world: World, command: Command) -> None:
     """Carry out a verb. Raises `EngineRefused`, `InvalidInput` or `NotFound`, and has then changed nothing."""
-    if command.id in world.commands:
-        return
-    if command.name == "start":
-        _start(world, command.execution, command.args)
-    else:
-        run = world.by_id.get(command.execution)
-        if run is None:
-            raise NotFound(f"There is no execution {command.execution} here.")
-        verb = _VERBS.get(command.name)
-        if verb is None:
-            raise EngineRefused(f"There is no verb '{command.name}'. Allowed: start, {', '.join(_VERBS)}.")
-        verb(world, run, command.args)
-    world.note_command(command.id)
+    carry_out(world, command, _start, _VERBS)
 
 
 def _start(world: World, id: str, args: Mapping[str, Any]) -> None:
-    if world.root is not None:
-        if world.root.id == id:
-            return
-        raise EngineRefused(f"Execution {world.root.id} runs here; {id} needs a session of its own.")
     given, name = dict(args.get("input") or {}), str(args.get("workflow") or "")
     if "definition" in args:
         world.adopt(
@@ -85,9 +70,7 @@ def _pause(world: World, run: Run, args: Mapping[str, Any]) -> None:  # noqa: AR
 def _resume(world: World, run: Run, args: Mapping[str, Any]) -> None:
     if run.state is not EngineState.PAUSED:
         raise EngineRefused(f"Execution {run.id} is {run.state.value}, not paused: it cannot be resumed.")
-    seen = args.get("revision")
-    if seen is not None and seen != str(run.revision):
-        raise EngineRefused(f"Execution {run.id} has changed since it was looked at (now {run.revision}, not {seen}).")
+    require_seen(run, args)
     for found in [found for found in descendants(run) if found.state is EngineState.PAUSED]:
         world.move(found, EngineState.RUNNING if found.begun else EngineState.REQUESTED)
 

@@ -18,6 +18,36 @@ from flowbridge_memory.world import MAX_TASKS
 
 ROOT = "11111111-1111-4111-8111-111111111111"
 
+HEAD = "version: '2.0'\n"
+TREE = (
+    HEAD
+    + """
+main:
+  tasks:
+    left: {workflow: sub, on-success: after}
+    right: {workflow: sub}
+    leaf: {action: std.async_noop, on-success: next}
+    after: {action: std.noop}
+    next: {action: std.noop}
+sub:
+  tasks:
+    inner: {workflow: deep}
+deep:
+  tasks:
+    gate: {action: std.async_noop, on-success: last}
+    last: {action: std.noop}
+""".lstrip("\n")
+)
+CHAIN = (
+    HEAD
+    + """
+main:
+  tasks:
+    a: {action: std.async_noop, publish: {x: 1}, on-success: b}
+    b: {action: std.noop}
+""".lstrip("\n")
+)
+
 
 class Engine:
     """A session with its rows. Every call leaves the rows as a ledger would have them."""

@@ -6,37 +6,7 @@ import pytest
 
 from flowbridge.capabilities import Cascade
 from flowbridge.errors import EngineRefused, NotFound
-from memory.enginekit import ROOT, Engine
-
-HEAD = "version: '2.0'\n"
-TREE = (
-    HEAD
-    + """
-main:
-  tasks:
-    left: {workflow: sub, on-success: after}
-    right: {workflow: sub}
-    leaf: {action: std.async_noop, on-success: next}
-    after: {action: std.noop}
-    next: {action: std.noop}
-sub:
-  tasks:
-    inner: {workflow: deep}
-deep:
-  tasks:
-    gate: {action: std.async_noop, on-success: last}
-    last: {action: std.noop}
-""".lstrip("\n")
-)
-CHAIN = (
-    HEAD
-    + """
-main:
-  tasks:
-    a: {action: std.async_noop, publish: {x: 1}, on-success: b}
-    b: {action: std.noop}
-""".lstrip("\n")
-)
+from memory.enginekit import CHAIN, HEAD, ROOT, TREE, Engine
 
 
 def test_P2_a_pause_reaches_every_descendant() -> None:

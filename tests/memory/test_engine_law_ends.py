@@ -5,37 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowbridge.errors import EngineRefused, NotFound
-from memory.enginekit import Engine
-
-HEAD = "version: '2.0'\n"
-TREE = (
-    HEAD
-    + """
-main:
-  tasks:
-    left: {workflow: sub, on-success: after}
-    right: {workflow: sub}
-    leaf: {action: std.async_noop, on-success: next}
-    after: {action: std.noop}
-    next: {action: std.noop}
-sub:
-  tasks:
-    inner: {workflow: deep}
-deep:
-  tasks:
-    gate: {action: std.async_noop, on-success: last}
-    last: {action: std.noop}
-""".lstrip("\n")
-)
-CHAIN = (
-    HEAD
-    + """
-main:
-  tasks:
-    a: {action: std.async_noop, publish: {x: 1}, on-success: b}
-    b: {action: std.noop}
-""".lstrip("\n")
-)
+from memory.enginekit import CHAIN, HEAD, TREE, Engine
 
 
 def test_C2_running_leaves_end_and_are_recorded_and_nothing_new_starts() -> None:
