@@ -322,6 +322,19 @@ def test_X8_rejected_where_an_ancestor_is_not_errored(status: Status) -> None:
     assert ("handled the error" in error.message) is (status in ("succeeded", "canceled"))
 
 
+@pytest.mark.parametrize("verb", ["re-run", "skip"])
+def test_X8_by_its_own_id_a_child_that_a_newer_one_took_over_from_is_not_meant_either(verb: str) -> None:
+    snapshot = tree(
+        errored("root", -1, task("t")),
+        errored("old", 0, task("s"), parent_task="t"),
+        errored("new", 0, task("s"), parent_task="t"),
+    )
+    assert chosen(snapshot, "t.s") == [(2, "s")]
+    with pytest.raises(Rejected, match="the task above it has a newer child, new") as caught:
+        _effect(verb, snapshot, select(snapshot, 1, ["s"], verb))
+    assert (caught.value.rule, caught.value.execution) == ("X8", "old")
+
+
 def test_K1_a_skip_names_tasks_as_a_re_run_does() -> None:
     found = select(nested(), 0, ["t1.s1", "t2"], "skip")
     effect = skip_effect(nested(), found, FACTS)

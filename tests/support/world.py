@@ -240,7 +240,9 @@ def _again(scene: Scene, world: World, found: Passed) -> Iterator[tuple[str, Wor
 def after_pass(scene: Scene, world: World, found: Passed) -> World:
     """The ledger and the steps after a look. What was seen to pause itself must end held, races or not (P7).
 
-    One thing is beyond the law: a late resume that its engine carries upwards looks like somebody else's.
+    Two things are beyond the law: a late resume that its engine carries upwards looks like somebody else's; and the
+    call of a re-run that a cancel took back, if it arrives all the same, looks like that of a later one above it. The
+    user is told that what runs was re-opened from outside.
     """
     if any(event.kind is Kind.PAUSED_ITSELF for event in found.events):
         world = world._replace(owed=all_held(world.owed), vague=_resume_goes_up(scene, world))
@@ -249,10 +251,16 @@ def after_pass(scene: Scene, world: World, found: Passed) -> World:
         if one.taken and not one.sent:
             raise Broken(f"{one.call} of {one.slot} was done, and would be sent again (O3)")
     for one in set(world.once) - set(once):
-        if not (one.taken or one.refused or is_overtaken(one, found.snapshot)):
+        is_told = is_overtaken(one, found.snapshot) or _is_re_opened_below(scene, one.slot, found)
+        if not (one.taken or one.refused or is_told):
             raise Broken(f"{one.call} of {one.slot} was never done, and is taken for done (O4)")
     world = world._replace(kept=found.kept, once=once)
     return world._replace(steps=to_send(world, found))
+
+
+def _is_re_opened_below(scene: Scene, slot: int, found: Passed) -> bool:
+    below = {str(at) for at in scene.below(slot)}
+    return any(event.kind is Kind.REOPENED_OUTSIDE and event.record in below for event in found.events)
 
 
 def _resume_goes_up(scene: Scene, world: World) -> bool:

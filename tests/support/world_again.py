@@ -223,6 +223,7 @@ def _oracle(scene: Scene, execs: tuple[Exec, ...], request: Request) -> frozense
     try:
         for slot in (request.slot, *_above(scene, request.slot)):
             _require_errored(scene, execs, slot)
+            _require_newest(scene, execs, slot)
         found = [one for name in request.names for one in _meant(scene, execs, request.slot, name)]
         for slot, task in found:
             _require(not _is_inside(scene, slot, found))
@@ -266,6 +267,12 @@ def _require_errored(scene: Scene, execs: tuple[Exec, ...], slot: int) -> None:
             raise _No
     if execs[slot].state is not _E.ERRORED:
         raise _No
+
+
+def _require_newest(scene: Scene, execs: tuple[Exec, ...], slot: int) -> None:
+    """Of several children of one item the latest is meant, and another one never (X5, X8)."""
+    parent = scene.slots[slot].parent
+    _require(parent < 0 or slot in newest(scene, execs, parent, scene.task(slot)))
 
 
 def _is_inside(scene: Scene, slot: int, named: Sequence[tuple[int, str]]) -> bool:

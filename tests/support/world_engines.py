@@ -43,8 +43,6 @@ class Scene(NamedTuple):
 
     def below(self, slot: int) -> tuple[int, ...]:
         """The slot and all its descendants."""
-        found = [slot]
-        found += [place for place, other in enumerate(self.slots) if other.parent in found]
         inside = {slot}
         for place, other in enumerate(self.slots):
             if other.parent in inside:

@@ -47,13 +47,13 @@ def reopened(snapshot: Snapshot, places: Iterable[int], facts: Facts, verb: Verb
         node = snapshot.nodes[place]
         if node.parent < 0:
             continue
+        beside = children[node.parent, node.record.parent_task]
+        _reject_unless_latest(snapshot, place, beside)
         if node.record.native:
             _reject_unless_opens_up(snapshot, place, facts)
             continue
         _reject_unless_waits_again(snapshot, place, facts)
         task = _task(snapshot, node.parent, node.record.parent_task)
-        beside = children[node.parent, task.id]
-        _reject_unless_latest(snapshot, place, beside)
         again = _again(snapshot, node.parent, task, facts)
         waiting.setdefault(node.parent, {})[task.id] = again
         told = {at for at in beside if at not in found and (again.reset or not _succeeded(snapshot, at))}
@@ -115,7 +115,7 @@ def _task(snapshot: Snapshot, place: int, id: str) -> TaskLook:
 
 
 def _reject_unless_latest(snapshot: Snapshot, place: int, beside: Collection[int]) -> None:
-    """Of several children of one item only the latest is waited for (X5)."""
+    """Of several children of one item the latest is meant, whatever name it is given (X5, X8)."""
     if place not in beside:
         node = snapshot.nodes[place]
         newer = next(snapshot.nodes[at].record for at in beside if snapshot.nodes[at].record.item == node.record.item)
