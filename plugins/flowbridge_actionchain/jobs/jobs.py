@@ -109,7 +109,7 @@ class _Known:
         texts = [_end_of(self._folder / f"{self._known['id']}.{name}", bytes) for name in ("out", "err")]
         return "".join(texts)[-bytes:]
 
-    def _withdrawn(self) -> bool:
+    def _take_permit(self) -> bool:
         """Whether its permit was there to be removed."""
         try:
             link.permit_of(self._folder, self._known["id"]).unlink()
@@ -165,7 +165,7 @@ class KeptJob(_Known):
         return is_asked and (self._lost is None or self._lost.begun)
 
     def start(self) -> None:
-        if self._early and not self._withdrawn():
+        if self._early and not self._take_permit():
             return  # somebody else has, and drives the run by now
         self._asked = True
         self._keeper.ask(_packed(self._ask))
@@ -176,7 +176,7 @@ class KeptJob(_Known):
             self._keeper.ask(_packed({**self._ask, "after": other._known["id"]}))
 
     def withdraw(self) -> bool:
-        return not self._asked and (not self._early or self._withdrawn())
+        return not self._asked and (not self._early or self._take_permit())
 
     def wait(self, seconds: float) -> bool:
         if self._end is None and self._lost is None:
@@ -234,7 +234,7 @@ class FoundJob(_Known):
         del other
 
     def withdraw(self) -> bool:
-        if self._withdrawn():
+        if self._take_permit():
             return True
         self._look()
         return not self._is_noted
