@@ -13,7 +13,8 @@ import requests
 
 from flowbridge.errors import EngineError, Unavailable
 from flowbridge_mistral.access import Access
-from flowbridge_mistral.client import MistralClient
+from flowbridge_mistral.client import TRIES, MistralClient
+from flowbridge_mistral.failures import Untrusted
 from support import faults
 from support.fake_mistral import FakeMistral
 from support.faults import Fault
@@ -112,6 +113,26 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_cannot_be_trusted() -
     assert "speaks no TLS" in error.message
     assert "begin with http" in error.message
     assert _unsent(error)
+
+
+def test_a_server_that_speaks_no_tls_is_asked_once() -> None:
+    told: list[float] = []
+    with server(speaks_plainly) as address:
+        client = MistralClient("prod", Access(address.replace("http", "https")), told.append)
+        with pytest.raises(Untrusted):
+            client.get("executions")
+    client.close()
+    assert told == []
+
+
+def test_a_connection_that_breaks_within_the_tls_greeting_is_tried_again() -> None:
+    waits: list[float] = []
+    with server(hangs_up) as address:
+        client = MistralClient("prod", Access(address.replace("http", "https")), waits.append)
+        with pytest.raises(Unavailable):
+            client.get("executions")
+    client.close()
+    assert len(waits) == TRIES - 1
 
 
 def _unsent(error: EngineError) -> bool:
