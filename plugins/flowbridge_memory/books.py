@@ -152,10 +152,11 @@ class Library:
         actions = self._books[book].book.actions
         chain = self._ad_hoc_chain(book, name)
         bottom = chain[-1] if chain else None
-        known = [*(short.removeprefix(f"{self._books[book].book.workbook}.") for short in actions), *self.actions]
         if bottom is not None:
+            known = [*actions, *self.actions]  # a base goes by its full name
             what = f"action '{bottom.name}' is based on action '{bottom.base}', which is not known here"
             return self._wrong(book, bottom.path, "base", message=what + _near(bottom.base, known, "Known actions"))
+        known = [*(full.removeprefix(f"{self._books[book].book.workbook}.") for full in actions), *self.actions]
         what = f"task '{task.name}' of workflow '{plan.name}' runs action '{name}', which is not known here"
         place = (*plan.spec.path, "tasks", task.name)
         return self._wrong(book, place, "action", message=what + _near(name, known, "Known actions"))
@@ -198,17 +199,17 @@ class Library:
         return None if action is None else Found(action, tuple(_wrap(spec) for spec in chain))
 
     def _ad_hoc_chain(self, book: int, name: str) -> list[ActionSpec]:
-        """The ad-hoc actions around an action, the outermost first; one that leads back into itself ends there."""
-        chain: list[ActionSpec] = []
-        actions = self._books[book].book.actions
-        while (spec := self._ad_hoc(actions, book, name)) is not None and spec not in chain:
-            chain.append(spec)
-            name = spec.base
-        return chain
+        """The ad-hoc actions around an action, the outermost first; one that leads back into itself ends there.
 
-    def _ad_hoc(self, actions: Mapping[str, ActionSpec], book: int, name: str) -> ActionSpec | None:
-        workbook = self._books[book].book.workbook
-        return actions.get(f"{workbook}.{name}") or actions.get(name)
+        A task finds the first by its short name too. A base goes by its full name: a short one is no ad-hoc action's.
+        """
+        chain: list[ActionSpec] = []
+        opened = self._books[book].book
+        spec = opened.actions.get(f"{opened.workbook}.{name}") or opened.actions.get(name)
+        while spec is not None and spec not in chain:
+            chain.append(spec)
+            spec = opened.actions.get(spec.base)
+        return chain
 
 
 def _wrap(spec: ActionSpec) -> Wrap:

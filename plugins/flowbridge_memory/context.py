@@ -65,6 +65,12 @@ def deep_merged(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, 
     return result
 
 
+def overlaid(under: Mapping[str, Any], over: Layers[Any]) -> dict[str, Any]:
+    """The dicts of `under` that have a dict of the same name in `over`, each with that one laid over it."""
+    both = ((name, value, _find(over, name, None)) for name, value in under.items() if isinstance(value, dict))
+    return {name: deep_merged(value, found) for name, value, found in both if isinstance(found, dict)}
+
+
 class View(Mapping[str, Any]):
     """A read-only look through several dicts: the first one that has a name gives its value."""
 

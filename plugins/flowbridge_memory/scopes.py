@@ -37,6 +37,11 @@ def run_scope(run: Run, *layers: Mapping[str, Any]) -> Scope:
     return Scope(view(*layers, run.context, run.input), {**_shared(run), "task": partial(_task, run, None)})
 
 
+def action_scope(run: Run, *layers: Mapping[str, Any]) -> Scope:
+    """What an ad-hoc action makes its input of: `layers` first, then vars and globals. It is inside of no task."""
+    return Scope(view(*layers, run.context), {**_shared(run), "task": partial(_task, run, None)})
+
+
 def data_scope(data: Any) -> Scope:
     """Nothing but `data`."""
     return Scope(data)

@@ -11,13 +11,15 @@ from uuid import UUID, uuid5
 from flowbridge.capabilities import Cascade
 from flowbridge.errors import EngineRefused, FlowbridgeError
 from flowbridge.model import EngineState
-from flowbridge_memory.actions import Action, Kind
+from flowbridge_memory.actions import Kind
 from flowbridge_memory.books import Found, missing, with_defaults
+from flowbridge_memory.context import overlaid
+from flowbridge_memory.definition import ActionSpec
 from flowbridge_memory.expressions import ExpressionError
 from flowbridge_memory.flow import abandon, create, end, fail_hard, finish, too_many, wake
 from flowbridge_memory.plan import TaskPlan
 from flowbridge_memory.policies import before, seconds, truth
-from flowbridge_memory.scopes import data_scope, run_scope, task_scope
+from flowbridge_memory.scopes import action_scope, data_scope, run_scope, task_scope
 from flowbridge_memory.state import Call, Run, State, Task
 from flowbridge_memory.variables import inbound
 from flowbridge_memory.workers import outcome_of
@@ -170,7 +172,7 @@ def _at_once(world: World, task: Task, scope: Any, input: Mapping[str, Any]) -> 
     action = found.action
     if found.wraps or action.kind is not Kind.INLINE or (action.delay and input.get(action.delay) is not None):
         return False
-    _check_input(action, input)
+    _check_input(found, input)
     outcome = outcome_of("", action.call, input)
     finish(world, task, State.ERRORED if outcome.error else State.SUCCEEDED, outcome.result, outcome.error)
     return True
@@ -252,8 +254,10 @@ def _room(task: Task) -> int:
 
 
 def _item(task: Task, place: int) -> tuple[int, Any, Mapping[str, Any]]:
+    """An item to be begun, what its expressions see and its input. A published variable of its name hides the item."""
     item = {name: values[place] for name, values in (task.lists or {}).items()}
-    scope = task_scope(task, item, *inbound(task).values)
+    published = inbound(task).values
+    scope = task_scope(task, overlaid(item, published), *published, item)
     return place, scope, _input(task.plan, scope)
 
 
@@ -299,15 +303,20 @@ def _open(world: World, call: Call, scope: Any, input: Mapping[str, Any]) -> Non
 def _open_action(world: World, call: Call, found: Found) -> None:
     action = found.action
     call.action = found.wraps[0].spec.name if found.wraps else action.name
-    call.input = input = _unwrapped(found, call.input or {})
-    _check_input(action, input)
+    input = call.input or {}
+    _check_input(found, input)
+    try:
+        call.input = input = _unwrapped(call.task, found, input)
+    except ExpressionError as wrong:
+        # As where a callable is given what it cannot use: the action fails, and `on-error` is taken.
+        _at_end(world, call, State.ERRORED, str(wrong), str(wrong))
+        return
     if action.kind is Kind.POOL:
         world.launches.append(call)
     elif action.kind is not Kind.INLINE:
         world.waiting[call.key] = call
-    elif wrong := action.unfit(input):
-        # As where a callable is given what it cannot use: the action fails, and `on-error` is taken.
-        _at_end(world, call, State.ERRORED, wrong, wrong)
+    elif unfit := action.unfit(input):
+        _at_end(world, call, State.ERRORED, unfit, unfit)
     elif delay := action.wait(input):
         call.due = world.clock.now() + delay
         world.alarm(call.due, Alarm.CALL, call)
@@ -365,24 +374,36 @@ def _wrap_result(world: World, call: Call) -> None:
                 raise ExpressionError(call.error) from wrong
 
 
-def _check_input(action: Action, input: Mapping[str, Any]) -> None:
+def _check_input(found: Found, input: Mapping[str, Any]) -> None:
     """Input that an action cannot take is a mistake in the workflow: no `on-error` handles it."""
-    if wrong := action.misfit(input):
+    spec = found.wraps[0].spec if found.wraps else None
+    if wrong := _misfit(spec, input) if spec is not None else found.action.misfit(input):
         raise ExpressionError(wrong)
 
 
-def _unwrapped(found: Found, input: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The input of the action at the bottom."""
+def _misfit(spec: ActionSpec, input: Mapping[str, Any]) -> str:
+    absent = missing(spec.input, input)
+    surplus = [name for name in input if name not in spec.input]
+    if not absent and not surplus:
+        return ""
+    return (
+        f"Invalid input for action '{spec.name}': missing {', '.join(absent) or 'none'}, "
+        f"unknown {', '.join(surplus) or 'none'}. It takes: {', '.join(spec.input) or 'none'}."
+    )
+
+
+def _unwrapped(task: Task, found: Found, input: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The input of the action at the bottom of ad-hoc ones. Raises `ExpressionError` where it cannot be told.
+
+    One ad-hoc action may give another more than it names; its expressions see that all the same.
+    """
     for wrap in found.wraps:
-        absent = missing(wrap.spec.input, input)
-        surplus = [name for name in input if name not in wrap.spec.input]
-        if absent or surplus:
-            allowed = ", ".join(wrap.spec.input) or "none"
-            raise ExpressionError(
-                f"Invalid input for action '{wrap.spec.name}': missing {', '.join(absent) or 'none'}, "
-                f"unknown {', '.join(surplus) or 'none'}. It takes: {allowed}."
-            )
-        input = wrap.base_input.evaluate(data_scope(with_defaults(wrap.spec.input, input)))
+        if absent := missing(wrap.spec.input, input):
+            raise ExpressionError(f"Action '{wrap.spec.name}' is not given its input: missing {', '.join(absent)}.")
+        own = {**input, **with_defaults(wrap.spec.input, input)}
+        input = wrap.base_input.evaluate(action_scope(task.run, own, *inbound(task).values))
+    if found.wraps and (wrong := found.action.misfit(input)):
+        raise ExpressionError(wrong)
     return input
 
 

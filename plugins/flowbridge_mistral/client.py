@@ -124,7 +124,7 @@ class MistralClient:
             except Unavailable as error:
                 unsent = unsent and error.unsent
                 wait = _wait(number, None, error)
-                if number == tries or _too_late(wait):
+                if number == tries or _too_late(wait) or isinstance(error, failures.Untrusted):
                     if error.unsent and not unsent:
                         raise Unavailable(error.message) from error
                     raise

@@ -30,6 +30,10 @@ class TooLarge(EngineRefused):
     """What was sent is more than the server, or something before it, lets through."""
 
 
+class Untrusted(Unavailable):
+    """No safe connection came about, for a reason that stays: the same request meets it again."""
+
+
 class Kind(Enum):
     """What an error of the HTTP library means for the request that met it."""
 
@@ -76,6 +80,9 @@ MARKS: tuple[tuple[str, type[EngineError]], ...] = (
 KEYSTONE_401 = "Check the name, the domain and the secret; an application credential or a token may also have expired."
 KEYSTONE_404 = "Check auth_url or OS_AUTH_URL; a token may also have expired."
 CERTIFICATE = "Name the certificate authority with ca_file or OS_CACERT; there is no way to trust without one."
+
+#: What a TLS library says where the other side, and not the connection to it, is what is wrong.
+LASTING_TLS = ("WRONG_VERSION_NUMBER", "CERTIFICATE_VERIFY_FAILED", "NO_CERTIFICATE_OR_CRL_FOUND")
 
 BUSY = frozenset({429, 500, 502, 503, 504})
 
@@ -143,9 +150,10 @@ def of_keystone(error: Exception, where: str, account: str) -> EngineError:
 
 def _untrusted(where: str, words: str) -> Unavailable:
     """Our error for a connection that was not made safe; nothing was sent over it."""
+    error = Untrusted if any(word in words for word in LASTING_TLS) else Unavailable
     if "WRONG_VERSION_NUMBER" in words:
-        return Unavailable(f"{where} speaks no TLS ({words}). Its address may have to begin with http.", unsent=True)
-    return Unavailable(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=True)
+        return error(f"{where} speaks no TLS ({words}). Its address may have to begin with http.", unsent=True)
+    return error(f"{where} cannot be trusted ({words}). {CERTIFICATE}", unsent=True)
 
 
 def _of_stranger(response: requests.Response, where: str) -> EngineError:

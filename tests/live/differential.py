@@ -25,7 +25,7 @@ from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, InvalidInput, Rejected, Unavailable
-from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Status, TaskStatus
+from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Status, TaskLook, TaskStatus
 from flowbridge_mistral.backend import MistralBackend
 from live.gates import Gates
 
@@ -203,8 +203,15 @@ class Side:
 
 
 def rests(looks: Sequence[ExecutionLook]) -> bool:
-    """Whether every execution of a tree has ended, or is paused, and nothing runs in it."""
-    return all(look.state in _RESTING and not any(task.active for task in look.tasks) for look in looks)
+    """Whether every execution of a tree has ended, or is paused, and nothing runs in it.
+
+    A canceled one's tasks are called running for a moment after the last of their children has ended.
+    """
+    return all(look.state in _RESTING and not any(_moves(look, task) for task in look.tasks) for look in looks)
+
+
+def _moves(look: ExecutionLook, task: TaskLook) -> bool:
+    return task.active or (look.state is EngineState.CANCELED and task.status is TaskStatus.RUNNING)
 
 
 def document(looks: Sequence[ExecutionLook], reads: Mapping[str, ExecutionRead]) -> Document:

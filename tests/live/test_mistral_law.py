@@ -77,6 +77,28 @@ workflows:
       t:
         with-items: i in <% range($.count) %>
         workflow: leaf fails=<% $.i = $.count - 1 %>
+  top:
+    tasks:
+      m:
+        workflow: middle
+  forked:
+    tasks:
+      m:
+        workflow: middle
+      aside:
+        workflow: child x='aside'
+  middle:
+    tasks:
+      l:
+        workflow: low
+  low:
+    tasks:
+      g:
+        action: gate
+        input: {target: low}
+        on-success: [after]
+      after:
+        action: std.noop
   leaf:
     input: [fails]
     tasks:
@@ -211,10 +233,62 @@ def errored_in_the_middle(lab: Lab, workflow: str) -> str:
     return engine_id
 
 
+def paused_three_deep(lab: Lab, workflow: str, *gates: str) -> tuple[str, str]:
+    """A tree whose gates have ended under a pause; the root and the lowest execution, which has the first of them."""
+    engine_id = lab.start(workflow)
+    execution, _ = lab.gates(engine_id, *gates)[gates[0]]
+    lab.backend.pause(engine_id)
+    until(lambda: all(look.state is EngineState.PAUSED for look in lab.tree(engine_id)))
+    for gate in gates:
+        lab.end(engine_id, gate)
+    until(lambda: not any(task.active for look in lab.tree(engine_id) for task in look.tasks))
+    return engine_id, execution
+
+
+def test_R4_the_server_resumes_every_ancestor_of_the_last_paused_one_and_ours_rejects_it(
+    flow: Bridge, lab: Lab
+) -> None:
+    engine_id, lowest = paused_three_deep(lab, "top", "low")
+    adopted(flow, engine_id)
+    before = without_times(lab.tree(engine_id))
+    with pytest.raises(Rejected) as caught:
+        flow.resume(adopted(flow, lowest))
+    assert caught.value.rule == "R4"
+    assert all(f"({name})" in caught.value.message for name in ("law.middle", "law.top"))
+    assert without_times(lab.tree(engine_id)) == before
+    lab.backend.resume(lowest, "")
+    lab.reaches(engine_id, EngineState.SUCCEEDED)
+
+
+def test_R4_is_judged_at_each_ancestor_a_paused_branch_beside_one_of_them_keeps_only_those_above_it(
+    flow: Bridge, lab: Lab
+) -> None:
+    engine_id, lowest = paused_three_deep(lab, "forked", "low", "aside")
+    adopted(flow, engine_id)
+    before = without_times(lab.tree(engine_id))
+    with pytest.raises(Rejected) as caught:
+        flow.resume(adopted(flow, lowest))
+    assert caught.value.rule == "R4"
+    assert "(law.middle)" in caught.value.message
+    assert "(law.forked)" not in caught.value.message
+    assert without_times(lab.tree(engine_id)) == before
+    lab.backend.resume(lowest, "")
+    until(lambda: states_in(lab, engine_id)["law.middle"] is EngineState.SUCCEEDED)
+    states = states_in(lab, engine_id)
+    assert states["law.forked"] is states["law.child"] is EngineState.PAUSED
+
+
+def states_in(lab: Lab, engine_id: str) -> dict[str, EngineState]:
+    return {look.workflow: look.state for look in lab.tree(engine_id)}
+
+
 def test_X6_a_refusal_for_items_of_actions_says_why_and_what_it_advises_works(flow: Bridge, lab: Lab) -> None:
     request = RerunRequest(("t",), ("t",))
+    refused = errored_in_the_middle(lab, "at_once")
+    before = without_times(lab.tree(refused))
     with pytest.raises(Rejected, match=r"the last item is not among the failed .*concurrency: 1 runs only its fail"):
-        flow.rerun(adopted(flow, errored_in_the_middle(lab, "at_once")), request)
+        flow.rerun(adopted(flow, refused), request)
+    assert without_times(lab.tree(refused)) == before
     engine_id = errored_in_the_middle(lab, "one_by_one")
     again = flow.rerun(adopted(flow, engine_id), request)
     lab.end(engine_id, "1")

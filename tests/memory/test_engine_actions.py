@@ -195,7 +195,7 @@ workflows:
 actions:
   outer:
     input: [word, mark: "!"]
-    base: inner
+    base: book.inner
     base-input: {{word: "<% $.word %><% $.mark %>"}}
     output: {{outer: <% $ %>}}
   inner:
@@ -214,6 +214,51 @@ def test_ad_hoc_actions_wrap_one_another() -> None:
 def test_an_ad_hoc_action_refuses_input_it_does_not_name() -> None:
     engine = Engine().start(BOOK.format(input="{other: hi}"), "main").finish()
     assert "missing word, unknown other" in engine.task("t").error
+
+
+def wrapped(actions: str, task: str) -> Engine:
+    """A task `t` over ad-hoc actions, whose error leads to `u`; the task before it has published `p`."""
+    return Engine().start(
+        f"version: '2.0'\nname: book\nactions:\n  {actions}\nworkflows:\n  main:\n    input: [n]\n    vars: {{v: 2}}\n"
+        "    tasks:\n      first: {action: std.noop, publish: {p: 1}, on-success: t}\n"
+        f"      t: {{action: {task}, on-error: u}}\n      u: {{action: std.noop}}\n",
+        "main",
+        n=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "seen"),
+    [("$.get(p, unseen)", 1), ("$.get(v, unseen)", 2), ("$.get(n, unseen)", "unseen"), ("task(first).published.p", 1)],
+)
+def test_what_an_ad_hoc_action_makes_of_its_input_sees_variables_but_not_the_workflow_s_input(
+    expression: str, seen: object
+) -> None:
+    engine = wrapped(f"echo: {{base: 'std.echo output=<% {expression} %>'}}", "echo").finish()
+    assert engine.result("t") == seen
+
+
+def test_the_input_of_an_ad_hoc_action_hides_a_variable_of_its_name() -> None:
+    engine = wrapped("echo: {input: [p], base: std.echo output=<% $.p %>}", "echo p=8").finish()
+    assert engine.result("t") == 8
+
+
+@pytest.mark.parametrize("base", ["std.echo output=<% task().name %>", "std.noop output=1", "std.echo"])
+def test_an_ad_hoc_action_that_can_make_no_input_fails_and_its_on_error_is_taken(base: str) -> None:
+    engine = wrapped(f"echo: {{base: '{base}'}}", "echo").finish()
+    assert engine.states() == {"first": "succeeded", "t": "errored", "u": "succeeded"}
+    assert engine.state == "succeeded"
+
+
+def test_an_ad_hoc_action_may_give_another_more_than_it_names_but_not_less() -> None:
+    inner = "inner: {input: [a], base: 'std.echo output=<% $.get(b, unseen) %>'}"
+    assert wrapped(f"{inner}\n  more: {{base: book.inner a=1 b=2}}", "more").finish().result("t") == 2
+    assert "missing a" in wrapped(f"{inner}\n  less: {{base: book.inner b=2}}", "less").finish().task("t").error
+
+
+def test_the_base_of_an_ad_hoc_action_goes_by_its_full_name() -> None:
+    with pytest.raises(InvalidInput, match=r"'book.outer' is based on action 'inner'.*Known actions: book.inner,"):
+        wrapped("inner: {base: std.noop}\n  outer: {base: inner}", "outer")
 
 
 def test_a_link_waits_for_an_execution_elsewhere_and_says_which() -> None:

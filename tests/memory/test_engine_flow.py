@@ -384,7 +384,7 @@ def test_an_unknown_action_or_sub_workflow_is_refused_before_anything_runs(task:
 def test_an_ad_hoc_action_over_an_unknown_one_is_refused_where_it_names_it() -> None:
     text = HEAD + (
         "name: book\nworkflows:\n  main:\n    tasks:\n      t: {action: outer}\n"
-        "actions:\n  outer:\n    base: inner\n  inner:\n    base: std.ecco\n"
+        "actions:\n  outer:\n    base: book.inner\n  inner:\n    base: std.ecco\n"
     )
     with pytest.raises(
         InvalidInput, match=r"action 'book.inner' is based on action 'std.ecco'.*did you mean"

@@ -71,6 +71,27 @@ main:
     assert "same length" in engine.look().error
 
 
+@pytest.mark.parametrize(
+    ("item", "published", "seen"),
+    [(1, 7, 7), (1, {"a": 7}, {"a": 7}), ({"a": 1, "b": {"c": 2}}, {"b": {"d": 3}}, {"a": 1, "b": {"c": 2, "d": 3}})],
+)
+def test_a_published_variable_hides_the_item_of_its_name_and_two_dicts_are_one(
+    item: object, published: object, seen: object
+) -> None:
+    engine = Engine().start(
+        HEAD
+        + f"""
+main:
+  input: [list]
+  tasks:
+    first: {{publish: {{i: {published}}}, on-success: t}}
+    t: {{with-items: i in <% $.list %>, action: std.echo output=<% $.i %>}}
+""",
+        list=[item],
+    )
+    assert engine.result("t") == [seen]
+
+
 def test_no_items_at_all_succeed_at_once() -> None:
     engine = Engine().start(
         HEAD + "main:\n  input: [a]\n  tasks:\n    t: {with-items: x in <% $.a %>, action: std.noop}\n", a=[]

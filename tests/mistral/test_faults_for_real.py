@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from flowbridge.errors import EngineError, Unavailable
 from flowbridge_mistral.access import Access
-from flowbridge_mistral.client import MistralClient
+from flowbridge_mistral.client import TRIES, MistralClient
+from flowbridge_mistral.failures import Untrusted
 from support import faults
 from support.fake_mistral import FakeMistral
 from support.faults import Fault
@@ -112,6 +122,86 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_cannot_be_trusted() -
     assert "speaks no TLS" in error.message
     assert "begin with http" in error.message
     assert _unsent(error)
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Answers every question with an empty object, and tells nobody."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def own_certificate(folder: Path) -> Path:
+    """A file with a key, and a certificate for the loopback that nobody but its key has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "own.pem"
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    pem = serialization.Encoding.PEM
+    file.write_bytes(key.private_bytes(pem, form, plain) + certificate.public_bytes(pem))
+    return file
+
+
+@contextmanager
+def safe_server(certificate: Path) -> Iterator[str]:
+    """The address of a server behind TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as served:
+        served.socket = context.wrap_socket(served.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield f"https://127.0.0.1:{served.server_address[1]}/v2"
+        served.shutdown()
+        thread.join()
+
+
+def test_a_server_whose_certificate_nobody_vouches_for_is_asked_once_and_trusted_with_a_ca_file(tmp_path: Path) -> None:
+    certificate = own_certificate(tmp_path)
+    waits: list[float] = []
+    with safe_server(certificate) as address:
+        stranger = MistralClient("prod", Access(address), waits.append)
+        with pytest.raises(Untrusted, match="ca_file or OS_CACERT") as caught:
+            stranger.get("executions")
+        known = MistralClient("prod", Access(address, ca_file=str(certificate)), waits.append)
+        assert known.get("executions") == {}
+        stranger.close()
+        known.close()
+    assert caught.value.unsent
+    assert waits == []
+
+
+def test_a_server_that_speaks_no_tls_is_asked_once() -> None:
+    waits: list[float] = []
+    with server(speaks_plainly) as address:
+        client = MistralClient("prod", Access(address.replace("http", "https")), waits.append)
+        with pytest.raises(Untrusted):
+            client.get("executions")
+    client.close()
+    assert waits == []
+
+
+def test_a_connection_that_breaks_within_the_tls_greeting_is_tried_again() -> None:
+    waits: list[float] = []
+    with server(hangs_up) as address:
+        client = MistralClient("prod", Access(address.replace("http", "https")), waits.append)
+        with pytest.raises(Unavailable):
+            client.get("executions")
+    client.close()
+    assert len(waits) == TRIES - 1
 
 
 def _unsent(error: EngineError) -> bool:

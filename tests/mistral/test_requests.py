@@ -73,7 +73,7 @@ def wide(size: int, folder: Path, before: str = "", **options: str) -> Iterator[
     with wired(mistral=asked):
         backend = MistralBackend("prod", {"url": "http://mistral.example.org/v2", **options})
         config = Config(ledger=folder / f"{size}.db", actor="ada")
-        with Bridge(config, backends=[backend], durable=False) as flow:
+        with Bridge(config, backends=[backend], drive=lambda _: None, durable=False) as flow:
             backend.deploy(book(size, before))
             yield Wide(flow, backend, server, heard)
 
