@@ -81,7 +81,7 @@ class Bridge:
         self._pruning = Pruning(self.ledger, self.config.actor)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
-        self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
+        self._starter = Starter(self.ledger, self.instances, self.targets, self._operator, self.config.actor)
 
     def __enter__(self) -> Bridge:
         return self

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flowbridge.backend import Backend, Definition
 from flowbridge.carry import Progress
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import (
@@ -29,7 +30,7 @@ from flowbridge.model import EngineState, Record, Ref, Snapshot, Verb
 from flowbridge.operate import Check, Operator
 from flowbridge.outcome import Ask, Outcome, operation_of
 from flowbridge.sending import start_request
-from flowbridge.written import read
+from flowbridge.targets import Targets
 
 _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind in (InvalidInput, NotFound)}
 
@@ -37,9 +38,10 @@ _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind 
 class Starter:
     """Starts executions for one actor."""
 
-    def __init__(self, ledger: Ledger, instances: Instances, operator: Operator, actor: str) -> None:
+    def __init__(self, ledger: Ledger, instances: Instances, targets: Targets, operator: Operator, actor: str) -> None:
         self._ledger = ledger
         self._instances = instances
+        self._targets = targets
         self._operator = operator
         self._actor = actor
 
@@ -134,9 +136,7 @@ class Starter:
     def _anew(self, record: Record, asked: RerunRequest) -> tuple[Record, dict[str, Any]]:
         """The record of a re-run from the beginning, and what it starts with."""
         request = self._ledger.executions.request(record.id) or self._reconstructed(record)
-        plain = read(asked.input, request.get("text", ()))
-        overridden = self._ledger.vault.seal_inputs(plain, request.get("secret", ()))
-        request["input"] = {**request.get("input", {}), **overridden}
+        request = self._targets.overridden(request, asked.input)
         if not isinstance(self._instances.get(record.ref.backend), LocalBackend):
             # A server keeps its workflows by name: sending the text again would undo a newer one for everybody.
             request = {key: value for key, value in request.items() if key not in ("definition", "source")}
@@ -163,16 +163,37 @@ class Starter:
 
     def _reconstructed(self, record: Record) -> dict[str, Any]:
         """What an execution that somebody else started was started with, as its engine tells it."""
-        root = next((one for one in self._ledger.executions.tree(record.tree) if one.parent is None), record)
-        above = self._ledger.executions.request(root.id) or {}
+        backend = self._instances.get(record.ref.backend)
         try:
-            read = self._instances.get(record.ref.backend).read(record.ref.id, [])
+            read = backend.read(record.ref.id, [])
         except NotFound as error:
             raise NotFound(
                 f"{error.message}, and the ledger does not know its input either: start it with `flowbridge run`"
             ) from error
-        kept: dict[str, Any] = {key: above[key] for key in ("definition", "source", "env") if key in above}
-        return {**kept, "workflow": record.workflow, "input": dict(read.input)}
+        input = dict(read.input if read.given is None else read.given)
+        return {**self._text_and_secrets(record, backend), "workflow": record.workflow, "input": input}
+
+    def _text_and_secrets(self, record: Record, backend: Backend) -> dict[str, Any]:
+        """Where the workflow of an execution stands: in a text that came from above, or under a name of a catalog."""
+        above = self._request_above(record)
+        kept = {"env": above["env"]} if "env" in above else {}
+        if "definition" in above:
+            definition = Definition(above["definition"], above["source"])
+            if record.workflow in backend.validate(definition).workflows:
+                return {**kept, "definition": definition.text, "source": definition.source}
+        found = self._targets.catalog(record.workflow) if isinstance(backend, LocalBackend) else None
+        return kept if found is None else {**kept, "secret": sorted(found.secret), "text": sorted(found.text)}
+
+    def _request_above(self, record: Record) -> Mapping[str, Any]:
+        """What the nearest execution above, on the same engine, was started with; nothing where nobody knows that."""
+        by_ref = {one.ref: one for one in self._ledger.executions.tree(record.tree)}
+        above = by_ref.get(record.parent) if record.parent else None
+        while above is not None and above.ref.backend == record.ref.backend:
+            request = self._ledger.executions.request(above.id)
+            if request is not None:
+                return request
+            above = by_ref.get(above.parent) if above.parent else None
+        return {}
 
     def _raise_unless_done(self, record: Record, outcome: Outcome) -> None:
         if any(one.looked for one in self._ledger.executions.tree(record.tree)):
