@@ -200,6 +200,15 @@ class Backend(ABC):
     def deploy(self, definition: Definition) -> Deployed:
         """Make a definition's workflows known to the engine, new or updated."""
 
+    def check_start(self, request: StartRequest) -> bool:
+        """Raise what `start` would, as far as it can be told beforehand, leaving the engine as it was.
+
+        Optional: asked before a re-run from the beginning is written down, or planned. Gives whether the input was
+        looked at; where it was not, only the start tells.
+        """
+        del request
+        return False
+
     @abstractmethod
     def start(self, request: StartRequest) -> Ref:
         """Start an execution under the id that the bridge chose; a second call with the same id starts nothing.

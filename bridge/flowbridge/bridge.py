@@ -81,7 +81,7 @@ class Bridge:
         self._pruning = Pruning(self.ledger, self.config.actor)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
-        self._starter = Starter(self.ledger, self.instances, self._operator, self.config.actor)
+        self._starter = Starter(self.ledger, self.instances, self.targets, self._operator, self.config.actor)
 
     def __enter__(self) -> Bridge:
         return self
@@ -235,8 +235,12 @@ class Bridge:
 
         Raises what the verb would raise.
         """
-        check = self._checks.of(verb, request or RerunRequest(), frozenset(accept))
-        return self._operator.plan(self.find(id).id, verb, check)
+        asked = request or RerunRequest()
+        check, record = self._checks.of(verb, asked, frozenset(accept)), self.find(id)
+        is_anew = verb is Verb.RERUN and asked.tasks is None
+        return self._operator.plan(
+            record.id, verb, self._starter.check_again(record, asked, check) if is_anew else check
+        )
 
     # Looking
 
@@ -479,18 +483,11 @@ class Bridge:
         tree = found.snapshot.nodes[0].record.tree
         return Look(
             found.snapshot,
-            place_of(found.snapshot, self._successors(id)),
+            place_of(found.snapshot, self.ledger.executions.successors(id)),
             found.silent,
             tuple(self.ledger.operations.open(tree)),
             waits_for_driver=self.drivers.waits(found.snapshot),
         )
-
-    def _successors(self, id: str) -> Sequence[str]:
-        """An execution and the records that took over from it, one after the other."""
-        ids = [id]
-        while following := self.ledger.executions.get(ids[-1]).superseded_by:
-            ids.append(following)
-        return ids
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

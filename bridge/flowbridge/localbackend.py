@@ -74,14 +74,18 @@ class LocalBackend(Backend):
     def open_session(self, rows: Mapping[str, str], flush: Flush) -> Session:
         """A session from the rows of a run; no rows make an empty one, which `start` fills."""
 
+    def check_start(self, request: StartRequest) -> bool:
+        """Start it in a session that is thrown away: the start is checked by itself."""
+        session = self.open_session({}, _keep)
+        try:
+            session.apply(_start_command(request))
+        finally:
+            session.close()
+        return True
+
     def start(self, request: StartRequest) -> Ref:
         ref = Ref(self.name, request.id)
-        args: dict[str, Any] = {"workflow": request.workflow, "input": dict(request.input), "env": dict(request.env)}
-        if request.task_name:
-            args["task_name"] = request.task_name
-        if request.definition is not None:
-            args |= {"definition": request.definition.text, "source": request.definition.source}
-        self.host.submit(self, ref, Command(f"start-{request.id}", "start", request.id, args))
+        self.host.submit(self, ref, _start_command(request))
         return ref
 
     def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:
@@ -147,6 +151,15 @@ class LocalBackend(Backend):
     def _send(self, name: str, id: str, **args: Any) -> None:
         root = self.host.root_of(Ref(self.name, id))
         self.host.submit(self, root, Command(uuid.uuid4().hex, name, id, args))
+
+
+def _start_command(request: StartRequest) -> Command:
+    args: dict[str, Any] = {"workflow": request.workflow, "input": dict(request.input), "env": dict(request.env)}
+    if request.task_name:
+        args["task_name"] = request.task_name
+    if request.definition is not None:
+        args |= {"definition": request.definition.text, "source": request.definition.source}
+    return Command(f"start-{request.id}", "start", request.id, args)
 
 
 def _keep(changes: Changes) -> None:

@@ -195,11 +195,15 @@ class TaskRead:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRead:
-    """Inputs and results of one execution, read when somebody asks for them."""
+    """Inputs and results of one execution, read when somebody asks for them.
+
+    `given` is what of the input a start anew is given, where the engine adds the rest by itself; None: all of it.
+    """
 
     input: Mapping[str, Any] = field(default_factory=dict)
     output: Any = None
     tasks: tuple[TaskRead, ...] = ()
+    given: Mapping[str, Any] | None = None
 
 
 class TaskRerun(NamedTuple):

@@ -47,6 +47,9 @@ _VERBS = {Action.PAUSE: Verb.PAUSE, Action.RESUME: Verb.RESUME, Action.CANCEL: V
 #: Gives a verb's effect on a fresh snapshot, or raises `Rejected`.
 Check = Callable[[Snapshot, int], Effect]
 
+#: Ends an operation that was carried out, and gives its outcome.
+Finished = Callable[[Operation, Progress, Plan], Outcome]
+
 _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 
 _REFRESH_SECONDS = 30.0
@@ -81,10 +84,18 @@ class Operator:
         taken, effect = self._accepted(found, place, verb, check)
         return self._planned(taken, effect, verb)
 
-    def operate(self, execution: str, ask: Ask, check: Check, also: Callable[[], object] = lambda: None) -> Outcome:
+    def operate(
+        self,
+        execution: str,
+        ask: Ask,
+        check: Check,
+        also: Callable[[], object] = lambda: None,
+        finished: Finished | None = None,
+    ) -> Outcome:
         """Carry out a verb. Raises `Rejected` with nothing changed, `Timeout` where the tree is in use.
 
-        `also` writes down what belongs to the operation, in the same transaction.
+        `also` writes down what belongs to the operation, in the same transaction; `finished` ends the operation once
+        it is carried out, where more than that belongs to it.
         """
         record = self._ledger.executions.get(execution)
         operation = operation_of(record, ask)
@@ -113,7 +124,7 @@ class Operator:
             operation = replace(operation, target=target, options={**operation.options, "by": by})
             snapshot, operation = self._begin(taken, operation, effect, ask, also)
             progress = self._carrier.carry(operation, snapshot, taken.found, ask.deadline, held)
-            return self._finished(operation, progress, plan)
+            return (finished or self._finished)(operation, progress, plan)
 
     def _check_first(self, execution: str, ask: Ask, check: Check, open_: Sequence[Operation]) -> None:
         """What the law rejects is rejected before anything that is open, and starts work, is gone on with (O2)."""
@@ -193,43 +204,10 @@ class Operator:
         progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease, is_new=is_new)
         return self._finished(operation, progress, start_plan(record))
 
-    def again(
-        self, execution: str, ask: Ask, check: Check, anew: Callable[[], tuple[Record, Mapping[str, Any]]]
-    ) -> Outcome:
-        """Run an execution again from the beginning (X1): the start of what `anew` gives is written with the re-run.
-
-        `anew` is called once the check has passed. Gives the outcome of the start.
-        """
-        starts: list[tuple[Record, Mapping[str, Any], Operation]] = []
-        to_start = replace(ask, verb=Verb.START, expect=None)
-
-        def checked(snapshot: Snapshot, place: int) -> Effect:
-            effect = check(snapshot, place)
-            record, request = anew()
-            starts.append((record, request, operation_of(record, to_start)))
-            return effect
-
-        asked = self.operate(execution, ask, checked, lambda: self.write_start(*starts[-1]))
-        record, _, operation = starts[-1]
-        with self._tree(record.tree, to_start) as lease:
-            outcome = self.carry_start(record, operation, to_start, lease)
-        if not outcome.done:
-            self._note_failed_start(asked, outcome)
-        return outcome
-
-    def _note_failed_start(self, asked: Outcome, outcome: Outcome) -> None:
-        """A re-run is told by the history of the execution that it was asked for, also if its start came to nothing."""
-        operation = self._ledger.operations.get(asked.operation)
-        why = "; ".join(outcome.not_done.values())
-        self._ledger.operations.note(
-            operation.tree,
-            operation.target,
-            "outcome",
-            operation.actor,
-            time.time(),
-            {"state": State.FAILED, "outcome": f"the start of {outcome.execution}: {why}"},
-            operation.id,
-        )
+    def carry_written_start(self, record: Record, operation: Operation, ask: Ask) -> Outcome:
+        """Carry out a start that was written down with something else."""
+        with self._tree(record.tree, ask) as lease:
+            return self.carry_start(record, operation, ask, lease)
 
     def tend(self, tree: str, sent: set[tuple[str, str]], *, standing: bool = False) -> Pass:
         """One look at a tree, written down, with what follows from holds and cancels carried out (P6, C3).
@@ -436,7 +414,8 @@ class Operator:
         state = State.FAILED if not_done else State.DONE
         first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
         late = "".join(f"; {id} ended first: {status}" for id, status in first.items())
-        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or f"done{late}"
+        done = "written down to be started anew" if _starts_anew(operation) else f"done{late}"
+        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or done
         with self._ledger.transaction():
             ended = self._ledger.operations.end(operation, state, outcome, time.time())
             if operation.verb == Verb.START and self._never_was(operation, progress):
@@ -483,6 +462,11 @@ def _refused_before(operation: Operation, progress: Progress) -> Mapping[str, st
     """What engines refused before a crash, as far as it was taken back then and not sent again since."""
     sent = {record for record, _ in progress.sent} | set(progress.not_done)
     return {id: why for id, why in operation.options.get("refused", {}).items() if id not in sent}
+
+
+def _starts_anew(operation: Operation) -> bool:
+    """Whether it is a re-run from the beginning: what it does is the start of another execution (X1)."""
+    return operation.verb == Verb.RERUN and not operation.options.get("tasks")
 
 
 def _asked(operation: Operation) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flowbridge.backend import Backend, Definition
+from flowbridge.carry import Progress
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import (
     EngineRefused,
@@ -19,12 +21,16 @@ from flowbridge.errors import (
     Unavailable,
 )
 from flowbridge.instances import Instances
+from flowbridge.law.decide import Plan
+from flowbridge.law.verbs import Effect
 from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.operations import Operation, State
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import EngineState, Record, Ref, Verb
+from flowbridge.model import EngineState, Record, Ref, Snapshot, Verb
 from flowbridge.operate import Check, Operator
-from flowbridge.outcome import Ask, Outcome
-from flowbridge.written import read
+from flowbridge.outcome import Ask, Outcome, operation_of
+from flowbridge.sending import start_request
+from flowbridge.targets import Targets
 
 _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind in (InvalidInput, NotFound)}
 
@@ -32,9 +38,10 @@ _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind 
 class Starter:
     """Starts executions for one actor."""
 
-    def __init__(self, ledger: Ledger, instances: Instances, operator: Operator, actor: str) -> None:
+    def __init__(self, ledger: Ledger, instances: Instances, targets: Targets, operator: Operator, actor: str) -> None:
         self._ledger = ledger
         self._instances = instances
+        self._targets = targets
         self._operator = operator
         self._actor = actor
 
@@ -83,22 +90,63 @@ class Starter:
 
         Gives the outcome of the start, under the new id.
         """
-        fresh: list[Record] = []
+        starts: list[tuple[Record, Mapping[str, Any], Operation]] = []
+        to_start = replace(ask, verb=Verb.START, expect=None)
 
-        def anew() -> tuple[Record, Mapping[str, Any]]:
-            started = self._ledger.executions.request(record.id) or self._reconstructed(record)
-            plain = read(asked.input, started.get("text", ()))
-            overridden = self._ledger.vault.seal_inputs(plain, started.get("secret", ()))
-            started["input"] = {**started.get("input", {}), **overridden}
-            if not isinstance(self._instances.get(record.ref.backend), LocalBackend):
-                # A server keeps its workflows by name: sending the text again would undo a newer one for everybody.
-                started = {key: value for key, value in started.items() if key not in ("definition", "source")}
-            fresh.append(self._record(record.ref.backend, started, rerun_of=record.id))
-            return fresh[-1], started
+        def checked(snapshot: Snapshot, place: int) -> Effect:
+            effect = check(snapshot, place)
+            new, request = self._anew(record, asked)
+            self._check_start(new, request)
+            starts.append((new, request, operation_of(new, to_start)))
+            return effect
 
-        outcome = self._operator.again(record.id, ask, check, anew)
-        self._raise_unless_done(fresh[-1], outcome)
+        def started(operation: Operation, _progress: Progress, _plan: Plan) -> Outcome:
+            new, _, start = starts[-1]
+            outcome = self._operator.carry_written_start(new, start, to_start)
+            self._end_as_started(operation, outcome)
+            return outcome
+
+        outcome = self._operator.operate(
+            record.id, ask, checked, lambda: self._operator.write_start(*starts[-1]), started
+        )
+        self._raise_unless_done(starts[-1][0], outcome)
         return replace(outcome, verb=ask.verb)
+
+    def _end_as_started(self, operation: Operation, start: Outcome) -> None:
+        """A re-run from the beginning ends as its start does, in the history of what it was asked for."""
+        if self._ledger.operations.get(operation.id).state is not State.OPEN:
+            return  # the start took so long that another command has gone on with what it found open
+        state, outcome = State.DONE, f"started as {start.execution}"
+        if not start.done:
+            state, outcome = State.FAILED, f"the start of {start.execution}: {'; '.join(start.not_done.values())}"
+        self._ledger.operations.end(operation, state, outcome, time.time())
+
+    def check_again(self, record: Record, asked: RerunRequest, check: Check) -> Check:
+        """The check of such a re-run that is only planned: it raises what its start would raise, as far as is known."""
+
+        def checked(snapshot: Snapshot, place: int) -> Effect:
+            effect = check(snapshot, place)
+            if self._check_start(*self._anew(record, asked)) or not asked.input:
+                return effect
+            unknown = f"{record.ref.backend} looks at the input only when it is started, and may refuse it then"
+            return replace(effect, warnings=(*effect.warnings, unknown))
+
+        return checked
+
+    def _anew(self, record: Record, asked: RerunRequest) -> tuple[Record, dict[str, Any]]:
+        """The record of a re-run from the beginning, and what it starts with."""
+        request = self._ledger.executions.request(record.id) or self._reconstructed(record)
+        request = self._targets.overridden(request, asked.input)
+        if not isinstance(self._instances.get(record.ref.backend), LocalBackend):
+            # A server keeps its workflows by name: sending the text again would undo a newer one for everybody.
+            request = {key: value for key, value in request.items() if key not in ("definition", "source")}
+        return self._record(record.ref.backend, request, rerun_of=record.id), request
+
+    def _check_start(self, record: Record, request: Mapping[str, Any]) -> bool:
+        """Raise what the engine tells against a start before it is made; gives whether it can tell."""
+        backend = self._instances.get(record.ref.backend)
+        plain = self._ledger.vault.open(request["input"]) if not backend.opens_sealed else request["input"]
+        return backend.check_start(start_request(record.ref.id, {**request, "input": plain}, self._ledger.id))
 
     def _record(self, backend: str, request: Mapping[str, Any], rerun_of: str = "") -> Record:
         id = str(uuid.uuid4())
@@ -115,16 +163,37 @@ class Starter:
 
     def _reconstructed(self, record: Record) -> dict[str, Any]:
         """What an execution that somebody else started was started with, as its engine tells it."""
-        root = next((one for one in self._ledger.executions.tree(record.tree) if one.parent is None), record)
-        above = self._ledger.executions.request(root.id) or {}
+        backend = self._instances.get(record.ref.backend)
         try:
-            read = self._instances.get(record.ref.backend).read(record.ref.id, [])
+            read = backend.read(record.ref.id, [])
         except NotFound as error:
             raise NotFound(
                 f"{error.message}, and the ledger does not know its input either: start it with `flowbridge run`"
             ) from error
-        kept: dict[str, Any] = {key: above[key] for key in ("definition", "source", "env") if key in above}
-        return {**kept, "workflow": record.workflow, "input": dict(read.input)}
+        input = dict(read.input if read.given is None else read.given)
+        return {**self._text_and_secrets(record, backend), "workflow": record.workflow, "input": input}
+
+    def _text_and_secrets(self, record: Record, backend: Backend) -> dict[str, Any]:
+        """Where the workflow of an execution stands: in a text that came from above, or under a name of a catalog."""
+        above = self._request_above(record)
+        kept = {"env": above["env"]} if "env" in above else {}
+        if "definition" in above:
+            definition = Definition(above["definition"], above["source"])
+            if record.workflow in backend.validate(definition).workflows:
+                return {**kept, "definition": definition.text, "source": definition.source}
+        found = self._targets.catalog(record.workflow) if isinstance(backend, LocalBackend) else None
+        return kept if found is None else {**kept, "secret": sorted(found.secret), "text": sorted(found.text)}
+
+    def _request_above(self, record: Record) -> Mapping[str, Any]:
+        """What the nearest execution above, on the same engine, was started with; nothing where nobody knows that."""
+        by_ref = {one.ref: one for one in self._ledger.executions.tree(record.tree)}
+        above = by_ref.get(record.parent) if record.parent else None
+        while above is not None and above.ref.backend == record.ref.backend:
+            request = self._ledger.executions.request(above.id)
+            if request is not None:
+                return request
+            above = by_ref.get(above.parent) if above.parent else None
+        return {}
 
     def _raise_unless_done(self, record: Record, outcome: Outcome) -> None:
         if any(one.looked for one in self._ledger.executions.tree(record.tree)):

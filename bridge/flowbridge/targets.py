@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -58,9 +58,9 @@ class Targets:
         found = Target(target) if isinstance(target, Definition) else self.find(target)
         name = wish.backend or self._instance_for(found)
         engine = self._instances.get(name)
-        given = Given(read(wish.input, found.text), wish.workflow, wish.env, wish.task_name)
+        asked = given = Given(read(wish.input, found.text), wish.workflow, wish.env, wish.task_name)
         if found.bind is not None:
-            given = found.bind(given)
+            given = found.bind(asked)
         named = given.workflow or found.workflow
         chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, found.links)
         hidden = found.secret | given.secret
@@ -84,7 +84,47 @@ class Targets:
             request["task_name"] = given.task_name
         if found.definition is not None:
             request |= {"definition": found.definition.text, "source": found.definition.source}
+        if found.bind is not None and isinstance(target, str):
+            request["given"] = self._given(target, asked, hidden)
         return name, request
+
+    def _given(self, target: str, asked: Given, hidden: Collection[str]) -> dict[str, Any]:
+        """What a start was asked with, before its target made of it what it is started with: for `overridden`."""
+        input = self._vault.seal_inputs(asked.input, hidden)
+        return {"target": target, "input": input, "workflow": asked.workflow, "task_name": asked.task_name}
+
+    def overridden(self, request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The request of a start with single values of its input overridden, as its target takes them now.
+
+        Raises `InvalidInput` for what the target does not accept, and where there is no such target any more.
+        """
+        if changes and "given" in request:
+            return self._bound_anew(request, changes)
+        plain = read(changes, request.get("text", ()))
+        sealed = self._vault.seal_inputs(plain, request.get("secret", ()))
+        return {**request, "input": {**request.get("input", {}), **sealed}}
+
+    def _bound_anew(self, request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+        asked, secret = request["given"], frozenset(request.get("secret", ()))
+        found = self.catalog(asked["target"])
+        if found is None or found.bind is None:
+            raise InvalidInput(
+                f"{asked['target']} is in no catalog any more, so nothing tells whether it takes "
+                f"{', '.join(changes)}: re-run it with the input that it had, or put its pack back"
+            )
+        # What is secret by its name is sealed by its name again; what else is sealed stays so.
+        before = {name: self._vault.open(value) if name in secret else value for name, value in asked["input"].items()}
+        input = {**before, **read(changes, found.text)}
+        given = found.bind(Given(input, asked["workflow"], request.get("env", {}), asked["task_name"]))
+        hidden = found.secret | given.secret | secret
+        return {
+            **request,
+            "workflow": given.workflow or request["workflow"],
+            "input": self._vault.seal_inputs(given.input, hidden),
+            "secret": sorted(hidden),
+            "task_name": given.task_name,
+            "given": {**asked, "input": self._vault.seal_inputs(input, hidden)},
+        }
 
     def _instance_for(self, found: Target) -> str:
         if found.backend:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowbridge.errors import NotFound
+from flowbridge.errors import InvalidInput, NotFound
 from flowbridge.model import (
     EngineState,
     ExecutionLook,
@@ -17,6 +17,7 @@ from flowbridge.model import (
     TaskStatus,
     WaitingChild,
 )
+from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.results import output_of, result_of
 from flowbridge_actionchain.state import Kind, Run, State, Task
 from flowbridge_actionchain.world import World
@@ -36,10 +37,24 @@ def look(world: World, instance: str) -> tuple[ExecutionLook, ...]:
     return tuple(_look_run(instance, run) for run in world.runs)
 
 
-def read(run: Run, tasks: Sequence[str] | None) -> ExecutionRead:
+def read(run: Run, tasks: Sequence[str] | None, catalog: Catalog) -> ExecutionRead:
     """Input, output and the results of these tasks, or of all. Raises `NotFound` for a task that is not there."""
     chosen = run.tasks if tasks is None else [task_of(run, id) for id in tasks]
-    return ExecutionRead(dict(run.input), output_of(run), tuple(_read_task(task) for task in chosen))
+    return ExecutionRead(
+        dict(run.input), output_of(run), tuple(_read_task(task) for task in chosen), _given(run, catalog)
+    )
+
+
+def _given(run: Run, catalog: Catalog) -> Mapping[str, Any] | None:
+    """The input without what nobody may give: the metadata of the action gives it again."""
+    if not run.ref:
+        return None
+    try:
+        action = catalog.get(run.ref)
+    except (NotFound, InvalidInput):
+        return None  # a start anew tells what is wrong with it
+    fixed = {name for name, parameter in action.parameters.items() if parameter.immutable}
+    return {name: value for name, value in run.input.items() if name not in fixed}
 
 
 def task_of(run: Run, id: str) -> Task:

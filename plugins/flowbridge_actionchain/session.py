@@ -36,7 +36,7 @@ class ChainSession(Session):
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """Input, output and results of one execution. Raises `NotFound`."""
-        return looks.read(self._run(id), tasks)
+        return looks.read(self._run(id), tasks, self._world.services.catalog)
 
     def task(self, id: str, task: str) -> Task:
         """One task of one execution. Raises `NotFound`."""

@@ -244,3 +244,16 @@ def test_a_backend_type_that_is_not_installed_is_named(
     shown = flowbridge("config", "show", "-o", "json")
     assert "hunter2" not in shown.out
     assert json.loads(shown.out)["backends"]["prod"]["password"] == "(not shown)"
+
+
+@pytest.mark.parametrize("plan", [(), ("--dry-run",)], ids=["done", "planned"])
+def test_X1_a_rerun_with_a_wrong_override_is_refused_alike_whether_planned_or_done(
+    flowbridge: Flowbridge, home: Path, plan: tuple[str, ...]
+) -> None:
+    (home / "w.yaml").write_text(GOOD)
+    assert flowbridge("run", "w.yaml").code == 0
+    said = flowbridge("re-run", "last", "surplus=1", *plan)
+    assert "unknown surplus. It takes: a" in _one_line(said, 2)
+    assert len(flowbridge("list", "-o", "json").data) == 1
+    ends = [entry["what"] for entry in flowbridge("history", "last", "-o", "json").data if entry["kind"] == "outcome"]
+    assert [end.partition(":")[0] for end in ends] == (["done"] if plan else ["done", "rejected"])

@@ -62,3 +62,18 @@ def test_a_file_goes_to_the_engine_whose_language_it_is_in(flowbridge: Flowbridg
     assert flowbridge("run", "flow.yaml", "-o", "json").data["backend"] == "memory"
     assert flowbridge("validate", "chain.yaml", "-o", "json").data == [{"workflow": "chain"}]
     assert flowbridge("run", "den.nope").code in (2, 4)
+
+
+@pytest.mark.parametrize("plan", [(), ("--dry-run",)], ids=["done", "planned"])
+def test_X1_an_override_that_is_of_a_wrong_type_is_refused_alike_whether_planned_or_done(
+    flowbridge: Flowbridge, packs: Path, plan: tuple[str, ...]
+) -> None:
+    file = packs / "den" / "actions" / "two.yaml"
+    metadata = json.loads(file.read_text())
+    metadata["parameters"]["times"] = {"type": "integer", "default": 1}
+    file.write_text(json.dumps(metadata))
+    assert flowbridge("run", "den.two", "word=hey").code == 7
+    said = flowbridge("re-run", "last", "times=often", *plan)
+    assert said.code == 2
+    assert "times" in said.err
+    assert len(flowbridge("list", "-o", "json").data) == 1

@@ -88,7 +88,7 @@ def test_O1_a_dry_run_sends_nothing_and_writes_nothing(
     desk.engine.requests.clear()
     plan = flow.plan(verb, id, request=request_)
     assert len(plan.lines) == len(flow.ledger.executions.tree(flow.find(id).tree))
-    assert set(desk.engine.count()) == {"observe"}
+    assert set(desk.engine.count()) <= {"observe", "read"}  # questions: what somebody else started is read
     assert everything(flow) == before
 
 

@@ -10,7 +10,7 @@ from core.kit import Desk, current, errored_family, one, statuses
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import FlowbridgeError, NotFound, Rejected, Unavailable
+from flowbridge.errors import EngineRefused, FlowbridgeError, NotFound, Rejected, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, ExecutionRead, Record, Status, TaskStatus, Verb, Want
 from flowbridge.treeviews import tree_view
@@ -93,6 +93,49 @@ def test_X1_with_its_engine_silent_a_rerun_is_told_and_finished_later_or_not_beg
     flow.recover()
     assert len(desk.engine.has) == before + (name == "start")
     assert flow.ledger.operations.open_trees() == []
+
+
+def test_O6_a_rerun_whose_start_is_refused_has_one_end_in_the_history_that_says_so(flow: Bridge, desk: Desk) -> None:
+    old = ended(flow, desk)
+    desk.engine.refuses["start"] = EngineRefused("surplus is no input")
+    with pytest.raises(EngineRefused):
+        flow.rerun(old.id, RerunRequest(input={"surplus": 1}))
+    (end,) = [entry.doc for entry in flow.history(old.id) if entry.kind == "outcome"][1:]
+    assert (end["state"], "surplus is no input" in end["outcome"]) == ("failed", True)
+
+
+def test_O6_a_rerun_that_is_started_ends_once_and_names_what_it_started(flow: Bridge, desk: Desk) -> None:
+    old = ended(flow, desk)
+    fresh = flow.rerun(old.id).execution
+    (end,) = [entry.doc for entry in flow.history(old.id) if entry.kind == "outcome"][1:]
+    assert end == {"state": "done", "outcome": f"started as {fresh}"}
+
+
+def test_O3_a_rerun_that_died_before_its_start_ends_as_what_it_is_and_the_start_is_made_once(
+    flow: Bridge, desk: Desk
+) -> None:
+    old = ended(flow, desk)
+
+    def die(name: str) -> None:
+        if name == "start":
+            raise MemoryError
+
+    desk.engine.before = die
+    with pytest.raises(MemoryError):
+        flow.rerun(old.id)
+    desk.engine.before = lambda name: None
+    flow.recover()
+    (end,) = [entry.doc for entry in flow.history(old.id) if entry.kind == "outcome"][1:]
+    assert end == {"state": "done", "outcome": "written down to be started anew"}
+    assert desk.engine.count()["start"] == 2  # the first run, and the re-run
+    assert flow.ledger.operations.open_trees() == []
+
+
+def test_O1_a_plan_says_that_only_the_start_tells_whether_an_input_is_taken(flow: Bridge, desk: Desk) -> None:
+    old = ended(flow, desk)
+    (warning,) = flow.plan(Verb.RERUN, old.id, request=RerunRequest(input={"a": 1})).warnings
+    assert "looks at the input only when it is started" in warning
+    assert flow.plan(Verb.RERUN, old.id).warnings == ()
 
 
 # X2

@@ -114,6 +114,13 @@ class Executions:
             )
         return record_from(exact[0] if exact else rows[0][1])
 
+    def successors(self, id: str) -> Sequence[str]:
+        """An execution and the records that took over from it, one after the other."""
+        ids = [id]
+        while following := self.get(ids[-1]).superseded_by:
+            ids.append(following)
+        return ids
+
     def current(self, ref: Ref) -> Record | None:
         """The current record of an engine execution, or None."""
         row = self._db.one(

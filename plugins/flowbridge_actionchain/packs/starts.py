@@ -37,6 +37,7 @@ def _with_metadata(action: PackAction, given: Given, catalog: Catalog, config: C
     parameter that the metadata declares has a value, None where nobody gave one."""
     services = services_of(config, catalog, Vault(config.ledger.with_name("vault.key")))
     try:
+        services.learn(value for name, value in given.input.items() if name in action.secrets)
         values = bind(action, given.input, _renderer(services, action))
     except InvalidInput as error:
         raise InvalidInput(services.masked(error.message)) from error

@@ -158,3 +158,10 @@ def test_a_start_that_does_not_fit_the_metadata_leaves_nothing_behind(shop: Shop
     with pytest.raises(EngineRefused, match="memory would keep the secret input 'token'"):
         shop.bridge.run("p.flow", {"host": "h", "token": "k"})
     assert shop.bridge.ledger.executions.places([status.value for status in Status]) == []
+
+
+def test_a_default_that_names_a_secret_parameter_is_secret_too(site: Site) -> None:
+    header = {"type": "string", "default": "Bearer {{ token }}"}
+    given = bound(workflow(site, ONE, {"token": PARAMETERS["token"], "header": header}), {"token": "xyzzy-42"})
+    assert given.input["header"] == "Bearer xyzzy-42"
+    assert "header" in given.secret
