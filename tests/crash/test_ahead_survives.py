@@ -1,8 +1,8 @@
 """A runner that stands still while another process takes its run: the command that comes next runs once all the same.
 
 The runner is a process of its own that stops itself at one place: with the ledger looked at for the last time, right
-before it hands the second command over, which then begins by itself; or right behind that. Its lease is then taken away, as that of a
-runner on another host that has run out.
+before it hands the second command over, which then begins by itself; or right behind that. Its lease is then taken
+away, as that of a runner on another host that has run out.
 """
 
 from __future__ import annotations
