@@ -95,10 +95,10 @@ class TaskLook:
     `status` is the engine's own word for the task, translated. `raw` is that word as it came.
     `starts` counts the actions and children ever begun for this task; it only grows, so a re-run shows.
     `items` is the number of items of a with-items task, None for any other task.
-    `serial` tells that items run one at a time (`concurrency: 1`). `handled` tells that an error of it was
-    handled by the workflow. `running` lists what runs now (leaf actions), in words for a person. `started` and
-    `finished` are seconds since the epoch, as far as the engine tells. `notify` is what the definition says of whom to
-    tell of the task's end, in the engine's own words; observers get it (`flowbridge_task_ended`).
+    `serial` tells that items run one at a time (`concurrency: 1`). `running` lists what runs now (leaf actions), in
+    words for a person. `started` and `finished` are seconds since the epoch, as far as the engine tells. `notify` is
+    what the definition says of whom to tell of the task's end, in the engine's own words; observers get it
+    (`flowbridge_task_ended`).
     """
 
     id: str

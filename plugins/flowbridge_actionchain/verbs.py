@@ -89,8 +89,11 @@ def _cancel(world: World, run: Run, args: Mapping[str, Any]) -> None:  # noqa: A
 
 
 def _rerun(world: World, run: Run, args: Mapping[str, Any]) -> None:
-    tasks = [(_errored(run, id), bool(reset)) for id, reset in args["tasks"]]
+    tasks = [(task_of(run, id), bool(reset)) for id, reset in args["tasks"]]
+    if all(task.state in (State.IDLE, State.RUNNING) for task, _ in tasks):
+        return  # a call that is repeated
     for task, reset in tasks:
+        _require_errored(task)
         if not reset:
             raise EngineRefused(f"Task '{task.node.name}' has no items: it can only be run again as a whole.")
     task = _reopened(world, run, [task for task, _ in tasks])
@@ -99,17 +102,18 @@ def _rerun(world: World, run: Run, args: Mapping[str, Any]) -> None:
 
 
 def _skip(world: World, run: Run, args: Mapping[str, Any]) -> None:
-    task = _reopened(world, run, [_errored(run, id) for id in args["tasks"]])
+    tasks = [task_of(run, id) for id in args["tasks"]]
+    for task in tasks:
+        _require_errored(task)
+    task = _reopened(world, run, tasks)
     error = task.error
     _clear(world, task)
     task.state, task.error = State.SKIPPED, error
 
 
-def _errored(run: Run, id: str) -> Task:
-    task = task_of(run, id)
+def _require_errored(task: Task) -> None:
     if task.state is not State.ERRORED:
         raise EngineRefused(f"Task '{task.node.name}' is {task.state.value}, not errored.")
-    return task
 
 
 def _reopened(world: World, run: Run, tasks: Iterable[Task]) -> Task:

@@ -9,19 +9,23 @@ from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.model import EngineState
 from flowbridge_memory.flow import finish
 from flowbridge_memory.joins import await_again
-from flowbridge_memory.state import Call, Run, State, Task
+from flowbridge_memory.state import ENDED, Call, Run, State, Task
 from flowbridge_memory.world import Job, World
 
 GoOn = Callable[[World, Run], None]
 
 
 def rerun(world: World, run: Run, wanted: Iterable[tuple[str, bool]], go_on: GoOn) -> None:
-    """Run errored tasks of an errored execution again. `go_on` takes up what an execution put aside.
+    """Run errored tasks of an execution again. `go_on` takes up what an execution put aside.
 
-    Raises `EngineRefused` or `NotFound`, and has then changed nothing.
+    Nothing is done where all of them are at work by now: the call is a repeated one. Raises `EngineRefused` or
+    `NotFound`, and has then changed nothing.
     """
-    tasks = [(_errored(run, id), reset) for id, reset in dict(wanted).items()]
+    tasks = [(_task(run, id), reset) for id, reset in dict(wanted).items()]
+    if all(task.state not in ENDED for task, _ in tasks):
+        return
     for task, reset in tasks:
+        _require_errored(task)
         if not reset and task.plan.items is None:
             raise EngineRefused(f"Task '{task.plan.name}' has no items: it can only be run again as a whole.")
     opened = _open_all(world, run)
@@ -32,8 +36,10 @@ def rerun(world: World, run: Run, wanted: Iterable[tuple[str, bool]], go_on: GoO
 
 
 def skip(world: World, run: Run, ids: Iterable[str], go_on: GoOn) -> None:
-    """Skip errored tasks of an errored execution and go on behind them. Raises as `rerun` does."""
-    tasks = [_errored(run, id) for id in dict.fromkeys(ids)]
+    """Skip errored tasks of an execution and go on behind them. Raises as `rerun` does."""
+    tasks = [_task(run, id) for id in dict.fromkeys(ids)]
+    for task in tasks:
+        _require_errored(task)
     opened = _open_all(world, run)
     for task in tasks:
         # A skipped join is over: whoever still arrives there comes too late.
@@ -47,35 +53,50 @@ def skip(world: World, run: Run, ids: Iterable[str], go_on: GoOn) -> None:
         go_on(world, here)
 
 
-def _errored(run: Run, id: str) -> Task:
+def _task(run: Run, id: str) -> Task:
     number = id.removeprefix(f"{run.id}.")
     if not number.isdigit() or not 1 <= int(number) <= len(run.tasks):
         raise NotFound(f"Execution {run.id} has no task {id}.")
-    task = run.tasks[int(number) - 1]
+    return run.tasks[int(number) - 1]
+
+
+def _require_errored(task: Task) -> None:
     if task.state is not State.ERRORED:
         raise EngineRefused(f"Task '{task.plan.name}' is {task.state.value}, not errored.")
-    return task
+    if task.run.state is EngineState.RUNNING and task.handled:
+        raise EngineRefused(f"Task '{task.plan.name}' is errored, and its workflow goes on behind it.")
 
 
 def _open_all(world: World, run: Run) -> list[Run]:
-    """Open an execution and its ancestors again (X2, X8); all are checked before any is touched."""
-    path = list(_path(run))
-    for here in path:
+    """Open an execution and its ancestors again (X2, X8), as far as they are not open for something else already; all
+    are checked before any is touched."""
+    path = []
+    for here in _path(run):
+        if here.state is EngineState.RUNNING:
+            break
         if here.state is not EngineState.ERRORED or here.busy:
             now = "still running an action" if here.state is EngineState.ERRORED else here.state.value
             raise EngineRefused(f"Execution {here.id} ('{here.plan.name}') is {now}, not errored.")
-        call = here.parent
-        if call is not None and (call.child is not here or call.task.state is not State.ERRORED):
-            raise EngineRefused(
-                f"Execution {here.id} cannot open again: task '{call.task.plan.name}' above it "
-                + ("has a newer one." if call.child is not here else f"is {call.task.state.value}, not errored.")
-            )
+        if here.parent is not None:
+            _require_waits_for(here.parent, here)
+        path.append(here)
     for here in path:
         here.error, here.output, here.told, here.unwanted = "", None, False, False
         world.move(here, EngineState.RUNNING)
         if here.parent is not None:
             _open_call(world, here.parent)
     return path
+
+
+def _require_waits_for(call: Call, run: Run) -> None:
+    if call.child is not run:
+        raise EngineRefused(
+            f"Execution {run.id} cannot open again: task '{call.task.plan.name}' above has a newer one."
+        )
+    try:
+        _require_errored(call.task)
+    except EngineRefused as error:
+        raise EngineRefused(f"Execution {run.id} cannot open again: {error.message}") from None
 
 
 def _path(run: Run) -> Iterable[Run]:

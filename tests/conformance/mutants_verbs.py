@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conformance.mutants import BRIDGED, NATIVE, Anew, Mutant, Tree, changed, declaring
 from conformance.mutants_status import PausesInWordsOnly
-from flowbridge.backend import Backend, Listed, StartRequest
+from flowbridge.backend import Backend, StartRequest
 from flowbridge.capabilities import Capabilities, Cascade, PartialRerun
 from flowbridge.errors import EngineRefused, FlowbridgeError
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus, Verb
@@ -405,22 +405,3 @@ class SeesNothingFromOutside(PausesInWordsOnly):
     def look(self, look: ExecutionLook) -> ExecutionLook:
         unknown = look.state is EngineState.PAUSED and look.ref.id not in self.paused
         return replace(look, state=EngineState.RUNNING) if unknown else look
-
-
-class ListsChildren(Mutant):
-    """The list names every execution, whatever it hangs under."""
-
-    caught_by = "test_the_engines_list_names_roots_and_no_children"
-
-    def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
-        del state
-        looks = [look for id in self.requests for look in self.whole(id)]
-        return [Listed(look.ref, look.workflow, look.raw) for look in looks[:limit]]
-
-
-class ListsNothingNew(ListsChildren):
-    """The list is cut off at the wrong end."""
-
-    def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
-        del state, limit
-        return [Listed(Ref(self.name, "the oldest"), "old", "done")]

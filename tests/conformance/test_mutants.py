@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance import mutants_status, mutants_verbs
+from conformance import mutants_contract, mutants_status, mutants_verbs
 from conformance.mutants import BRIDGED, Mutant
 from flowbridge import runners
 from flowbridge.backend import Backend
@@ -28,7 +28,7 @@ from support.threads import ThreadLauncher
 
 MUTANTS: list[type[Mutant]] = [
     value
-    for module in (mutants_status, mutants_verbs)
+    for module in (mutants_contract, mutants_status, mutants_verbs)
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Mutant) and value.caught_by and value.__module__ == module.__name__
 ]
@@ -110,6 +110,21 @@ def test_the_same_tests_pass_where_nothing_is_broken(engine: frozenset[str], tmp
                 tried(name, harness)
             except RuntimeError:
                 continue  # it is about a fact that the sound one does not declare
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_X5_dotted_names_reach_into_children_to_any_depth",
+        "test_X5_tasks_of_several_levels_run_again_together",
+        "test_X8_a_childs_own_id_means_the_same_as_the_dotted_name",
+    ],
+)
+def test_what_an_engine_that_re_opens_nothing_above_cannot_do_is_not_possible_there(name: str, tmp_path: Path) -> None:
+    with at_work(mutants_contract.OpensNothingAbove, tmp_path) as harness:
+        harness.patience = 20.0
+        with pytest.raises(RuntimeError, match="the engine does not re-open what stands above"):
+            tried(name, harness)
 
 
 def test_every_rule_has_a_mutant_or_a_reason() -> None:

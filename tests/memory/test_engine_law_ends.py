@@ -229,10 +229,46 @@ def test_X4_several_tasks_run_again_with_their_original_input() -> None:
     assert sorted(seen[2:]) == [1, 2]
 
 
-def test_X2_a_re_run_of_an_execution_that_is_not_errored_is_refused() -> None:
+def test_X2_what_has_been_opened_for_another_task_already_takes_one_more() -> None:
     engine = Engine().start(HEAD + "main:\n  tasks:\n    a: {action: std.fail}\n    b: {action: std.async_noop}\n")
-    with pytest.raises(EngineRefused, match="running, not errored"):
-        engine.do("rerun", tasks=[[engine.task("a").id, True]])
+    engine.do("rerun", tasks=[[engine.task("a").id, True]])
+    assert engine.task("a").starts == 2
+    engine.end("b")
+    assert engine.state == "errored"
+
+
+@pytest.mark.parametrize("verb", ["rerun", "skip"])
+def test_X8_a_task_whose_error_was_handled_is_left_alone_while_its_workflow_goes_on(verb: str) -> None:
+    engine = Engine().start(
+        HEAD + "main:\n  tasks:\n    a: {action: std.fail, on-error: b}\n    b: {action: std.async_noop}\n"
+    )
+    task = engine.task("a").id
+    with pytest.raises(EngineRefused, match="its workflow goes on behind it"):
+        engine.do(verb, tasks=[[task, True]] if verb == "rerun" else [task])
+
+
+def test_O10_a_re_run_that_is_repeated_runs_nothing_a_second_time() -> None:
+    engine = Engine().start(CHAIN)
+    engine.end("a", "errored")
+    again = [[engine.task("a").id, True]]
+    engine.do("rerun", tasks=again)
+    engine.do("rerun", tasks=again)
+    assert engine.task("a").starts == 2
+
+
+def test_X5_tasks_of_several_levels_run_again_together() -> None:
+    engine = Engine().start(TREE)
+    left = engine.child("left")
+    deep = engine.child("inner", execution=left)
+    engine.end("gate", "errored")
+    engine.end("leaf", "errored")
+    engine.end("gate")
+    assert engine.state == "errored"
+    engine.do("rerun", deep, tasks=[[engine.task("gate", deep).id, True]])
+    engine.do("rerun", tasks=[[engine.task("leaf").id, True]])
+    engine.end("gate")
+    engine.end("leaf")
+    assert engine.states_of_all == ["succeeded"] * 5
 
 
 def test_K1_a_skipped_task_lets_the_rest_go_on() -> None:

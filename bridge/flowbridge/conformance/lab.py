@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from flowbridge.capabilities import Capabilities, PartialRerun, ResumeUp
+from flowbridge.capabilities import Capabilities, Cascade, PartialRerun, ResumeUp
 from flowbridge.checks import RerunRequest
 from flowbridge.conformance.harness import Harness
 from flowbridge.conformance.shapes import Shape
@@ -113,10 +113,12 @@ class Lab:
         how.setdefault("timeout", self.harness.patience)
         try:
             outcome = self.bridge.operate(verb, id, **how)
-        except Unsupported:
-            if verb in self.facts.verbs:
-                raise
-            not_possible(f"the engine has no {verb}")
+        except Unsupported as error:
+            if verb not in self.facts.verbs:
+                not_possible(f"the engine has no {verb}")
+            if Cascade.RERUN_UP not in self.facts.cascades and "(X8)" in error.message:
+                not_possible("the engine does not re-open what stands above")
+            raise
         except Rejected as error:
             if error.accept is not None:
                 self.notes.why.append(_refusal(error.accept, self.facts))

@@ -146,7 +146,9 @@ def _reject_unless_opens_up(snapshot: Snapshot, place: int, facts: Facts) -> Non
     node = snapshot.nodes[place]
     if Cascade.RERUN_UP not in facts[node.record.ref.backend].cascades:
         above = describe(snapshot.nodes[node.parent])
-        raise Unsupported(f"re-opening {describe(node)} is unsupported: nothing can re-open {above} above it (X7).")
+        raise Unsupported(
+            f"re-opening {describe(node)} is unsupported: its engine does not re-open {above} above it (X8)."
+        )
 
 
 def _reject_without(snapshot: Snapshot, place: int, facts: Facts, verb: Verb) -> None:

@@ -1,0 +1,138 @@
+"""What `flowbridge.backend.Backend` promises of single calls, held against the backend with no bridge between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flowbridge.backend import Definition, Listed
+from flowbridge.conformance import shapes
+from flowbridge.conformance.lab import Lab, not_asked, not_possible
+from flowbridge.errors import InvalidInput
+from flowbridge.localbackend import LocalBackend
+from flowbridge.model import EngineState, ExecutionLook, ParentLink, Ref, Status, TaskLook, TaskRerun, TaskStatus, Verb
+
+#: The fields of what a backend shows that the law reads, and what they have to be.
+_LOOK: dict[str, Any] = {"ref": Ref, "state": EngineState, "raw": str, "revision": str, "workflow": str, "tasks": tuple}
+_TASK: dict[str, Any] = {"id": str, "name": str, "status": TaskStatus, "raw": str, "active": bool, "starts": int}
+
+
+def test_S1_a_look_is_made_of_the_models_own_types(lab: Lab) -> None:
+    id = lab.start(shapes.NESTED)
+    lab.gate(lab.child(id, "left", "inner").id, "deep")
+    for look in _tree(lab, lab.ref(id).id):
+        _require(look, ExecutionLook, _LOOK)
+        assert look.parent is None or type(look.parent) is ParentLink
+        for task in look.tasks:
+            _require(task, TaskLook, _TASK)
+            assert task.items is None or type(task.items) is int
+
+
+def _require(shown: object, kind: type, fields: dict[str, Any]) -> None:
+    assert type(shown) is kind
+    wrong = {name: getattr(shown, name) for name, of in fields.items() if not isinstance(getattr(shown, name), of)}
+    assert not wrong, f"not of their types: {wrong}"
+
+
+def test_a_look_shows_whole_trees_under_the_ids_that_were_asked_for(lab: Lab) -> None:
+    id, other = lab.start(shapes.ONLY), lab.start(shapes.CHAIN)
+    root, child, beside = lab.ref(id), lab.child(id, "one").ref, lab.ref(other)
+    if child.backend != root.backend:
+        not_asked("sub-workflows live on other engines")
+    seen = lab.harness.backend.observe([child.id, beside.id, root.id])
+    assert set(seen) == {child.id, beside.id, root.id}
+    assert [look.ref for look in seen[root.id]] == [look.ref for look in seen[child.id]] == [root, child]
+    assert [look.ref for look in seen[beside.id]] == [beside]
+
+
+def test_R5_a_revision_stays_while_only_tasks_go_on(lab: Lab) -> None:
+    id = lab.start(shapes.CHAIN)
+    revisions = set()
+    for task in ("a", "b", "c"):
+        lab.gate(id, task)
+        own = lab.own(id)
+        assert own is not None
+        revisions.add(own.revision)
+        if task != "c":
+            lab.release(id, task)
+    assert len(revisions) == 1, "a resume would be taken for done because a task went on"
+
+
+def test_a_read_of_some_tasks_gives_those(lab: Lab) -> None:
+    id = lab.start(shapes.FORK)
+    for task in ("a", "b"):
+        lab.release(id, task)
+    lab.gate(id, "j")
+    own = lab.own(id)
+    assert own is not None
+    ids = {task.name: task.id for task in own.tasks}
+    read = lab.harness.backend.read(own.ref.id, [ids["b"]])
+    assert [(task.id, task.name) for task in read.tasks] == [(ids["b"], "b")]
+    assert {task.id for task in lab.harness.backend.read(own.ref.id).tasks} == set(ids.values())
+
+
+def test_a_text_that_is_no_definition_is_refused_before_it_is_deployed(lab: Lab) -> None:
+    definition = lab.harness.definition(shapes.CHAIN)
+    if not isinstance(definition, Definition):
+        not_asked("workflows are not deployed through the bridge")
+    assert lab.harness.backend.validate(definition).workflows
+    with pytest.raises(InvalidInput):
+        lab.harness.backend.validate(replace(definition, text="tasks: ["))
+
+
+def test_O10_a_re_run_that_is_repeated_runs_nothing_a_second_time(lab: Lab) -> None:
+    if Verb.RERUN not in lab.facts.verbs:
+        not_possible("the engine has no re-run")
+    id = lab.start(shapes.CHAIN)
+    lab.release(id, "a", ok=False)
+    lab.reaches(id, Status.ERRORED)
+    own = lab.own(id)
+    assert own is not None
+    again = [TaskRerun(own.tasks[0].id)]
+    lab.harness.backend.rerun(own.ref.id, again)
+    gate = lab.gate(id, "a")
+    lab.harness.backend.rerun(own.ref.id, again)
+    lab.meanwhile(shapes.CHAIN)
+    assert lab.gate(id, "a") == gate
+    assert lab.starts(id) == {"a": 2}
+
+
+def test_the_engines_list_keeps_to_its_limit_and_has_the_newest_first(lab: Lab) -> None:
+    ids = [lab.start(shapes.CHAIN) for _ in range(3)]
+    listed = _listed(lab, limit=50)
+    times = [one.created for one in listed if one.created is not None]
+    assert times == sorted(times, reverse=True)
+    assert {lab.ref(id) for id in ids} <= {one.ref for one in listed}
+    assert len(_listed(lab, limit=2)) == 2
+
+
+def test_the_engines_list_gives_those_of_one_state(lab: Lab) -> None:
+    if Verb.CANCEL not in lab.facts.verbs:
+        not_possible("the engine has no cancel")
+    here, ended = lab.start(shapes.CHAIN), lab.start(shapes.CHAIN)
+    lab.gate(ended, "a")
+    lab.cancel(ended)
+    lab.release(ended, "a")
+    lab.reaches(ended, Status.CANCELED)
+    running = {one.ref for one in _listed(lab, limit=50, state=EngineState.RUNNING)}
+    assert lab.ref(here) in running
+    assert lab.ref(ended) not in running
+    assert lab.ref(ended) in {one.ref for one in _listed(lab, limit=50, state=EngineState.CANCELED)}
+
+
+def _listed(lab: Lab, **how: Any) -> list[Listed]:
+    found = list(lab.harness.backend.list_executions(**how))
+    if isinstance(lab.harness.backend, LocalBackend) and not found:
+        not_asked("every execution of a local engine is in the ledger already")
+    return found
+
+
+def test_only_a_local_engine_declares_recover(lab: Lab) -> None:
+    is_local = isinstance(lab.harness.backend, LocalBackend)
+    assert (Verb.RECOVER in lab.facts.verbs) is is_local, "recover is for runs that a process of the bridge's drives"
+
+
+def _tree(lab: Lab, id: str) -> tuple[ExecutionLook, ...]:
+    return lab.harness.backend.observe([id])[id]
