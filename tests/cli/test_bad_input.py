@@ -159,6 +159,32 @@ def test_the_longest_list_that_may_be_asked_for_is_a_list(flowbridge: Flowbridge
     assert flowbridge("list", *words, "--no-look", "-o", "json").data == []
 
 
+BOOK = """
+version: '2.0'
+name: book
+workflows:
+  long: {tasks: {t: {action: std.noop}}}
+  short: {tasks: {t: {action: std.noop}}}
+"""
+
+
+@pytest.mark.parametrize("name", ["long", "book.long"])
+def test_a_workflow_of_a_workbook_is_named_by_its_own_name_or_its_full_one(
+    flowbridge: Flowbridge, home: Path, name: str
+) -> None:
+    (home / "book.yaml").write_text(BOOK)
+    assert flowbridge("run", "book.yaml", "--workflow", name, "-o", "json").data["workflow"] == "book.long"
+
+
+@pytest.mark.parametrize("name", ["ong", "other.long", "long.", "book"])
+def test_a_workflow_that_is_not_in_a_file_is_told_with_those_that_are(
+    flowbridge: Flowbridge, home: Path, name: str
+) -> None:
+    (home / "book.yaml").write_text(BOOK)
+    said = _one_line(flowbridge("run", "book.yaml", "--workflow", name), 2)
+    assert f"has no workflow {name!r}; it has: book.long, book.short" in said
+
+
 def test_missing_input_is_named_and_nothing_is_started(flowbridge: Flowbridge, home: Path) -> None:
     (home / "w.yaml").write_text(GOOD.replace("[a: 1]", "[needed]"))
     assert "missing needed" in _one_line(flowbridge("run", "w.yaml"), 2)
