@@ -214,7 +214,7 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_written(place: Path) -> 
     pages = database.one("PRAGMA page_count")[0]
     database.run(f"PRAGMA max_page_count={pages}")
     for _ in range(2):
-        with pytest.raises(LedgerError, match="the disk is full; nothing was written") as caught:
+        with pytest.raises(LedgerError, match="the disk is full; make room and try again") as caught:
             small_and_large(database)
         assert "\n" not in caught.value.message
     database.run(f"PRAGMA max_page_count={pages + 100}")
