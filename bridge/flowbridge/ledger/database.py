@@ -207,6 +207,9 @@ class Database:
             )
         if "full" in text:
             return LedgerError(f"ledger {self.path}: the disk is full; make room and try again", unsure=unsure)
+        if "I/O" in text:
+            words = f"ledger {self.path}: {text}: the disk is full or fails; make room and try again"
+            return LedgerError(words, unsure=unsure)
         if "malformed" in text:
             return LedgerError(
                 f"ledger {self.path} is damaged ({text}): move it and the files beside it away and put back a sound "
