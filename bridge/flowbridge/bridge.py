@@ -111,7 +111,7 @@ class Bridge:
         """What an instance would send to its engine: the definition itself, or with links for what runs elsewhere."""
         return self.instances.get(backend or self.default_backend()).deployed_text(definition)
 
-    def run(
+    def run(  # noqa: PLR0913  (what a run is started with; all but the first two by name)
         self,
         target: Definition | str,
         input: Mapping[str, Any] | None = None,
@@ -121,18 +121,20 @@ class Bridge:
         env: Mapping[str, Any] | None = None,
         task_name: str = "",
         reason: str = "",
+        timeout: float | None = None,
     ) -> Record:
         """Start a workflow: of a definition, or by a name that a catalog or the engine knows. Gives its record.
 
-        `task_name` is the target task of a workflow that runs backwards from one.
+        `task_name` is the target task of a workflow that runs backwards from one; `timeout` how long the start may
+        take, in seconds.
 
         Raises `InvalidInput` for a definition, a workflow or an input that is wrong: nothing was started. Raises
         `Unavailable` where the engine did not answer; `recover` with the id in the message then finishes the start,
         and never starts it twice (O3). Ctrl-C in between raises `errors.Interrupted` with the id, once there is one.
         """
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
-        name, request = self.targets.request(target, wish)
-        with self._telling():
+        with self._telling(), in_time_for(None if timeout is None else time.monotonic() + timeout):
+            name, request = self.targets.request(target, wish)
             return self._starter.start(name, request, reason, self._drive)
 
     def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:

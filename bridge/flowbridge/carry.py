@@ -211,7 +211,8 @@ class Carrier:
             self._give_up(operation, progress)
         once = {step.record for step in not_shown(operation.steps, progress.found.snapshot)} - progress.refused.keys()
         for node in progress.found.snapshot.nodes:
-            if not node.reachable and (node.record.id in once or _wanted_differs(node)):
+            is_open = node.record.id in once or _wanted_differs(node)
+            if not node.reachable and is_open and node.record.id not in progress.refused:
                 progress.silent[node.record.id] = progress.found.silent[node.record.ref.backend]
         for node in progress.found.snapshot.nodes:
             if node.state is EngineState.GONE and node.record.id in _touched(operation):

@@ -66,7 +66,14 @@ class InvalidInput(CallerError):
 
 
 class LedgerError(CallerError):
-    """The ledger cannot be used: unreadable, written by a newer release, or out of room."""
+    """The ledger cannot be used: unreadable, written by a newer release, or out of room.
+
+    `unsure` is true where what was to be written last may be there all the same, once the ledger is opened anew.
+    """
+
+    def __init__(self, message: str, *, unsure: bool = False) -> None:
+        super().__init__(message)
+        self.unsure = unsure
 
 
 class Rejected(CallerError):

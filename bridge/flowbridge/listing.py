@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
+from flowbridge.calls import at_once
+from flowbridge.deadline import within
 from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Executions, Filter
-from flowbridge.model import Record, Status
+from flowbridge.model import Record, Ref, Status
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
 
@@ -24,21 +27,25 @@ def listed(
     instances: Instances,
     filter: Filter,
     closely: Callable[[Sequence[str]], Mapping[str, Record]],
+    patience: float | None = None,
 ) -> Sequence[Record]:
     """Records by a filter, newest first, after a look at those that have not ended.
 
     Where no children are listed, a root that its engine still calls what it did is not looked at more closely.
     `closely` looks at whole trees, and gives the records that their engines showed. What a look found is shown also
-    where it cannot be written down.
+    where it cannot be written down. An engine that does not answer is given up after `patience` seconds; the others
+    have as long for the closer look.
     """
     began = time.time()
     reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
     unended = executions.list(replace(filter, status=_UNENDED, offset=0, limit=reach))
     unended = [record for record in unended if not record.gone]
     silent: set[str] = set()  # an engine that did not answer is not asked once more
-    steady = _unchanged(executions, instances, unended, silent) if filter.roots else set()
+    with within(patience):
+        steady = _unchanged(executions, instances, unended, silent) if filter.roots else set()
     rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady and one.ref.backend not in silent))
-    seen = closely(rest) if rest else {}
+    with within(patience):
+        seen = closely(rest) if rest else {}
     return [_fresh(record, seen.get(record.id), steady, began) for record in executions.list(filter)]
 
 
@@ -59,19 +66,29 @@ def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Rec
     for record in roots:
         if record.status in _STEADY and not record.hung:
             asked.setdefault(record.ref.backend, []).append(record)
-    same = [record for name, records in asked.items() for record in _same(instances, name, records, silent)]
+    glances = _glances(instances, {name: [one.ref.id for one in records] for name, records in asked.items()})
+    silent.update(name for name, words in glances.items() if words is None)
+    seen = {Ref(name, id): word for name, words in glances.items() for id, word in (words or {}).items()}
+    same = [one for records in asked.values() for one in records if seen.get(one.ref) == one.raw]
     at = time.time()
     with suppress(LedgerError):  # what cannot be written down was seen all the same
         executions.touch((record, replace(record, looked=at)) for record in same)
     return {record.tree for record in same}
 
 
-def _same(instances: Instances, name: str, records: Sequence[Record], silent: set[str]) -> list[Record]:
+def _glances(instances: Instances, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, str] | None]:
+    """What each instance says of its executions; None for one that did not answer. Engines elsewhere are asked
+    beside one another, so that none waits for one that is down."""
+    elsewhere = [name for name in wanted if not instances.is_local(name)]
+    words = at_once([partial(_glance, instances, name, wanted[name]) for name in elsewhere])
+    here = {name: _glance(instances, name, ids) for name, ids in wanted.items() if name not in elsewhere}
+    return {**dict(zip(elsewhere, words, strict=True)), **here}
+
+
+def _glance(instances: Instances, name: str, ids: Sequence[str]) -> Mapping[str, str] | None:
     try:
-        words = instances.get(name).glance([record.ref.id for record in records])
+        return instances.get(name).glance(ids)
     except Unavailable:
-        silent.add(name)
-        return []
+        return None
     except (EngineError, InvalidInput):
-        return []  # the closer look tells why
-    return [record for record in records if words.get(record.ref.id) == record.raw]
+        return {}  # the closer look tells why

@@ -41,8 +41,11 @@ class LocalHost(Protocol):
     def root_of(self, ref: Ref) -> Ref:
         """The root of the native tree that an execution belongs to."""
 
-    def submit(self, backend: LocalBackend, root: Ref, command: Command) -> None:
-        """Have a command carried out, by the run's runner or here. Raises what the session raised."""
+    def submit(self, backend: LocalBackend, root: Ref, command: Command) -> bool:
+        """Have a command carried out, by the run's runner or here; gives whether it may have been here.
+
+        Raises what the session raised.
+        """
 
     def driven(self, root: Ref) -> bool:
         """Whether a living process holds the run."""
@@ -130,9 +133,9 @@ class LocalBackend(Backend):
         self._send("resume", id, revision=revision)
 
     def cancel(self, id: str) -> None:
-        self._send("cancel", id)
+        is_undriven = self._send("cancel", id)
         # In an abandoned run nothing runs to completion any more: what nobody saw the end of counts as failed (S6).
-        if any(look.unknown for look in self._look(self.host.root_of(Ref(self.name, id)))):
+        if is_undriven and any(look.unknown for look in self._look(self.host.root_of(Ref(self.name, id)))):
             self.recover(id, "failed")
 
     def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:
@@ -148,9 +151,9 @@ class LocalBackend(Backend):
         """Go on with an abandoned run. `assume` is "failed" or "rerun", for leaves whose end nobody saw (S6)."""
         self._send("recover", id, assume=assume)
 
-    def _send(self, name: str, id: str, **args: Any) -> None:
+    def _send(self, name: str, id: str, **args: Any) -> bool:
         root = self.host.root_of(Ref(self.name, id))
-        self.host.submit(self, root, Command(uuid.uuid4().hex, name, id, args))
+        return self.host.submit(self, root, Command(uuid.uuid4().hex, name, id, args))
 
 
 def _start_command(request: StartRequest) -> Command:

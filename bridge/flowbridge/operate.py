@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flowbridge.carry import Carrier, Progress
-from flowbridge.errors import CallerError, FlowbridgeError, NotFound, Rejected, Unsupported
+from flowbridge.errors import CallerError, FlowbridgeError, LedgerError, NotFound, Rejected, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan
 from flowbridge.law.edges import once_steps, reopened
@@ -41,6 +41,7 @@ from flowbridge.planning import fingerprint, joins_ahead, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.treeviews import tree_view
+from flowbridge.unwritten import telling_what_is_known
 
 _VERBS = {Action.PAUSE: Verb.PAUSE, Action.RESUME: Verb.RESUME, Action.CANCEL: Verb.CANCEL}
 
@@ -102,7 +103,7 @@ class Operator:
         if record.superseded_by:
             with self._kept(operation, ask):
                 require(Node(record, -1, record.seen), ask.verb)
-        with ExitStack() as lease, self._instances.patience.one_wait():
+        with telling_what_is_known(self._ledger, operation), ExitStack() as lease, self._instances.patience.one_wait():
             with self._kept(operation, ask):
                 held = lease.enter_context(self._tree(record.tree, ask))
             open_ = self._ledger.operations.open(record.tree)
@@ -171,6 +172,8 @@ class Operator:
         """Keep what is rejected inside in the history (O6)."""
         try:
             yield
+        except LedgerError:
+            raise  # what cannot be written cannot be kept
         except FlowbridgeError as error:
             self._reject(operation, error, ask)
             raise
@@ -181,13 +184,14 @@ class Operator:
         Raises `Rejected` where a plugin vetoes; then nothing was written but that.
         """
         operation = operation_of(record, ask)
-        if reason := self._hooks().veto(operation, start_plan(record)):
-            error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
-            self._reject(operation, error, ask)
-            raise error
-        with self._tree(record.tree, ask) as lease, self._instances.patience.one_wait():
-            self.write_start(record, request, operation)
-            return self.carry_start(record, operation, ask, lease, is_new=True)
+        with telling_what_is_known(self._ledger, operation):
+            if reason := self._hooks().veto(operation, start_plan(record)):
+                error = Rejected(f"vetoed: {reason}", rule="O6", reason="vetoed", execution=record.id)
+                self._reject(operation, error, ask)
+                raise error
+            with self._tree(record.tree, ask) as lease, self._instances.patience.one_wait():
+                self.write_start(record, request, operation)
+                return self.carry_start(record, operation, ask, lease, is_new=True)
 
     def write_start(self, record: Record, request: Mapping[str, Any], operation: Operation) -> None:
         """Write down a start that nothing stands in the way of any more."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flowbridge.backend import Backend, Definition, Target
@@ -56,13 +58,20 @@ def load_backend(type: str) -> type[Backend]:
     if point is None:
         known = ", ".join(point.name for point in found(BACKENDS)) or "none"
         raise InvalidInput(f"there is no backend type {type!r}; installed are: {known}")
-    loaded, problem = _load(point)
-    if problem or not (isinstance(loaded, _Type) and issubclass(loaded, Backend)):
-        raise InvalidInput(f"backend type {type!r} ({point.value}) does not load: {problem or 'not a Backend'}")
+    loaded, problem = _loaded_backend(point)
+    if loaded is None:
+        raise InvalidInput(f"backend type {type!r} ({point.value}) does not load: {problem}")
     return loaded
 
 
-_Type = type
+def _loaded_backend(point: Offer | EntryPoint) -> tuple[type[Backend] | None, str]:
+    return _loaded(point, _wrong_backend)
+
+
+def _wrong_backend(loaded: object) -> str:
+    if not isinstance(loaded, type):
+        return f"not a Backend, but of type {type(loaded).__name__}"
+    return "" if issubclass(loaded, Backend) else f"not a Backend, but the class {loaded.__name__}"
 
 
 def backend_point(type: str) -> Offer | EntryPoint | None:
@@ -79,15 +88,17 @@ def load_command(name: str) -> tuple[Any, str]:
     return loaded, f"command {name!r} ({point.value}) does not load: {problem}" if problem else ""
 
 
-def survey() -> list[Plugin]:
-    """Every plugin of every kind, loaded to see whether it does."""
+def survey(wrong_command: Callable[[object], str] = lambda _: "") -> list[Plugin]:
+    """Every plugin of every kind, loaded to see whether it does and is what it has to be.
+
+    `wrong_command` says what is wrong with an object that is offered as a command; "" where nothing is.
+    """
     hooks = {plugin.name: plugin for plugin in Hooks().broken}
-    plugins = []
-    for group in (BACKENDS, HOOKS, COMMANDS):
-        for point in found(group):
-            broken = hooks.get(point.name) if group == HOOKS else None
-            plugins.append(broken or describe(point, _load(point)[1]))
-    return plugins
+    return [
+        *(describe(point, _loaded_backend(point)[1]) for point in found(BACKENDS)),
+        *(hooks.get(point.name) or describe(point) for point in found(HOOKS)),
+        *(describe(point, _loaded(point, wrong_command)[1]) for point in found(COMMANDS)),
+    ]
 
 
 class Hooks:
@@ -112,6 +123,7 @@ class Hooks:
             self._manager.register(plugin, name)
             self._manager.check_pending()
             self._reject_wrappers(plugin)
+            self._reject_idle(plugin)
         except Exception as error:
             # pluggy leaves a plugin registered that it has just rejected. Another one of that name stays.
             if self._manager.get_plugin(name) is plugin:
@@ -190,6 +202,10 @@ class Hooks:
                 if one.plugin is plugin and (one.hookwrapper or one.wrapper):
                     raise ValueError(f"{caller.name} is a hook wrapper, and those are not supported")
 
+    def _reject_idle(self, plugin: object) -> None:
+        if not self._manager.get_hookcallers(plugin):
+            raise ValueError("it implements no hook of flowbridge")
+
     def _take_in(self, point: EntryPoint) -> None:
         plugin, problem = _load(point)
         if not problem:
@@ -211,7 +227,7 @@ def _bound(implementation: Any) -> Callable[..., Any]:
 
     def call(**arguments: Any) -> Any:
         # What a plugin prints is for people: on stdout it would stand in the middle of data.
-        with _one_at_a_time, redirect_stdout(sys.stderr):
+        with _one_at_a_time, redirect_stdout(sys.stderr), contained():
             return implementation.function(*(arguments[name] for name in implementation.argnames))
 
     return call
@@ -219,12 +235,57 @@ def _bound(implementation: Any) -> Callable[..., Any]:
 
 def _load(point: Offer | EntryPoint) -> tuple[Any, str]:
     try:
-        return point.load(), ""
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a foreign module raises while it is imported
+        with contained():
+            return point.load(), ""
+    except Exception as error:  # noqa: BLE001  whatever a foreign module raises while it is imported
         return None, one_line(error)
+
+
+def _loaded(point: Offer | EntryPoint, wrong: Callable[[Any], str]) -> tuple[Any, str]:
+    """What an entry point names, and what is wrong with it; None where something is."""
+    loaded, problem = _load(point)
+    problem = problem or wrong(loaded)
+    return (None if problem else loaded), problem
+
+
+class _Escaped(Exception):
+    """What foreign code raised to end the process. Its text is that of the original."""
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Around foreign code: what it raises is an `Exception`, also where it raised `SystemExit` or `KeyboardInterrupt`.
+
+    The user's own Ctrl-C meanwhile passes.
+    """
+    pressed: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    # Only the main thread is interrupted; and who has a handler that is not Python's knows what it does.
+    watched = callable(before) and threading.current_thread() is threading.main_thread()
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        if callable(before):
+            before(number, frame)
+
+    if watched:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if pressed:
+            raise
+        raise _Escaped(one_line(error)) from error
+    finally:
+        if watched and signal.getsignal(signal.SIGINT) is press:
+            signal.signal(signal.SIGINT, before)
 
 
 def one_line(error: BaseException) -> str:
     """An exception that is nobody's own, in one line."""
     text = str(error).strip().splitlines()
+    if text and isinstance(error, _Escaped):
+        return text[0]
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

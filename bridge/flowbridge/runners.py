@@ -101,8 +101,8 @@ class Host:
             while self._rows.pending(str(root)):
                 self._advance(backend, root, "deliver", deadline)
 
-    def submit(self, backend: LocalBackend, root: Ref, command: Command) -> None:
-        """Have a command carried out, by the run's runner or here.
+    def submit(self, backend: LocalBackend, root: Ref, command: Command) -> bool:
+        """Have a command carried out, by the run's runner or here; gives whether it may have been here.
 
         Raises `EngineRefused`, `InvalidInput` or `NotFound` as the session said, `Unavailable` where no answer came in
         time, the command is then taken back, and where it was carried out but nobody can be started to go on.
@@ -110,25 +110,28 @@ class Host:
         command, sent = self._patience.to_send(root, command)
         self._rows.send(str(root), command, time.time())
         self._patience.sent()
+        here = False
         with self._patience.waiting(sent) as deadline:
             while (outcome := self._rows.outcome(command.id)) is None:
                 try:
-                    self._advance(backend, root, command.name, deadline)
+                    here |= self._advance(backend, root, command.name, deadline)
                 except Unavailable as error:
                     if not error.unsent or self._rows.withdraw(command.id):
                         raise
         _raise(outcome)
+        return here
 
-    def _advance(self, backend: LocalBackend, root: Ref, why: str, deadline: float) -> None:
-        """Carry out what waits where nobody drives the run; otherwise give its runner a moment."""
+    def _advance(self, backend: LocalBackend, root: Ref, why: str, deadline: float) -> bool:
+        """Carry out what waits where nobody drives the run, which is then given; otherwise give its runner a moment."""
         lease = self._leases.take(run_lease(root), f"{why} of {root}")
         if lease is not None:
             self._carry_out(backend, root, lease)
-        elif time.monotonic() > deadline:
+            return True
+        if time.monotonic() > deadline:
             words = f"the runner of {root} did not answer; all runners together have {ANSWER_SECONDS:.0f} s at most"
             raise Unavailable(words, unsent=True)
-        else:
-            time.sleep(_IDLE_SECONDS / 5)
+        time.sleep(_IDLE_SECONDS / 5)
+        return False
 
     def _carry_out(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Carry out what waits, then hand the run to a runner if there is work left."""

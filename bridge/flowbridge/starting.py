@@ -64,15 +64,7 @@ class Starter:
 
     def _started(self, record: Record, request: Mapping[str, Any], reason: str) -> Record:
         ask = Ask(Verb.START, self._actor, reason, options={"workflow": record.workflow})
-        try:
-            outcome = self._operator.start(record, request, ask)
-        except LedgerError as error:
-            if not self._may_be_there(record):
-                raise
-            raise LedgerError(
-                f"{error.message}; the start may have been written all the same: once the ledger is well, "
-                f"`flowbridge recover {record.id}` finishes it or says that there is none"
-            ) from error
+        outcome = self._operator.start(record, request, ask)
         self._raise_unless_done(record, outcome)
         return self._ledger.executions.get(record.id)
 

@@ -179,9 +179,17 @@ def _chosen(engine: Backend, definition: Definition, named: str) -> tuple[str, b
     """The workflow to start, and whether its file may come to wait for other engines."""
     deployed = engine.validate(definition)
     known = deployed.workflows
-    if named and named not in known:
-        raise InvalidInput(f"{definition.source} has no workflow {named!r}; it has: {', '.join(known)}")
-    return named or _default(definition, known), deployed.links
+    return _named(definition, known, named) if named else _default(definition, known), deployed.links
+
+
+def _named(definition: Definition, known: Sequence[str], named: str) -> str:
+    """A workflow by its name; one of a workbook (`book.flow`) also by its own, where that is clear."""
+    found = [name for name in known if name == named] or [name for name in known if name.endswith(f".{named}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidInput(f"{definition.source} has several workflows {named!r}; name one of: {', '.join(found)}")
+    raise InvalidInput(f"{definition.source} has no workflow {named!r}; it has: {', '.join(known)}")
 
 
 def _default(definition: Definition, known: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -110,9 +110,14 @@ def _foreign(name: str) -> click.Command | None:
     loaded, problem = load_command(name)
     if problem:
         raise click.UsageError(problem)
-    if loaded is not None and not isinstance(loaded, click.Command):
-        raise click.UsageError(f"command {name!r} of a plugin is not a click command, but a {type(loaded).__name__}")
-    return loaded
+    if loaded is not None and (wrong := wrong_command(loaded)):
+        raise click.UsageError(f"command {name!r} of a plugin is {wrong}")
+    return cast("click.Command | None", loaded)
+
+
+def wrong_command(loaded: object) -> str:
+    """What is wrong with what a plugin offers as a command; "" where it is one."""
+    return "" if isinstance(loaded, click.Command) else f"not a click command, but of type {type(loaded).__name__}"
 
 
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

@@ -17,11 +17,35 @@ from flowbridge.written import Written
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-#: No list is longer, and no database counts further.
-MANY = 2**63 - 1
+#: No list is longer, and a database counts further than twice as far.
+MANY = 10**12
+
+#: Nobody waits longer, and every clock counts further.
+_LONG = 10**9
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
+
+
+class _Seconds(click.FloatRange):
+    """How long to wait. None at all, for ever or no number is never meant: to leave the option out is how to say so."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        least = self.min or 0.0
+        if not (least <= seconds <= _LONG and seconds > 0):  # no comparison holds for nan
+            what = f"of {least:g} or more" if least else "above 0"
+            self.fail(f"{value!r} is no time to wait; give a number of seconds {what}, such as 30 or 0.5", param, ctx)
+        return seconds
+
+
+SECONDS = _Seconds()
+ROUND = _Seconds(0.05)
 
 
 def _note_output(ctx: click.Context, _: click.Parameter, value: str) -> str:
@@ -72,10 +96,11 @@ def _verb(function: _Function, *, wait: bool, until: str) -> _Function:
         click.option("--accept", multiple=True, metavar="RULE", help="Go ahead although the engine breaks this rule."),
         click.option(
             "--timeout",
-            type=click.FloatRange(0),
+            type=SECONDS,
             metavar="SECONDS",
-            help="How long it may take: until the engines show the outcome (30 where nothing is said), with --wait all "
-            "of it (no limit where nothing is said). What is not done then stays written down.",
+            help="How long all of it may take, for each ID: until the engines show the outcome (30 where nothing is "
+            "said), and with --wait until that is over (no limit where nothing is said). Nothing is undone then: it "
+            "goes on, and what is not done yet stays written down.",
         ),
         click.option("--wait/--no-wait", default=wait, show_default=True, help=f"Wait until {until}."),
         click.option("--reason", default="", help="Why; kept in the history."),
@@ -91,7 +116,7 @@ def age(_: click.Context, __: click.Parameter, value: str | None) -> float | Non
     if value is None:
         return None
     match = _AGE.match(value)
-    if match is None:
+    if match is None or float(match.group(1)) > _LONG:
         raise click.BadParameter(f"{value!r} is no age; write 90s, 15m, 2h or 3d")
     return time.time() - float(match.group(1)) * _UNITS[match.group(2)]
 

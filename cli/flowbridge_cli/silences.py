@@ -21,12 +21,11 @@ def tell_silence(bridge: Bridge, look: Look) -> bool:
 
 def unanswered(bridge: Bridge, instance: str, why: str) -> str:
     """That an engine was not heard of, and why. One that is not configured was not asked."""
-    is_known = instance in bridge.instances.names()
-    return (
-        f"{instance} does not answer: {why.rstrip('.')}"
-        if is_known
-        else f"{instance} cannot be asked: {why.rstrip('.')}"
-    )
+    why = why.rstrip(".")
+    if instance not in bridge.instances.names():
+        return f"{instance} cannot be asked: {why}"
+    named = why.startswith((f"{instance} ", f"{instance}:"))  # most engines' words begin with it
+    return why if named else f"{instance} does not answer: {why}"
 
 
 def last_seen(look: Look, instance: str) -> float:

@@ -5,6 +5,7 @@ Nothing is connected here, and nothing of OpenStack imported.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -323,6 +324,6 @@ def _timeout(name: str, given: Any) -> float:
         timeout = float(given)
     except (TypeError, ValueError):
         timeout = 0.0
-    if timeout <= 0:
+    if not 0 < timeout < math.inf:  # no comparison holds for nan
         raise InvalidInput(f"{name}: timeout is {given!r}; it is a number of seconds above 0")
     return timeout

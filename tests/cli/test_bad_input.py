@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from cli.clikit import Said
 from flowbridge.ledger.ledger import Ledger
+from flowbridge_cli import options
+from flowbridge_cli.group import cli
 
 Flowbridge = Callable[..., Said]
 
@@ -84,7 +87,8 @@ COMMANDS: dict[tuple[str, ...], tuple[int, str]] = {
     ("pause", "--status", "sleeping"): (2, "sleeping"),
     ("pause", "--older-than", "soon"): (2, "soon"),
     ("skip", "x"): (2, "--tasks"),
-    ("re-run", "x", "--timeout", "-1"): (2, "timeout"),
+    ("list", "--limit", "9223372036854775807"): (2, "limit"),
+    ("list", "--older-than", 400 * "9" + "d"): (2, "no age"),
     ("pauze", "x"): (2, "did you mean 'pause'"),
     ("list", "--limit", "0"): (2, "limit"),
     ("list", "-o", "xml"): (2, "xml"),
@@ -107,6 +111,78 @@ def test_a_wrong_command_line_is_one_line_and_changes_nothing(
     assert says in _one_line(said, code)
     assert flowbridge("list", "-o", "json").data == []
     assert [entry["detail"] for entry in flowbridge("history", "-o", "json").data if "new" in entry["detail"]] == []
+
+
+#: Every option that takes seconds.
+WAITS = {
+    "run": ("run", "w.yaml", "--timeout"),
+    "watch": ("watch", "x", "--timeout"),
+    "recover": ("recover", "--timeout"),
+    "agent": ("agent", "--interval"),
+    "list": ("list", "--timeout"),
+    "skip": ("skip", "x", "--tasks", "t", "--timeout"),
+    **{verb: (verb, "x", "--timeout") for verb in ("pause", "resume", "cancel", "re-run")},
+}
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "-1", "0", "-0.0", "1e300", "soon", ""])
+@pytest.mark.parametrize("words", WAITS.values(), ids=WAITS)
+def test_a_time_to_wait_that_is_none_is_refused_before_anything_is_done(
+    flowbridge: Flowbridge, home: Path, words: tuple[str, ...], seconds: str
+) -> None:
+    (home / "w.yaml").write_text(GOOD)
+    assert f"{seconds!r} is no time to wait; give a number of seconds" in _one_line(flowbridge(*words, seconds), 2)
+    assert flowbridge("list", "-o", "json").data == []
+
+
+def test_every_option_that_takes_seconds_is_among_them() -> None:
+    taking = {
+        name
+        for name, command in _commands(cli)
+        for option in command.params
+        if isinstance(option.type, type(options.SECONDS)) or option.metavar == "SECONDS" or option.type is click.FLOAT
+    }
+    assert taking == WAITS.keys()
+
+
+def _commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield from _commands(command) if isinstance(command, click.Group) else [(name, command)]
+
+
+def test_the_longest_list_that_may_be_asked_for_is_a_list(flowbridge: Flowbridge) -> None:
+    words = ("--limit", str(options.MANY), "--offset", str(options.MANY))
+    assert flowbridge("list", *words, "-o", "json").data == []
+    assert flowbridge("list", *words, "--no-look", "-o", "json").data == []
+
+
+BOOK = """
+version: '2.0'
+name: book
+workflows:
+  long: {tasks: {t: {action: std.noop}}}
+  short: {tasks: {t: {action: std.noop}}}
+"""
+
+
+@pytest.mark.parametrize("name", ["long", "book.long"])
+def test_a_workflow_of_a_workbook_is_named_by_its_own_name_or_its_full_one(
+    flowbridge: Flowbridge, home: Path, name: str
+) -> None:
+    (home / "book.yaml").write_text(BOOK)
+    assert flowbridge("run", "book.yaml", "--workflow", name, "-o", "json").data["workflow"] == "book.long"
+
+
+@pytest.mark.parametrize("name", ["ong", "other.long", "long.", "book"])
+def test_a_workflow_that_is_not_in_a_file_is_told_with_those_that_are(
+    flowbridge: Flowbridge, home: Path, name: str
+) -> None:
+    (home / "book.yaml").write_text(BOOK)
+    said = _one_line(flowbridge("run", "book.yaml", "--workflow", name), 2)
+    assert f"has no workflow {name!r}; it has: book.long, book.short" in said
 
 
 def test_missing_input_is_named_and_nothing_is_started(flowbridge: Flowbridge, home: Path) -> None:

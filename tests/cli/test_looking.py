@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from cli.clikit import Gates, Said, seen_ten_minutes_ago
+from flowbridge import deadline, listing
 from flowbridge.bridge import Bridge
 from flowbridge.model import Ref
 
@@ -40,7 +43,8 @@ def test_a_silent_engine_is_named_and_the_last_status_is_shown_with_its_age(
     for command in ("get", "tree"):
         said = flowbridge(command, silent, "-o", "json")
         assert (said.code, said.data["status"], said.data["stale"]) == (5, "running", True)
-        assert "prod does not answer" in said.err
+        assert re.search(r"^prod \(http://\S+\) does not answer \(", said.err, re.MULTILINE)
+        assert said.err.count("does not answer") == 1
         assert "what was seen 10 min ago" in said.err
     assert flowbridge("get", silent, "-o", "json").data["output"] is None
 
@@ -50,9 +54,25 @@ def test_list_marks_what_it_could_not_see(flowbridge: Flowbridge, silent: str) -
     assert [(row["id"], row["stale"]) for row in said.data] == [(silent, True)]
     assert "does not answer" in said.err
     assert "10 min ago" in flowbridge("list", "--look").out
+    assert "--timeout waits longer" in said.err
     unasked = flowbridge("list", "--no-look")
     assert "10 min ago" in unasked.out
     assert unasked.err == ""
+
+
+@pytest.mark.parametrize(("words", "seconds"), [((), 3.0), (("--timeout", "7"), 7.0)])
+def test_a_list_waits_three_seconds_for_an_engine_or_as_long_as_is_said(
+    flowbridge: Flowbridge, silent: str, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], seconds: float
+) -> None:
+    waits: list[float | None] = []
+
+    def within(patience: float | None) -> AbstractContextManager[None]:
+        waits.append(patience)
+        return deadline.within(0.0)
+
+    monkeypatch.setattr(listing, "within", within)
+    assert flowbridge("list", *words, "-o", "json").data[0]["stale"]
+    assert set(waits) == {seconds}
 
 
 def test_O2_a_pause_on_a_silent_engine_is_not_done_and_stays_open(flowbridge: Flowbridge, silent: str) -> None:

@@ -157,13 +157,14 @@ def test_X1_a_run_that_was_re_run_from_a_task_can_be_run_again_from_the_beginnin
     assert flowbridge("get", "last", "-o", "json").data["input"] == {"x": 5}
 
 
-def test_O6_a_re_run_whose_start_is_refused_is_told_as_failed(flowbridge: Flowbridge, home: Path) -> None:
+def test_O6_a_re_run_whose_input_is_refused_is_told_as_rejected(flowbridge: Flowbridge, home: Path) -> None:
     (home / "f.yaml").write_text("version: '2.0'\nf:\n  input: [x: 1]\n  tasks: {t: {action: std.fail}}\n")
     flowbridge("run", "f.yaml")
     assert flowbridge("re-run", "last", "zz=1").code == 2
     told = [entry for entry in flowbridge("history", "last", "-o", "json").data if entry["kind"] == "outcome"]
-    assert "failed" in json.dumps(told[-1])
-    assert "unknown zz" in json.dumps(told[-1])
+    assert told[-1]["detail"]["state"] == "rejected"
+    assert "unknown zz" in told[-1]["detail"]["outcome"]
+    assert len(told) == 2  # of the first run, and of the re-run
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -132,7 +133,22 @@ def test_a_broken_command_is_named_and_takes_nothing_else_down(process: Process,
     assert "Traceback" not in broken.stderr
     assert process("list", PYTHONPATH=str(home)).returncode == 0
     survey = process("plugins", "-o", "json", PYTHONPATH=str(home))
-    assert ("no stock" in survey.stdout) is ("no stock" in module)
+    (problem,) = [one["problem"] for one in json.loads(survey.stdout) if one["name"] == "open"]
+    assert problem == ("OSError: no stock" if "no stock" in module else "not a click command, but of type int")
+
+
+def test_ctrl_c_while_the_command_is_still_being_imported_ends_it_with_one_line(home: Path) -> None:
+    (home / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n")
+    (script,) = entry_points(group="console_scripts", name="flowbridge")
+    done = subprocess.run(
+        [sys.executable, "-c", f"from {script.module} import {script.attr} as main; main()", "list"],
+        env={**os.environ, "PYTHONPATH": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BOUND,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_a_command_of_the_table_wins_over_one_of_the_same_name(process: Process, home: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_look_shows_what_it_cannot_write_down(
     with stuck():
         gates.set(t=200)
         gates.arrived("u")
-        for words in (("get", running), ("tree", running), ("list",), ("watch", running, "--timeout", "0")):
+        for words in (("get", running), ("tree", running), ("list",), ("watch", running, "--timeout", "0.01")):
             said = flowbridge(*words)
             assert said.code == (9 if "watch" in words else 0)
             assert "running" in said.out

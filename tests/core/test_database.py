@@ -214,7 +214,7 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_written(place: Path) -> 
     pages = database.one("PRAGMA page_count")[0]
     database.run(f"PRAGMA max_page_count={pages}")
     for _ in range(2):
-        with pytest.raises(LedgerError, match="the disk is full; nothing was written") as caught:
+        with pytest.raises(LedgerError, match="the disk is full; make room and try again") as caught:
             small_and_large(database)
         assert "\n" not in caught.value.message
     database.run(f"PRAGMA max_page_count={pages + 100}")
@@ -230,7 +230,7 @@ def test_a_disk_that_refuses_a_write_is_told_in_one_line_and_nothing_is_written(
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         database = Database(place)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-        with pytest.raises(LedgerError):
+        with pytest.raises(LedgerError, match="make room and try again"):
             small_and_large(database)
 
     assert in_child(work) == 0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from core.kit import Desk, current, family, mixed, one
 from flowbridge.bridge import Bridge
+from flowbridge.deadline import left
 from flowbridge.ledger.executions import Filter
+from flowbridge.listing import listed
 from flowbridge.model import EngineState, Status, TaskStatus
+from support.fakes import task
 
 
 def test_a_list_asks_each_engine_once_for_all_its_trees(flow: Bridge, desk: Desk) -> None:
@@ -60,6 +65,31 @@ def test_what_an_engine_did_not_show_keeps_the_time_of_its_last_look(flow: Bridg
     found = {record.id: record.looked for record in flow.list(Filter(roots=False))}
     assert found[root.id] > seen[root.id]
     assert found[child.id] == seen[child.id]
+
+
+def test_engines_are_asked_beside_one_another_so_that_one_that_is_down_takes_no_time_from_another(
+    flow: Bridge, desk: Desk
+) -> None:
+    one(desk)
+    desk.other.add("x0", task("t", of="x0"))
+    flow.find("other:x0")
+    both = threading.Barrier(2, timeout=30)
+    for engine in (desk.engine, desk.other):
+        engine.glances = True
+        engine.before = lambda name: both.wait() if name == "glance" else None
+    assert [record.status for record in flow.list(Filter())] == [Status.RUNNING, Status.RUNNING]
+
+
+def test_an_engine_may_take_as_long_as_a_list_waits_for_it_at_each_of_both_looks(flow: Bridge, desk: Desk) -> None:
+    one(desk)
+    one(desk, id="e1")
+    desk.engine.has["e1"].go(EngineState.SUCCEEDED)
+    desk.engine.glances = True
+    times: dict[str, float | None] = {}
+    desk.engine.before = lambda name: times.update({name: left()})
+    records = listed(flow.ledger.executions, flow.instances, Filter(), flow.look_at, 1000.0)
+    assert len(records) == 2
+    assert {name: 990 < (seconds or 0) <= 1000 for name, seconds in times.items()} == {"glance": True, "observe": True}
 
 
 def test_what_an_engine_has_is_listed_whoever_started_it(flow: Bridge, desk: Desk) -> None:

@@ -15,7 +15,7 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
+from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
 from flowbridge.outcome import Outcome
 from support.fakes import FakeEngine, task
 
@@ -208,19 +208,18 @@ def test_O3_a_start_that_never_arrived_and_was_canceled_is_not_made_up_for(flow:
     assert statuses(flow, "last") == [Status.CANCELED]
 
 
-@pytest.mark.parametrize("how", ["down", "refused"])
+@pytest.mark.parametrize("how", ["unsent", "down", "refused"])
 def test_O2_a_start_that_surely_never_arrived_leaves_nothing_to_be_started_one_day(
     flow: Bridge, desk: Desk, how: str
 ) -> None:
-    if how == "down":
-        desk.engine.silent = {"start"}
-    else:
-        desk.engine.refuses = {"start": EngineRefused("wrong password")}
+    desk.engine.down = how == "down"
+    desk.engine.silent = {"start"} if how == "unsent" else set()
+    desk.engine.refuses = {"start": EngineRefused("wrong password")} if how == "refused" else {}
     with pytest.raises(FlowbridgeError) as caught:
         flow.run("flow", backend="fake")
-    assert caught.value.exit_code == (5 if how == "down" else 6)
-    assert ("nothing was started" in caught.value.message) == (how == "down")
-    desk.engine.silent, desk.engine.refuses = set(), {}
+    assert caught.value.exit_code == (6 if how == "refused" else 5)
+    assert ("nothing was started" in caught.value.message) == (how != "refused")
+    desk.engine.down, desk.engine.silent, desk.engine.refuses = False, set(), {}
     assert flow.recover() == []
     assert flow.list(Filter()) == []
     assert [entry.doc.get("state") for entry in told(flow)] == [None, "failed"]
@@ -266,14 +265,13 @@ def test_X1_a_start_that_another_command_finished_first_is_not_finished_twice(
     old = flow.run(FLOW, backend="fake")
     desk.engine.has[old.ref.id].tasks = []
     desk.engine.has[old.ref.id].go(EngineState.ERRORED)
-    operate = flow._operator.operate
+    carry_start = flow._operator.carry_written_start
 
-    def then_somebody_recovers(*given: Any) -> Outcome:
-        outcome = operate(*given)
-        assert len(desk.open("somebody").recover()) == 1
-        return outcome
+    def once_somebody_recovered(record: Record, *given: Any) -> Outcome:
+        assert len(desk.open("somebody").recover(record.id)) == 1
+        return carry_start(record, *given)
 
-    monkeypatch.setattr(flow._operator, "operate", then_somebody_recovers)
+    monkeypatch.setattr(flow._operator, "carry_written_start", once_somebody_recovered)
     fresh = flow.rerun(old.id)
     assert fresh.status is Status.RUNNING
     assert [entry.kind for entry in flow.history(fresh.execution)].count("outcome") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -110,12 +111,16 @@ def test_a_hook_plugin_that_does_not_load_is_named_and_the_others_work(plant: Pl
     plant("bad", "1 / 0\n")
     plant("gone", "", target=":missing")
     plant("quits", "raise SystemExit(3)\n")
+    plant("stops", "raise KeyboardInterrupt\n")
+    plant("idle", "flowbridge_before_operation = None\n")
     plant("good", FREEZE)
     hooks = Hooks()
     assert {plugin.name: plugin.problem for plugin in hooks.broken} == {
         "bad": "ZeroDivisionError: division by zero",
         "gone": hooks.broken[1].problem,
+        "idle": "ValueError: it implements no hook of flowbridge",
         "quits": "SystemExit: 3",
+        "stops": "KeyboardInterrupt",
     }
     assert "missing" in hooks.broken[1].problem
     assert (hooks.broken[0].distribution, hooks.broken[0].version) == ("bad", "1.2")
@@ -145,6 +150,38 @@ def test_of_two_plugins_of_one_name_the_first_stays_and_the_second_is_named(plan
     assert len(hooks.broken) == 1
     assert len(planted(hooks)) == 1
     assert hooks._manager.get_plugin("freeze") is not None
+
+
+CTRL_C = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n"
+
+
+@pytest.mark.parametrize("group", [HOOKS, BACKENDS, COMMANDS])
+def test_ctrl_c_while_a_plugin_is_imported_is_the_users_and_no_fault_of_the_plugin(plant: Plant, group: str) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    plant("slow", CTRL_C, group=group)
+    with pytest.raises(KeyboardInterrupt):
+        survey()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("end", ["raise KeyboardInterrupt", "raise SystemExit(0)"])
+def test_a_veto_hook_that_would_end_the_process_is_a_veto(plant: Plant, desk: Desk, flow: Bridge, end: str) -> None:
+    plant("odd", BROKEN_VETO.replace('raise RuntimeError("the calendar is not there\\nand more")', end))
+    root, _, _ = family(desk)
+    with pytest.raises(Rejected, match=r"vetoed: plugin odd failed: (KeyboardInterrupt|SystemExit)"):
+        flow.pause(root.id)
+
+
+def test_an_entry_point_of_another_kind_is_named_as_broken(plant: Plant) -> None:
+    plant("number", "it = 1\n", group=BACKENDS, target=":it")
+    plant("thing", "class Thing: ...\n", group=BACKENDS, target=":Thing")
+    plant("speak", "it = 1\n", group=COMMANDS, target=":it")
+    found = {plugin.name: plugin.problem for plugin in survey(lambda loaded: f"{loaded!r} is no command")}
+    assert found["number"] == "not a Backend, but of type int"
+    assert found["thing"] == "not a Backend, but the class Thing"
+    assert found["speak"] == "1 is no command"
+    with pytest.raises(InvalidInput, match=r"'thing' .* does not load: not a Backend, but the class Thing"):
+        load_backend("thing")
 
 
 def test_every_plugin_of_every_kind_is_listed_with_where_it_comes_from(plant: Plant) -> None:

@@ -219,6 +219,28 @@ def test_a_command_reaches_the_runner_at_the_next_task_boundary_and_no_further_t
     assert bench.state() is EngineState.PAUSED
 
 
+def test_a_cancel_that_the_runner_carried_out_looks_at_no_row_of_the_run_here(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start(5)
+    sent, send = threading.Event(), Rows.send
+
+    def sending(self: Rows, run: str, command: Command, at: float) -> None:
+        send(self, run, command, at)
+        sent.set()
+
+    def no_session(*_: object) -> Session:
+        raise AssertionError("to read a large run is what costs most")
+
+    monkeypatch.setattr(Rows, "send", sending)
+    monkeypatch.setattr(bench.engine, "open_session", no_session)
+    thread = bench.driver(lambda _: sent.wait(20))
+    bench.engine.cancel("r1")
+    monkeypatch.undo()
+    thread.join(20)
+    assert bench.log()[-1] == "cancel"
+
+
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_the_session_refuses_is_raised_here_and_changes_nothing(bench: Bench, name: str) -> None:
     bench.start(1)

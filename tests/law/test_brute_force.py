@@ -80,6 +80,20 @@ def _again() -> Iterator[tuple[Scene, Left]]:
         yield Scene((root, other, other._replace(instead=1))), Left(1, 0, 0, 1, 0, 2, 2 if FULL else 1)
         yield Scene(items), Left(0, 0, 0, 1, 0, 3 if FULL else 2, 1)
         yield Scene((root, child, Slot(1, engine))), Left(0, 0, 0, 1, 0, 2, 1)
+        yield from _across(engine)
+
+
+def _across(engine: str) -> Iterator[tuple[Scene, Left]]:
+    """Re-runs whose way up crosses engines (X7): through items beside one another, and over two links or one on a way
+    of three executions. Where both ends of the way are tried, a cancel may come in between."""
+    root, other = Slot(-1, engine), OTHER[engine]
+    linked = Slot(0, other, native=False)
+    left = Left(1, 0, 0, 1, 0, 2, 2) if FULL else Left(0, 0, 0, 1, 0, 2, 1)
+    items = (root, linked._replace(item=0), linked._replace(item=1), linked._replace(item=0, instead=1))
+    yield Scene(items), Left(0, 0, 0, 1, 0, 3 if FULL else 2, 1)
+    yield Scene((root, linked, Slot(1, other))), left
+    yield Scene((root, Slot(0, engine), Slot(1, other, native=False))), left
+    yield Scene((root, linked, Slot(1, engine, native=False))), left
 
 
 def _name(case: tuple[Scene, Left]) -> str:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from support.world import bridge_moves, calm, idle, new_world, passed
-from support.world_engines import Left, Scene, Slot, World, engine_moves
+from support.world_engines import Left, Scene, Slot, World
+from support.world_moves import engine_moves
 from support.world_outside import outside_moves
 from support.world_rules import settle_down
 

@@ -266,6 +266,8 @@ def test_what_the_engine_does_by_itself_is_declared() -> None:
         ({"url": "file:///etc"}, "no http or https address"),
         ({"url": URL, "timeout": "soon"}, "timeout is 'soon'"),
         ({"url": URL, "timeout": 0}, "above 0"),
+        ({"url": URL, "timeout": "nan"}, "above 0"),
+        ({"url": URL, "timeout": float("inf")}, "above 0"),
         ({"url": URL, "ca_file": "/nowhere.pem"}, "/nowhere.pem is not there"),
         ({"url": URL, "insecure": True}, "unknown option insecure; a Mistral has url, region"),
     ],

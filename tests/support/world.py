@@ -42,13 +42,14 @@ from support.world_engines import (
     Scene,
     World,
     all_held,
-    engine_moves,
+    ended_as,
     newest,
     owed_below,
     put_state,
     resume_under_way,
     with_exec,
 )
+from support.world_moves import engine_moves
 from support.world_outside import outside_moves
 
 _E = EngineState
@@ -107,7 +108,8 @@ def _come_to(
     for slot, node in zip(slots, snapshot.nodes, strict=True):
         record = node.record
         resumed = Resumed.NEVER if record.resumed_at is None else Resumed(record.resumed_at)
-        after[slot] = Kept(record.want, record.status, record.seen, resumed)
+        bound = int(record.key.partition(".")[2] or 0)
+        after[slot] = Kept(record.want, record.status, record.seen, resumed, record.awaited, bound)
     steps = tuple((step.action, int(step.record)) for step in decide(snapshot, FACTS).steps)
     return Passed(snapshot, slots, tuple(after), steps, events)
 
@@ -119,11 +121,19 @@ def look(scene: Scene, execs: tuple[Exec, ...], kept: tuple[Kept | None, ...]) -
     for slot, exec in enumerate(execs):
         if exec.born:
             parent = places[scene.slots[slot].parent]
-            record = _record(scene, slot, kept[slot], nodes[parent].record if parent >= 0 else None)
+            known = _bound(kept[slot], exec)
+            record = _record(scene, slot, known, nodes[parent].record if parent >= 0 else None)
             places[slot] = len(nodes)
             tasks, waiting = _tasks(scene, execs, slot)
             nodes.append(Node(record, parent, exec.state, "now", tasks=tasks, waiting=waiting))
     return Snapshot(tuple(nodes)), tuple(slot for slot, exec in enumerate(execs) if exec.born)
+
+
+def _bound(known: Kept | None, exec: Exec) -> Kept | None:
+    """What is kept of a child once the waiting action that it was awaited for is seen (X7)."""
+    if known is None or not known.awaited or exec.waits == known.bound:
+        return known
+    return known._replace(awaited=False, bound=exec.waits)
 
 
 def _record(scene: Scene, slot: int, known: Kept | None, parent: Record | None) -> Record:
@@ -139,7 +149,8 @@ def _record(scene: Scene, slot: int, known: Kept | None, parent: Record | None) 
         parent_task=scene.task(slot) if parent else "",
         item=here.item,
         native=here.native,
-        key="" if here.native else f"k{slot}",
+        key="" if here.native else f"k{slot}.{known.bound}",
+        awaited=known.awaited,
         want=known.want,
         status=known.status,
         seen=known.seen,
@@ -173,7 +184,8 @@ def _tasks(scene: Scene, execs: tuple[Exec, ...], slot: int) -> tuple[tuple[Task
             found = {_child_status(scene, execs, child) for child in current}
             status = next((one for one in _FIRST if one in found), TaskStatus.SUCCEEDED)
             items = len({scene.slots[child].item for child in slots}) if scene.slots[born[0]].item is not None else None
-            tasks.append(TaskLook(task, task, status, starts=len(born), items=items))
+            starts = sum(1 + execs[child].waits for child in born)
+            tasks.append(TaskLook(task, task, status, starts=starts, items=items))
             waiting += [_waits(scene, execs, child) for child in born if _is_waiting(scene, execs, child)]
     return tuple(tasks), tuple(waiting)
 
@@ -181,7 +193,8 @@ def _tasks(scene: Scene, execs: tuple[Exec, ...], slot: int) -> tuple[tuple[Task
 def _child_status(scene: Scene, execs: tuple[Exec, ...], child: int) -> TaskStatus:
     if _is_waiting(scene, execs, child):
         return TaskStatus.RUNNING
-    return TaskStatus.SKIPPED if execs[child].skipped else _TASK.get(execs[child].state, TaskStatus.RUNNING)
+    end = ended_as(scene.slots[child], execs[child])
+    return TaskStatus.SKIPPED if execs[child].skipped else _TASK.get(end, TaskStatus.RUNNING)
 
 
 def _is_waiting(scene: Scene, execs: tuple[Exec, ...], child: int) -> bool:
@@ -189,7 +202,8 @@ def _is_waiting(scene: Scene, execs: tuple[Exec, ...], child: int) -> bool:
 
 
 def _waits(scene: Scene, execs: tuple[Exec, ...], child: int) -> WaitingChild:
-    return WaitingChild(f"k{child}", scene.task(child), scene.slots[child].item, "target")
+    key = f"k{child}.{execs[child].waits}"
+    return WaitingChild(key, scene.task(child), scene.slots[child].item, "target")
 
 
 def bridge_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
@@ -233,7 +247,8 @@ def _again(scene: Scene, world: World, found: Passed) -> Iterator[tuple[str, Wor
         done = _come_to(settled.snapshot, found.slots, found.kept, settled.events)
         owed = tuple(Want.RUN if slot in asked.reopened else want for slot, want in enumerate(world.owed))
         left = world.left._replace(again=world.left.again - 1)
-        after = looked._replace(kept=done.kept, owed=owed, left=left, once=(*looked.once, *asked.once))
+        once = (*looked.once, *asked.once)
+        after = looked._replace(kept=done.kept, owed=owed, left=left, once=once, again=asked.reopened)
         yield asked.label, after._replace(steps=to_send(after, done))
 
 
@@ -254,7 +269,7 @@ def after_pass(scene: Scene, world: World, found: Passed) -> World:
         is_told = is_overtaken(one, found.snapshot) or _is_re_opened_below(scene, one.slot, found)
         if not (one.taken or one.refused or is_told):
             raise Broken(f"{one.call} of {one.slot} was never done, and is taken for done (O4)")
-    world = world._replace(kept=found.kept, once=once)
+    world = world._replace(kept=found.kept, once=once, again=world.again if once else frozenset())
     return world._replace(steps=to_send(world, found))
 
 
@@ -271,13 +286,15 @@ def _resume_goes_up(scene: Scene, world: World) -> bool:
 def to_send(world: World, found: Passed) -> tuple[tuple[Action, int], ...]:
     """The steps of a pass. A resume is never sent again while the first may still be taken (O4), nor is a re-run.
 
-    What happens once comes first. It is named by its place in `World.once`.
+    What happens once comes first. It is named by its place in `World.once`. What is being run again shows its old end
+    until its engine has taken that: it is not reported.
     """
     once = tuple(
         (one.action, place) for place, one in enumerate(world.once) if not (one.sent or _in_flight(world, one))
     )
     steps = (step for step in found.steps if step[0] is not Action.RESUME or ("resume", step[1]) not in world.late)
-    return (*once, *steps)
+    again = world.again | {one.slot for one in world.once} if world.once else frozenset()
+    return (*once, *(step for step in steps if step[0] is not Action.REPORT or step[1] not in again))
 
 
 def _in_flight(world: World, once: Once) -> bool:
@@ -299,7 +316,8 @@ def send(scene: Scene, world: World) -> World:
         if exec.state is _E.ABSENT:
             engines.execs[slot] = exec._replace(state=_E.REQUESTED, busy=True)
     elif action is Action.REPORT:
-        engines.execs[slot] = exec._replace(link=Link.REPORTED)
+        told = _E.CANCELED if exec.state is _E.ABSENT else exec.state
+        engines.execs[slot] = exec._replace(link=Link.REPORTED, told=told)
     else:
         engines.accept(str(action), slot)
     return engines.world()
@@ -310,6 +328,9 @@ def _check_step(scene: Scene, world: World, action: Action, slot: int) -> None:
     known, above = world.kept[slot], world.kept[scene.slots[slot].parent]
     if action is Action.START and known is not None and known.want is not Want.RUN:
         raise Broken(f"{slot} is started, and is to {known.want} (P6)")
+    over = (*ENDED, _E.ABSENT)  # what never began is canceled
+    if action is Action.REPORT and world.execs[slot].state not in over and not world.vague:
+        raise Broken(f"the end of {slot} is told, and it has none (X7)")
     if action is Action.REPORT and above is not None and above.want is Want.HOLD and above.seen not in ENDED:
         raise Broken(f"{slot} is reported to a held parent (R3)")
 
@@ -322,10 +343,12 @@ def verbs(scene: Scene, world: World, found: Passed, slot: int) -> Iterator[tupl
         if unsent and verb is not Verb.CANCEL:  # what earlier ones left open is finished first
             continue
         effect = check(found.snapshot, place, verb)
-        once = take_back(world.once, found.snapshot, place) if verb is Verb.CANCEL else world.once
-        if (effect is not None and effect.wants) or once != world.once:
+        waits = not_shown(world.once, found.snapshot)
+        once, snapshot = take_back(waits, found.snapshot, place) if verb is Verb.CANCEL else (waits, found.snapshot)
+        if (effect is not None and effect.wants) or once != waits:
             looked = after_pass(scene, world, found)._replace(once=once)
-            yield f"{verb} {slot}", _accepted(scene, looked, found, slot, verb, effect or Effect())
+            taken = found._replace(snapshot=snapshot)
+            yield f"{verb} {slot}", _accepted(scene, looked, taken, slot, verb, effect or Effect())
 
 
 def check(snapshot: Snapshot, place: int, verb: Verb) -> Effect | None:
@@ -380,7 +403,7 @@ def calm(scene: Scene, world: World) -> World | None:
     found = passed(scene, world.execs, world.kept)
     once = tuple(one._replace(sent=one.sent and not _is_due(world, one)) for one in world.once)
     due = once != world.once or not_shown(once, found.snapshot) != once or not all(one.sent for one in once)
-    if found.kept != world.kept or found.steps or due:
+    if found.kept != world.kept or to_send(world, found) or due:
         return after_pass(scene, world._replace(once=once), found)
     return None
 

@@ -6,6 +6,7 @@ The oracle works the answer out from the engines' own state, in its own way; the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from flowbridge.law.tables import ENDED
 from flowbridge.law.verbs import Effect, apply
 from flowbridge.law.withdrawal import withdrawal
 from flowbridge.model import EngineState, ItemRead, Snapshot, Status, TaskStatus, Verb, Want
-from support.world_engines import Broken, Exec, Link, Once, Scene, is_errored, newest, replacement
+from support.world_engines import Broken, Exec, Link, Once, Scene, ended_as, is_errored, newest, replacement
 
 _E = EngineState
 
@@ -61,9 +62,14 @@ def not_shown(once: tuple[Once, ...], snapshot: Snapshot) -> tuple[Once, ...]:
     return tuple(one for one in once if (one.action, one.slot, one.task) in open_) if once else once
 
 
-def take_back(once: tuple[Once, ...], snapshot: Snapshot, place: int) -> tuple[Once, ...]:
-    """What is left of re-runs and skips after a cancel: the law's answer for each of their calls."""
-    return tuple(one for one in once if one.refused or withdrawal([_step(one)], (), snapshot, place) is None)
+def take_back(once: tuple[Once, ...], snapshot: Snapshot, place: int) -> tuple[tuple[Once, ...], Snapshot]:
+    """What is left of re-runs and skips after a cancel: the law's answer for each of their calls, and the tree in which
+    nothing is awaited that no call makes a task wait for."""
+    gone = {one: withdrawal([_step(one)], (), snapshot, place) for one in once if not one.refused}
+    nodes = list(snapshot.nodes)
+    for at in (at for taken in gone.values() if taken is not None for at in taken.awaited):
+        nodes[at] = replace(nodes[at], record=replace(nodes[at].record, awaited=False))
+    return tuple(one for one in once if gone.get(one) is None), Snapshot(tuple(nodes))
 
 
 def is_overtaken(once: Once, snapshot: Snapshot) -> bool:
@@ -106,8 +112,6 @@ def asks(
             continue
         if wanted is None:
             raise Broken(f"{request.label} is accepted; it may not be done (X3, X4, X5, X6, X8)")
-        if effect.awaited:
-            continue  # a task that waits a second time for the same child: tests/links tries that on engines of its own
         if request.verb is Verb.RERUN and any(slot < 0 for slot in _new_slots(scene, execs, wanted, request.no_reset)):
             continue  # this world has no room for another child there
         yield _accepted(scene, snapshot, slots, request, effect, wanted)
@@ -162,7 +166,7 @@ def _items(scene: Scene, execs: tuple[Exec, ...], slot: int, task: str) -> tuple
     found = []
     for place, child in enumerate(newest(scene, execs, slot, task)):
         if execs[child].born:
-            good = execs[child].state is _E.SUCCEEDED
+            good = ended_as(scene.slots[child], execs[child]) is _E.SUCCEEDED
             found.append(ItemRead(place, TaskStatus.SUCCEEDED if good else TaskStatus.ERRORED))
     return tuple(found)
 
@@ -179,17 +183,27 @@ def _accepted(
     ids = count()
     after = reopened(apply(snapshot, effect, "user"), effect, lambda: f"new {next(ids)}", 1.0)
     _check_records(slots, snapshot, after, open_, request)
-    once = _once(slots, after, effect, request)
-    if {(one.slot, one.task) for one in once} != wanted:
-        raise Broken(f"{request.label} sends {once}, and means {set(wanted)} (X4, X5)")
+    waits = _waiting(scene, wanted)
+    once = _once(slots, after, effect, request, waits)
+    if {(one.slot, one.task) for one in once} != wanted | waits:
+        raise Broken(f"{request.label} sends {once}, and means {set(wanted)}, with {waits} waiting again (X4, X5, X7)")
     return Asked(request.label, after, open_, once)
 
 
-def _once(slots: tuple[int, ...], after: Snapshot, effect: Effect, request: Request) -> tuple[Once, ...]:
+def _waiting(scene: Scene, wanted: frozenset[tuple[int, str]]) -> frozenset[tuple[int, str]]:
+    """The tasks that wait once more for what is re-opened below them and lives elsewhere (X7)."""
+    ways = {way for slot, _ in wanted for way in (slot, *_above(scene, slot)) if not scene.slots[way].native}
+    return frozenset((scene.slots[way].parent, scene.task(way)) for way in ways)
+
+
+def _once(
+    slots: tuple[int, ...], after: Snapshot, effect: Effect, request: Request, waits: frozenset[tuple[int, str]]
+) -> tuple[Once, ...]:
     places = {node.record.id: slot for slot, node in zip(slots, after.nodes, strict=True)}
     return tuple(
-        Once(Action(step["action"]), places[step["record"]], task, reset, mark)
+        Once(Action(step["action"]), slot, task, reset, mark, keeps=(slot, task) in waits or task in request.no_reset)
         for step in once_steps(after, effect)
+        for slot in [places[step["record"]]]
         for task, reset in step["tasks"]
         for mark in [step["mark"][task]]
     )
@@ -207,7 +221,7 @@ def _check_records(
             good = new.record.rerun_of == old.record.id and new.record.want is Want.RUN and not new.record.held_by
             if not good or new.record.resumed_at is not None or new.record.status is not Status.ERRORED:
                 raise Broken(f"{request.label}: {slot} goes on as {new.record} (X2)")
-        elif new != old:
+        elif replace(new, record=replace(new.record, awaited=old.record.awaited)) != old:
             raise Broken(f"{request.label}: {slot} is left alone, and its record changes (X2)")
 
 
@@ -292,9 +306,9 @@ def _above(scene: Scene, slot: int) -> Iterator[int]:
 
 
 def _reopens(scene: Scene, slot: int) -> bool:
-    """Whether what runs again there re-opens everything above."""
+    """Whether what runs again there re-opens everything above, by the engine or by tasks that wait again."""
     ways = [way for way in (slot, *_above(scene, slot)) if scene.slots[way].parent >= 0]
-    return all(scene.slots[way].native and scene.slots[way].engine == "eager" for way in ways)
+    return all(not scene.slots[way].native or scene.slots[way].engine == "eager" for way in ways)
 
 
 def _new_slots(
@@ -302,5 +316,5 @@ def _new_slots(
 ) -> Iterator[int]:
     for slot, task in wanted:
         for child in newest(scene, execs, slot, task) if task != "leaf" else ():
-            if task not in no_reset or execs[child].state is not _E.SUCCEEDED:
+            if task not in no_reset or ended_as(scene.slots[child], execs[child]) is not _E.SUCCEEDED:
                 yield replacement(scene, child) if execs[child].born else child

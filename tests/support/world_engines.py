@@ -6,7 +6,7 @@ events alone, without the law.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -88,7 +88,8 @@ class Leaf(StrEnum):
 class Exec(NamedTuple):
     """What the engine truly has. `busy`: a leaf action runs. `again`: how often it was begun anew.
 
-    `skipped`: the parent's task of this child is.
+    `skipped`: the parent's task of this child is. `waits`: how often a task waited for this child anew;
+    `told`: how it had ended when that was last reported.
     """
 
     state: EngineState = _E.ABSENT
@@ -97,6 +98,8 @@ class Exec(NamedTuple):
     leaf: Leaf = Leaf.WELL
     again: int = 0
     skipped: bool = False
+    waits: int = 0
+    told: EngineState = _E.ABSENT
 
     @property
     def born(self) -> bool:
@@ -113,12 +116,15 @@ class Resumed(StrEnum):
 
 
 class Kept(NamedTuple):
-    """What the ledger keeps of an execution, crash or not."""
+    """What the ledger keeps of an execution, crash or not. `awaited`: the next waiting action of its task is for it;
+    `bound`: the one that is (`Exec.waits`)."""
 
     want: Want
     status: Status
     seen: EngineState
     resumed: Resumed = Resumed.NEVER
+    awaited: bool = False
+    bound: int = 0
 
 
 class Left(NamedTuple):
@@ -136,7 +142,8 @@ class Left(NamedTuple):
 class Once(NamedTuple):
     """One task of a re-run or a skip that is not seen yet: what the ledger keeps, crash or not, but for `sent`.
 
-    `taken` is the oracle's: the engine has done it. `refused`: it said that it will not, and the user is told.
+    `taken` is the oracle's: the engine has done it. `refused`: it said that it will not, and the user is told. `keeps`:
+    it is not to begin anew what ended well.
     """
 
     action: Action
@@ -147,6 +154,7 @@ class Once(NamedTuple):
     sent: bool = False
     taken: bool = False
     refused: bool = False
+    keeps: bool = False
 
     @property
     def call(self) -> str:
@@ -155,7 +163,8 @@ class Once(NamedTuple):
 
 
 class World(NamedTuple):
-    """One state. `late` is what engines accepted and have not done, in order; `steps` what the bridge will send."""
+    """One state. `late` is what engines accepted and have not done, in order; `steps` what the bridge will send;
+    `again` what the re-run or skip that is open has re-opened."""
 
     execs: tuple[Exec, ...]
     kept: tuple[Kept | None, ...]
@@ -165,6 +174,7 @@ class World(NamedTuple):
     left: Left = Left()
     vague: bool = False  # a race that cannot be closed from outside: the promise is void, consistency is not
     once: tuple[Once, ...] = ()
+    again: frozenset[int] = frozenset()
 
 
 class Broken(AssertionError):
@@ -182,9 +192,9 @@ class Engines:
 
     def world(self) -> World:
         """The world afterwards."""
-        _, _, _, _, steps, left, _, _ = self.before
+        _, _, _, _, steps, left, _, _, again = self.before
         execs, kept, owed, late = tuple(self.execs), tuple(self.kept), tuple(self.owed), tuple(self.late)
-        return World(execs, kept, owed, late, steps, left, self.vague, tuple(self.once))
+        return World(execs, kept, owed, late, steps, left, self.vague, tuple(self.once), again)
 
     def put(self, slot: int, state: EngineState) -> None:
         """Change a state; every revision that anybody knew is now an old one."""
@@ -272,7 +282,7 @@ class Engines:
         elif task == "leaf":
             self.execs[slot] = exec._replace(leaf=Leaf.WELL, busy=True, again=exec.again + 1)
         else:
-            self._begin_anew(slot, task, only_failed=bool(failed))
+            self._begin_anew(slot, task, call, only_failed=bool(failed))
         self._reopen(slot)
         if not self._note_once(call, slot, taken=True):
             # One that came twice, when the first was done and seen already, is beyond everybody's reach.
@@ -296,14 +306,21 @@ class Engines:
         for child in newest(self.scene, self.execs, slot, task):
             self.execs[child] = self.execs[child]._replace(skipped=True)
 
-    def _begin_anew(self, slot: int, task: str, *, only_failed: bool) -> None:
+    def _begin_anew(self, slot: int, task: str, call: str, *, only_failed: bool) -> None:
         children = newest(self.scene, self.execs, slot, task)
         if only_failed and self.scene.slots[slot].engine == "eager" and self.execs[children[-1]].state is _E.SUCCEEDED:
             raise Broken(f"{task} of {slot} is re-run partially where the engine would run good items again (X6, O8)")
+        keeps = any(once.keeps for once in self.once if (once.call, once.slot) == (call, slot))
         for child in children:
-            exec = self.execs[child]
-            if only_failed and exec.state is _E.SUCCEEDED:
+            exec, known = self.execs[child], self.kept[child]
+            is_good = ended_as(self.scene.slots[child], exec) is _E.SUCCEEDED
+            if only_failed and is_good:
                 continue
+            if known is not None and known.awaited and exec.waits == known.bound:
+                self.execs[child] = exec._replace(link=Link.WAITING, waits=exec.waits + 1)
+                continue
+            if keeps and is_good:
+                raise Broken(f"{child} ended well, and is begun anew (X6, X7)")
             new = replacement(self.scene, child) if exec.born else child
             if new < 0:
                 continue  # it came twice, and this world has no more room
@@ -322,9 +339,16 @@ class Engines:
                 self.put(slot, _E.RUNNING)
             if here.parent < 0:
                 return
+            if not here.native and (self.vague or self._waits_again(slot)):
+                return  # the call that makes its task wait for it again re-opens what is above
             if not (here.native and here.engine == "eager"):
                 raise Broken(f"{slot} is re-opened, and nothing re-opens {here.parent} above it (X7)")
             slot = here.parent
+
+    def _waits_again(self, slot: int) -> bool:
+        """Whether the task above a linked child waits for it, or is about to."""
+        task = self.scene.slots[slot].parent, self.scene.task(slot)
+        return self.execs[slot].link is Link.WAITING or any((once.slot, once.task) == task for once in self.once)
 
     def _native(self, slot: int) -> list[int]:
         slots = self.scene.slots
@@ -343,6 +367,11 @@ class Engines:
         here = self.scene.slots[slot]
         if here.engine == "eager" and here.native and here.parent >= 0:
             self.accept(what, here.parent)
+
+
+def ended_as(slot: Slot, exec: Exec) -> EngineState:
+    """How a child has ended for the engine of its parent, which of one elsewhere knows what it was told."""
+    return exec.state if slot.native else exec.told
 
 
 def newest(scene: Scene, execs: Sequence[Exec], parent: int, task: str) -> list[int]:
@@ -365,111 +394,14 @@ def is_errored(scene: Scene, execs: Sequence[Exec], slot: int, task: str) -> boo
     if task == "leaf":
         return execs[slot].leaf is Leaf.BADLY and not execs[slot].busy
     children = newest(scene, execs, slot, task)
-    going = any(execs[child].born and not _done(scene.slots[child], execs[child]) for child in children)
-    bad = any(execs[child].state is _E.ERRORED and not execs[child].skipped for child in children)
-    return bad and not going and not any(execs[child].state is _E.CANCELED for child in children)
+    going = any(execs[child].born and not done(scene.slots[child], execs[child]) for child in children)
+    ends = {child: ended_as(scene.slots[child], execs[child]) for child in children}
+    bad = any(end is _E.ERRORED and not execs[child].skipped for child, end in ends.items())
+    return bad and not going and _E.CANCELED not in ends.values()
 
 
-def engine_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
-    """What engines do by themselves, late answers included."""
-    started: set[int] = set()
-    for at, (what, slot) in enumerate(world.late):
-        if slot not in started:  # requests to one execution arrive in their order
-            started.add(slot)
-            engines = Engines(scene, world)
-            del engines.late[at]
-            engines.deliver(what, slot)
-            yield f"{what} of {slot} arrives", engines.world()
-    for slot, exec in enumerate(world.execs):
-        if exec.busy:
-            yield f"leaf of {slot} ends", with_exec(world, slot, exec._replace(busy=False))
-            if world.left.fails:
-                left = world.left._replace(fails=world.left.fails - 1)
-                failed = with_exec(world, slot, exec._replace(busy=False, leaf=Leaf.BADLY))
-                yield f"leaf of {slot} fails", failed._replace(left=left)
-        if exec.state is _E.REQUESTED:
-            yield f"{slot} begins", put_state(scene, world, slot, _E.RUNNING)
-        if exec.state is _E.RUNNING and not exec.busy:
-            yield from _ends(scene, world, slot)
-        if scene.items and exec.state is _E.RUNNING and _child_canceled(scene, world, slot):
-            yield f"{slot} ends with its canceled item (C5)", _end_canceled(scene, world, slot)
-        may_start = not exec.busy and exec.leaf is not Leaf.SKIPPED
-        if world.left.delayed and may_start and exec.state in (_E.PAUSED, _E.CANCELED):
-            left = world.left._replace(delayed=world.left.delayed - 1)
-            yield (
-                f"delayed task of {slot} starts",
-                with_exec(world, slot, exec._replace(busy=True))._replace(left=left),
-            )
-        if not exec.born and scene.slots[slot].instead < 0:
-            yield from _births(scene, world, slot)
-
-
-def _births(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]]:
-    here = scene.slots[slot]
-    parent = world.execs[here.parent]
-    eager = scene.slots[here.parent].engine == "eager"
-    if parent.state is not _E.RUNNING and not (eager and parent.state in (_E.PAUSED, _E.CANCELED)):
-        return
-    if here.item is not None and _is_over(scene, world.execs, here.parent, scene.task(slot)):
-        return  # items that never ran stay so until the task is run again
-    exec = Exec(_E.RUNNING, busy=True) if here.native else Exec(link=Link.WAITING)
-    owed = (*world.owed[:slot], world.owed[here.parent], *world.owed[slot + 1 :])
-    yield f"{slot} is born", with_exec(world, slot, exec)._replace(owed=owed)
-
-
-def _is_over(scene: Scene, execs: Sequence[Exec], slot: int, task: str) -> bool:
-    children = scene.of_task(slot, task)
-    return is_errored(scene, execs, slot, task) or any(execs[child].skipped for child in children)
-
-
-def _ends(scene: Scene, world: World, slot: int) -> Iterator[tuple[str, World]]:
-    for child, other in enumerate(scene.slots):
-        if other.parent == slot and world.execs[child].born and not _done(other, world.execs[child]):
-            return
-    if _child_canceled(scene, world, slot):
-        yield f"{slot} ends canceled (C5)", _end_canceled(scene, world, slot)
-        return
-    wrong = any(exec.state is _E.ERRORED for exec in world.execs) and any(
-        is_errored(scene, world.execs, slot, task) for task in scene.tasks(slot)
-    )
-    if wrong or world.execs[slot].leaf is Leaf.BADLY:
-        yield f"{slot} ends errored", put_state(scene, world, slot, _E.ERRORED)
-    if world.execs[slot].leaf is not Leaf.BADLY:
-        how = ", having handled an error" if wrong else ""
-        yield f"{slot} ends{how}", put_state(scene, world, slot, _E.SUCCEEDED)
-
-
-def _end_canceled(scene: Scene, world: World, slot: int) -> World:
-    """C5. Where nobody saw the child canceled before, an engine that cascades shows what a canceled parent would."""
-    unseen = any(
-        other.parent == slot
-        and exec.state is _E.CANCELED
-        and (known is None or Want.CANCEL is not known.want)
-        and (known is None or known.seen is not _E.CANCELED)
-        for other, exec, known in zip(scene.slots, world.execs, world.kept, strict=True)
-    )
-    eager = scene.slots[slot].engine == "eager"
-    return put_state(scene, world, slot, _E.CANCELED)._replace(vague=world.vague or (unseen and eager))
-
-
-def _done(slot: Slot, exec: Exec) -> bool:
+def done(slot: Slot, exec: Exec) -> bool:
     return exec.state in ENDED if slot.native else exec.link is Link.REPORTED
-
-
-def _child_canceled(scene: Scene, world: World, slot: int) -> bool:
-    return any(
-        other.parent == slot
-        and world.execs[child].state is _E.CANCELED
-        and _done(other, world.execs[child])
-        and not world.execs[child].skipped
-        and not _replaced(scene, world, child)
-        for child, other in enumerate(scene.slots)
-    )
-
-
-def _replaced(scene: Scene, world: World, slot: int) -> bool:
-    new = replacement(scene, slot)
-    return new >= 0 and world.execs[new].born
 
 
 def with_exec(world: World, slot: int, exec: Exec) -> World:

@@ -152,7 +152,7 @@ class Database:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            raise self._translated(error) from error
+            raise self._translated(error, unsure=True) from error
 
     def _roll_back(self) -> None:
         # SQLite itself has done it where the disk is full or fails.
@@ -198,14 +198,18 @@ class Database:
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
-    def _translated(self, error: sqlite3.Error) -> LedgerError:
+    def _translated(self, error: sqlite3.Error, *, unsure: bool = False) -> LedgerError:
+        """Our error. `unsure`: a commit failed; what it had put into the log may count when that is read again."""
         text = str(error)
         if "locked" in text or "busy" in text:
             return LedgerError(
                 f"ledger {self.path} is in use by another process for over {_BUSY_SECONDS:.0f} s; try again"
             )
         if "full" in text:
-            return LedgerError(f"ledger {self.path}: the disk is full; nothing was written. Make room and try again")
+            return LedgerError(f"ledger {self.path}: the disk is full; make room and try again", unsure=unsure)
+        if "I/O" in text:
+            words = f"ledger {self.path}: {text}: the disk is full or fails; make room and try again"
+            return LedgerError(words, unsure=unsure)
         if "malformed" in text:
             return LedgerError(
                 f"ledger {self.path} is damaged ({text}): move it and the files beside it away and put back a sound "
@@ -215,7 +219,7 @@ class Database:
             return LedgerError(f"ledger {self.path} is not a ledger ({text}); {_ANOTHER}")
         if "unable to open" in text or "readonly" in text:
             return LedgerError(f"ledger {self.path}: {text}; {_ANOTHER}")
-        return LedgerError(f"ledger {self.path}: {text}")
+        return LedgerError(f"ledger {self.path}: {text}", unsure=unsure)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -63,9 +63,11 @@ class Operations:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._tried: set[str] = set()
 
     def put(self, operation: Operation) -> None:
         """Write an operation, new or changed."""
+        self._tried.add(operation.id)
         self._db.run(
             "INSERT INTO operations VALUES (?,?,?,?,?) "
             "ON CONFLICT (id) DO UPDATE SET state = excluded.state, doc = excluded.doc",
@@ -75,6 +77,15 @@ class Operations:
     def get(self, id: str) -> Operation:
         """One operation by its id, which the history names."""
         return _operation(self._db.one("SELECT doc FROM operations WHERE id = ?", (id,))[0])
+
+    def known(self, id: str) -> Operation | None:
+        """One operation by its id, None where it is not written down."""
+        row = self._db.one("SELECT doc FROM operations WHERE id = ?", (id,))
+        return _operation(row[0]) if row else None
+
+    def was_tried(self, id: str) -> bool:
+        """Whether this process has begun to write an operation, be it there or not."""
+        return id in self._tried
 
     def open(self, tree: str) -> list[Operation]:
         """The unfinished operations of a tree, oldest first."""

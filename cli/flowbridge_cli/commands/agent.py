@@ -18,12 +18,13 @@ from flowbridge.agent import Agent, Health
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput
 from flowbridge.views import moment
+from flowbridge_cli import options
 from flowbridge_cli.output import counted, note
 
 
 @click.command("agent")
 @click.option(
-    "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, metavar="SECONDS", help="Between rounds."
+    "--interval", type=options.ROUND, default=1.0, show_default=True, metavar="SECONDS", help="Between rounds."
 )
 @click.option("--health", type=click.Path(path_type=Path), metavar="FILE", help="Write how it fares here, as JSON.")
 def agent(interval: float, health: Path | None) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowbridge.deadline import within
 from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
 from flowbridge_cli.output import emit, note, tell_unwritten, told_of
@@ -27,6 +28,9 @@ _ENGINE_STATUSES = ("running", "paused", "succeeded", "errored", "canceled")
 _ENDED = frozenset(_ENGINE_STATUSES[2:])
 _ENGINE_COLUMNS = ("ref", "engine_state", "workflow", "created_at", "id")
 _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at")
+
+#: How long an engine that is down may hold up a list, in seconds: what it has is shown as last seen, with its age.
+_AT_A_GLANCE = 3.0
 
 #: The columns of a table that are there only where a row has something to say in them; other formats have more of it.
 _MORE = ("seen", "waits_for", "note")
@@ -49,6 +53,13 @@ _MORE = ("seen", "waits_for", "note")
 @click.option("--offset", type=click.IntRange(0, options.MANY), default=0, help="How many to pass over.")
 @click.option("--engine", is_flag=True, help="What the engine of --backend has itself, whoever started it.")
 @click.option("--look/--no-look", default=True, help="Ask the engines about those that have not ended.")
+@click.option(
+    "--timeout",
+    type=options.SECONDS,
+    metavar="SECONDS",
+    help="How long to wait for an engine that does not answer (3 where nothing is said; with --engine as long as it is "
+    "waited for elsewhere). What it has is shown as it was last seen.",
+)
 @options.output
 def list_(
     status: tuple[str, ...],
@@ -62,6 +73,7 @@ def list_(
     offset: int,
     engine: bool,
     look: bool,
+    timeout: float | None,
     output: str,
 ) -> int:
     """List executions, newest first. Those that have not ended are looked at first.
@@ -71,13 +83,14 @@ def list_(
     """
     if engine:
         _refuse(workflow=workflow, actor=actor, older_than=older_than, newer_than=newer_than, children=children or None)
-        return _list_engine(backend, status, limit, offset, output)
+        with within(timeout):
+            return _list_engine(backend, status, limit, offset, output)
     from flowbridge.ledger.executions import Filter  # noqa: PLC0415  help needs none of these
     from flowbridge.views import moment  # noqa: PLC0415
 
     began = moment(time.time())
     filter = Filter(status, backend, workflow, actor, not children, older_than, newer_than, limit, offset)
-    rows = _rows(filter, look=look)
+    rows = _rows(filter, timeout or _AT_A_GLANCE if look else None)
     for row in rows:
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
@@ -105,7 +118,8 @@ def _opened() -> Iterator[tuple[Config, Instances, Database]]:
         yield config, instances, database
 
 
-def _rows(filter: Filter, *, look: bool) -> list[dict[str, Any]]:
+def _rows(filter: Filter, patience: float | None) -> list[dict[str, Any]]:
+    """A row for each execution. Without `patience` no engine is asked."""
     from flowbridge.ledger.executions import Executions, Filter  # noqa: PLC0415
     from flowbridge.listing import listed  # noqa: PLC0415
     from flowbridge.views import execution_view  # noqa: PLC0415
@@ -115,7 +129,8 @@ def _rows(filter: Filter, *, look: bool) -> list[dict[str, Any]]:
         if filter.backend and not executions.list(Filter(backend=filter.backend, roots=False, limit=1)):
             instances.require(filter.backend)  # what was once there is still listed
         closely = partial(_closely, config)
-        found = listed(executions, instances, filter, closely) if look else executions.list(filter)
+        asks = patience is not None
+        found = listed(executions, instances, filter, closely, patience) if asks else executions.list(filter)
         rows = [execution_view(record, _parent(executions, record)) for record in found]
         undriven = _undriven(database, executions, found, roots=filter.roots)
     for record, row in zip(found, rows, strict=True):
@@ -152,7 +167,10 @@ def _tell_stale(backends: set[str]) -> None:
             except InvalidInput as error:
                 note(f"{name} cannot be asked: {error.message}; what it has is shown as last seen")
             else:
-                note(f"{name} does not answer: what it has is shown as last seen (`flowbridge backend check {name}`)")
+                note(
+                    f"{name} does not answer: what it has is shown as last seen (`flowbridge backend check {name}`; "
+                    f"--timeout waits longer)"
+                )
 
 
 def _age(moment: str | None) -> str:

@@ -29,7 +29,14 @@ from flowbridge_cli.output import emit, note, told_of
     help="What to take for a task whose end nobody saw: that it failed, or that it is to run again.",
 )
 @click.option("--yes", is_flag=True, help="End what is hung without asking.")
-@click.option("--timeout", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--timeout",
+    type=options.SECONDS,
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long all of it may take, for each tree. What is not done then stays written down.",
+)
 @options.output
 def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str) -> int:
     """Finish what a crash left open: operations, and runs whose runner died. Without ID: on every tree.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ from flowbridge_cli.watching import INTERRUPTED, farewell
 @click.option("--wait/--no-wait", default=True, help="Watch it to its end; --no-wait only starts it.")
 @click.option("--detach", is_flag=True, help="The same as --no-wait.")
 @click.option(
-    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to watch; the run goes on after that."
+    "--timeout",
+    type=options.SECONDS,
+    metavar="SECONDS",
+    help="How long all of it may take (no limit where nothing is said): the start, and with --wait the watching. "
+    "Nothing is undone then: the run goes on.",
 )
 @click.option("--tail", is_flag=True, help="While watching, print what the actions write, as they write it.")
 @options.output
@@ -59,8 +64,9 @@ def run(
 
     Values are JSON where they read as such and are not meant to be text, else text; those on the command line win over
     those of a file. Ctrl-C stops watching, never the run (exit 130). Exit codes: 0 succeeded, 7 errored, 8 canceled, 9
-    the time for watching was over, 5 an engine does not answer.
+    the time was over, 5 an engine does not answer.
     """
+    began = time.monotonic()
     given = {**_from_file(input_file), **options.inputs(values)}
     what, instance = _target(target, backend)
     with Bridge() as bridge:
@@ -73,6 +79,7 @@ def run(
                 env=_environment(env),
                 task_name=task_name,
                 reason=reason,
+                timeout=timeout,
             )
         except Interrupted as interrupted:
             return _interrupted(bridge, interrupted.execution)
@@ -81,7 +88,8 @@ def run(
             emit(execution_view(record), output) if output != "table" else click.echo(record.id)
             return 0
         note(f"execution {record.id}")
-        return watched(bridge, record.id, output, timeout, tail=tail)
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+        return watched(bridge, record.id, output, left, tail=tail)
 
 
 def _interrupted(bridge: Bridge, id: str) -> int:

@@ -14,7 +14,12 @@ from flowbridge_cli.watching import INTERRUPTED, Stopped, follow
 
 @click.command("watch")
 @click.argument("id", shell_complete=options.complete_id)
-@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to watch; no limit by default.")
+@click.option(
+    "--timeout",
+    type=options.SECONDS,
+    metavar="SECONDS",
+    help="How long to watch (no limit where nothing is said); the run goes on after that.",
+)
 @click.option("--tail", is_flag=True, help="Print what the actions write, as they write it.")
 @options.output
 def watch(id: str, timeout: float | None, tail: bool, output: str) -> int:

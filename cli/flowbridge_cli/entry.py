@@ -1,0 +1,21 @@
+"""What the installed command calls first: Ctrl-C ends it with one code also while the rest is still being imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+_INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
+
+
+def main() -> NoReturn:
+    """Run one command and end the process with its exit code."""
+    try:
+        from flowbridge_cli.main import main as command  # noqa: PLC0415  most of a short command's time
+
+        command()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.stderr.flush()
+        os._exit(_INTERRUPTED)
