@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 
+from flowbridge.calls import apart
 from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
@@ -38,7 +39,7 @@ def listed(
     silent: set[str] = set()  # an engine that did not answer is not asked once more
     steady = _unchanged(executions, instances, unended, silent) if filter.roots else set()
     rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady and one.ref.backend not in silent))
-    seen = closely(rest) if rest else {}
+    seen = apart(closely, rest, lambda tree, error: executions.damaged.update({tree: error.message})) if rest else {}
     return [_fresh(record, seen.get(record.id), steady, began) for record in executions.list(filter)]
 
 
