@@ -1,15 +1,19 @@
-"""Several calls at once, at most a few in flight, so that a slow engine is not waited for once for each execution."""
+"""Several calls at once, at most a few in flight, so that a slow engine is not waited for once for each execution; and
+what is asked of several trees at once, apart where one of them cannot be read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from flowbridge.errors import DamagedRow
 
 #: How many calls are in flight at most.
 LIMIT = 8
 
 _Answer = TypeVar("_Answer")
+_Found = TypeVar("_Found")
 
 
 def at_once(calls: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
@@ -27,3 +31,22 @@ def at_once(calls: Sequence[Callable[[], _Answer]]) -> list[_Answer]:
         raise
     finally:
         pool.shutdown(wait=waits, cancel_futures=not waits)
+
+
+def apart(
+    ask: Callable[[Sequence[str]], Mapping[Any, _Found]],
+    trees: Sequence[str],
+    failed: Callable[[str, DamagedRow], object],
+) -> Mapping[Any, _Found]:
+    """What is asked of all trees at once. Where a row of one cannot be read it is asked of each apart, and `failed` is
+    told of those that cannot be shown: they hide no other."""
+    try:
+        return ask(trees)
+    except DamagedRow:
+        found: dict[Any, _Found] = {}
+    for tree in trees:
+        try:
+            found |= ask([tree])
+        except DamagedRow as error:
+            failed(tree, error)
+    return found

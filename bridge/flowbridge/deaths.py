@@ -40,7 +40,7 @@ def why(database: Database, root: Ref) -> str:
     record, process = Executions(database).current(root), Leases(database).process(run_lease(root))
     entry = Operations(database).latest(record.tree, record.id, KIND) if record is not None else None
     # A later runner has another lease: what an earlier one died of is no reason for its end.
-    if entry is None or entry.doc["process"] != process:
+    if entry is None or entry.doc.get("process") != process:
         return ""
     reason = str(entry.doc["runner"]).removeprefix("died: ")
     return f"{DIED}: {reason}; runners.log beside the ledger has more"

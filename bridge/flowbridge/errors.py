@@ -6,6 +6,7 @@
     +-- CallerError            the caller asked for something that cannot be
     |   +-- InvalidInput       exit 2   a file, an option or a value is wrong
     |   +-- LedgerError        exit 2   the ledger cannot be read or written as it is
+    |   |   +-- DamagedRow     exit 2   one row of it cannot be read; all others can
     |   +-- Rejected           exit 3   the law says no; names its rule
     |   +-- Timeout            exit 9   waiting ended before what was waited for
     +-- EngineError            an engine, or the way to it, is at fault
@@ -74,6 +75,20 @@ class LedgerError(CallerError):
     def __init__(self, message: str, *, unsure: bool = False) -> None:
         super().__init__(message)
         self.unsure = unsure
+
+
+class DamagedRow(LedgerError):
+    """A row of the ledger is not as it was written. It is left as it is, and all that does not need it goes on.
+
+    `table` and `row` name it, `why` says what is wrong with it.
+    """
+
+    def __init__(self, table: str, row: object, why: str) -> None:
+        super().__init__(
+            f"row {row} of the table {table} in the ledger is damaged ({why}) and left as it is: put back a sound copy "
+            f"of the ledger; `flowbridge ledger check` names every such row"
+        )
+        self.table, self.row, self.why = table, row, why
 
 
 class Rejected(CallerError):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from flowbridge.calls import at_once
+from flowbridge.calls import apart, at_once
 from flowbridge.deadline import within
 from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
@@ -45,7 +45,7 @@ def listed(
         steady = _unchanged(executions, instances, unended, silent) if filter.roots else set()
     rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady and one.ref.backend not in silent))
     with within(patience):
-        seen = closely(rest) if rest else {}
+        seen = apart(closely, rest, lambda tree, error: executions.damaged.update({tree: error.message})) if rest else {}
     return [_fresh(record, seen.get(record.id), steady, began) for record in executions.list(filter)]
 
 

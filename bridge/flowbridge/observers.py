@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from flowbridge.errors import NotFound
+from flowbridge.errors import DamagedRow, NotFound
 from flowbridge.hookspecs import Change
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Entry
@@ -36,7 +36,8 @@ class Observers:
         """Tell what happened since they were last told; after a crash the last thing is told again."""
         for plugin in self.hooks.observers:
             for entry in self._ledger.operations.history(after=self._ledger.operations.cursor(_cursor(plugin))):
-                self._tell_of(plugin, entry)
+                with suppress(DamagedRow):  # what it is about cannot be read; it tells so wherever it is asked for
+                    self._tell_of(plugin, entry)
                 self._ledger.operations.move_cursor(_cursor(plugin), entry.seq)
 
     def _tell_of(self, plugin: str, entry: Entry) -> None:

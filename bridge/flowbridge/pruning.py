@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from flowbridge.errors import DamagedRow
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
@@ -38,6 +39,8 @@ class Pruning:
                     # A look under way sees by this line that its tree is not to be written any more.
                     self._ledger.operations.note(tree, tree, "pruned", self._actor, time.time(), {})
                 remove_files(self._ledger.path, [record.ref for record in records])
+        except DamagedRow:
+            return False  # what cannot be read is not known to be over
         finally:
             self._ledger.leases.give(lease)
         return over

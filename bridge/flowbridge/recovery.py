@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from flowbridge.calls import apart
 from flowbridge.errors import EngineRefused, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
@@ -29,12 +30,17 @@ class Recovery:
         self._actor = actor
 
     def unfinished(self) -> Sequence[str]:
-        """The trees with an open operation, a local run whose process died, or something hung."""
+        """The trees with an open operation, a local run whose process died, something hung, or something damaged."""
         filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
         unended = [record.tree for record in self._ledger.executions.list(filter) if not record.gone]
-        passes = self._operator.tend_all(list(dict.fromkeys(unended)), set())
+        damaged: list[str] = []
+        passes = apart(
+            lambda trees: self._operator.tend_all(trees, set()),
+            list(dict.fromkeys(unended)),
+            lambda tree, _: damaged.append(tree),
+        )
         broken = [tree for tree, found in passes.items() if any(map(_is_broken, found.snapshot.nodes))]
-        return list(dict.fromkeys([*self._ledger.operations.open_trees(), *broken]))
+        return list(dict.fromkeys([*self._ledger.operations.open_trees(), *broken, *damaged]))
 
     def recover(
         self,

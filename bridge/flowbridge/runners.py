@@ -192,6 +192,10 @@ def drain(journal: _Journal, session: Session) -> None:
     """Carry out every waiting command: what it changed and its answer are written in one transaction."""
     for command in journal.pending():
         outcome: dict[str, str] = {}
+        if not command.name:
+            message = f"{command.args['damaged']}; what it asked for was not done"
+            journal.write({}, (command.id, {"error": EngineRefused.__name__, "message": message}))
+            continue
         try:
             session.apply(command)
         except (EngineRefused, InvalidInput, NotFound) as error:

@@ -13,7 +13,7 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import FlowbridgeError, InvalidInput, Rejected
+from flowbridge.errors import DamagedRow, FlowbridgeError, InvalidInput, Rejected
 from flowbridge.law.decide import Plan
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import GONE, Filter
@@ -22,7 +22,7 @@ from flowbridge.outcome import Outcome
 from flowbridge.planning import fingerprint
 from flowbridge_cli.documents import Document, full_document
 from flowbridge_cli.drawing import ending_lines
-from flowbridge_cli.output import counted, emit, error_view, note, short_id, styled
+from flowbridge_cli.output import counted, emit, error_view, note, short_id, styled, tell_damaged
 from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.several import each
 from flowbridge_cli.watching import INTERRUPTED, follow
@@ -109,7 +109,8 @@ def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = 
             if how.output != "table":
                 emit(results.rows, how.output)
             tell_of_plugins(bridge)
-        return results.exit_code
+        damaged = bridge.ledger.executions.damaged
+        return worst((results.exit_code, DamagedRow.exit_code if damaged else 0))
 
 
 def _carry_out(
@@ -156,6 +157,7 @@ def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Sequence[str]:
         bridge.instances.require(chosen.backend)
     found = [record.id for record in records if not record.gone or verb is Verb.RERUN]
     _tell_gone(bridge, verb, filter)
+    tell_damaged(bridge.ledger.executions)
     if not found:
         note("nothing matches; nothing was done")
     return found

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbridge.errors import FlowbridgeError, InvalidInput, Rejected
+from flowbridge.errors import DamagedRow, FlowbridgeError, InvalidInput, Rejected
 
 if TYPE_CHECKING:
     from flowbridge.bridge import Bridge
+    from flowbridge.ledger.executions import Executions
 
 _COLOURS = {
     "running": "blue",
@@ -167,6 +168,13 @@ def tell_unwritten(bridge: Bridge) -> None:
     """Say on stderr that what is shown could not be written down, and why."""
     if bridge.ledger.unwritten:
         note(f"this look could not be written down: {bridge.ledger.unwritten}")
+
+
+def tell_damaged(executions: Executions) -> int:
+    """Say on stderr what is left out because it cannot be read; gives the exit code, 0 where all could be."""
+    for message in dict.fromkeys(executions.damaged.values()):
+        note(f"flowbridge: error: left out: {message}")
+    return DamagedRow.exit_code if executions.damaged else 0
 
 
 def note(text: str) -> None:

@@ -25,6 +25,7 @@ MAX_DEPTH = 64
 
 #: The built-in action that runs anything elsewhere: what `target` names, with `input`.
 LINK = "flowbridge.run"
+LINK_TAKES = ("target", "input", "owner")
 
 _OF_THE_RUNNER = ("display_published", "skip_notify")
 

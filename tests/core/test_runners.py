@@ -274,6 +274,19 @@ def test_a_bug_in_an_engine_ends_one_command_and_not_the_run(bench: Bench) -> No
     bench.engine.cancel("r1")
 
 
+@pytest.mark.parametrize("text", ['{"name": "pau', "[]", '{"name": 1, "execution": "r1", "args": {}}', "null"])
+def test_a_command_that_is_damaged_is_refused_to_whoever_waits_and_its_run_goes_on(bench: Bench, text: str) -> None:
+    bench.start(1)
+    bench.driver().join(20)
+    bench.rows.send(str(ROOT), Command("c1", "pause", "r1"), time.time())
+    bench.rows._db.run("UPDATE inbox SET doc = ? WHERE id = 'c1'", (text,))
+    with pytest.raises(EngineRefused, match=r"row c1 of the table inbox in the ledger is damaged .* was not done"):
+        bench.host.submit(bench.engine, ROOT, Command("c1", "pause", "r1"))
+    bench.engine.cancel("r1")
+    assert bench.log() == ["start", "cancel"]
+    assert bench.rows._db.one("SELECT doc FROM inbox WHERE id = 'c1'") == (text,)
+
+
 def test_a_runner_that_cannot_be_started_leaves_the_run_free(bench: Bench) -> None:
     def broken(backend: LocalBackend, root: Ref, lease: Lease) -> None:
         raise OSError("no more processes")

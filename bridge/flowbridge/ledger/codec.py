@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, replace
 from functools import cache
 from typing import Any
 
+from flowbridge.errors import DamagedRow
 from flowbridge.model import (
     EngineState,
     Record,
@@ -27,6 +30,26 @@ def dumps(value: Any) -> str:
     """Compact JSON, keys in their order. Half of a surrogate pair is no text, and nothing that keeps text takes it."""
     text = _ENCODER.encode(value)
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+@contextmanager
+def reading(table: str, row: object) -> Iterator[None]:
+    """Around what is made of the text of a row: raises `DamagedRow` where it fails as it only does with a text that is
+    not as it was written."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise DamagedRow(table, row, f"{type(error).__name__}: {why}") from error
+
+
+def document(table: str, row: object, text: str) -> dict[str, Any]:
+    """The JSON object in the text of a row. Raises `DamagedRow`."""
+    with reading(table, row):
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise TypeError(f"no object but {text[:20]!r}")
+    return found
 
 
 def plain(thing: Any) -> dict[str, Any]:
@@ -51,18 +74,27 @@ def record_to(record: Record) -> str:
     return dumps(plain(record))
 
 
-def record_from(text: str) -> Record:
-    """A record from JSON text."""
-    doc = json.loads(text)
-    doc["ref"] = Ref(*doc["ref"])
-    if "parent" in doc:
-        doc["parent"] = Ref(*doc["parent"])
-    if "trouble" in doc:
-        doc["trouble"] = Trouble(*doc["trouble"])
-    for name, kind in (("want", Want), ("status", Status), ("seen", EngineState)):
-        if name in doc:
-            doc[name] = kind(doc[name])
-    return Record(**doc)
+def record_from(text: str, id: str = "") -> Record:
+    """A record from JSON text. Raises `DamagedRow`."""
+    doc = document("executions", id, text)
+    with reading("executions", id):
+        doc["ref"] = Ref(*doc["ref"])
+        if "parent" in doc:
+            doc["parent"] = Ref(*doc["parent"])
+        if "trouble" in doc:
+            doc["trouble"] = Trouble(*doc["trouble"])
+        for name, kind in (("want", Want), ("status", Status), ("seen", EngineState)):
+            if name in doc:
+                doc[name] = kind(doc[name])
+        return Record(**doc)
+
+
+def request_from(text: str, id: str = "") -> dict[str, Any]:
+    """What an execution was started with, from JSON text. Raises `DamagedRow`."""
+    found = document("requests", id, text)
+    with reading("requests", id):
+        found["workflow"], dict(found.get("input", {}))
+    return found
 
 
 def tasks_to(tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...] = ()) -> str:
@@ -71,12 +103,13 @@ def tasks_to(tasks: tuple[TaskLook, ...], waiting: tuple[WaitingChild, ...] = ()
     return dumps({"tasks": [plain(task) for task in tasks], "waiting": known})
 
 
-def tasks_from(text: str) -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:
-    """The tasks of a look from JSON text."""
-    doc = json.loads(text)
-    tasks = []
-    for task in doc["tasks"]:
-        task["status"] = TaskStatus(task["status"])
-        task["running"] = tuple(task.get("running", ()))
-        tasks.append(TaskLook(**task))
-    return tuple(tasks), tuple(WaitingChild(**child) for child in doc["waiting"])
+def tasks_from(text: str, id: str = "") -> tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]:
+    """The tasks of a look from JSON text. Raises `DamagedRow`."""
+    doc = document("looks", id, text)
+    with reading("looks", id):
+        tasks = []
+        for task in doc["tasks"]:
+            task["status"] = TaskStatus(task["status"])
+            task["running"] = tuple(task.get("running", ()))
+            tasks.append(TaskLook(**task))
+        return tuple(tasks), tuple(WaitingChild(**child) for child in doc["waiting"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowbridge.errors import InvalidInput, NotFound
+from flowbridge.errors import DamagedRow, InvalidInput, NotFound
 from flowbridge.law.tables import TERMINAL
-from flowbridge.ledger.codec import dumps, record_from, record_to, tasks_from, tasks_to
+from flowbridge.ledger.codec import document, dumps, record_from, record_to, request_from, tasks_from, tasks_to
 from flowbridge.ledger.database import Database
 from flowbridge.model import Node, Record, Ref, TaskLook, WaitingChild
 
@@ -26,6 +26,8 @@ _LOOKED_STEP = 5.0
 #: What a filter may ask for beside the statuses: what its engine no longer has (S7). Its last status is not its own any
 #: more, unless it had ended.
 GONE = "gone"
+#: A row that is damaged is not called gone: it is not known.
+_IS_GONE = "(json_valid(doc) AND json_extract(doc, '$.gone') IS NOT NULL)"
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
@@ -55,10 +57,14 @@ class Filter:
 
 
 class Executions:
-    """The records. Every method runs inside the caller's transaction where there is one."""
+    """The records. Every method runs inside the caller's transaction where there is one.
+
+    What is asked for and cannot be read raises `DamagedRow`. A list leaves it out; `damaged` says why, by its id.
+    """
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self.damaged: dict[str, str] = {}
 
     def put(self, records: Iterable[Record]) -> None:
         """Write records, new or changed."""
@@ -84,7 +90,7 @@ class Executions:
         row = self._db.one("SELECT doc FROM executions WHERE id = ?", (id,))
         if row is None:
             raise NotFound(f"no execution {id} in the ledger; `flowbridge execution list` shows what there is")
-        return record_from(row[0])
+        return record_from(row[0], id)
 
     def find(self, text: str, actor: str) -> Record:
         """One record by id, by a unique prefix of it, or `last`: the newest root that `actor` started.
@@ -95,12 +101,12 @@ class Executions:
         given, text = text, text.strip().lower()
         if text == "last":
             row = self._db.one(
-                "SELECT doc FROM executions WHERE root = 1 AND actor = ? ORDER BY created DESC, rowid DESC LIMIT 1",
+                "SELECT doc, id FROM executions WHERE root = 1 AND actor = ? ORDER BY created DESC, rowid DESC LIMIT 1",
                 (actor,),
             )
             if row is None:
                 raise NotFound(f"{actor} has started nothing yet, so there is no last execution")
-            return record_from(row[0])
+            return record_from(*row)
         rows = self._db.all(
             "SELECT id, doc FROM executions WHERE id >= ? AND id < ? ORDER BY id LIMIT 4", (text, text + _HIGHEST)
         )
@@ -112,7 +118,7 @@ class Executions:
             raise InvalidInput(
                 f"execution {given!r} is ambiguous: {ids}{' ...' if len(rows) > 3 else ''}; give more of the id"
             )
-        return record_from(exact[0] if exact else rows[0][1])
+        return record_from(exact[0], text) if exact else record_from(rows[0][1], rows[0][0])
 
     def successors(self, id: str) -> Sequence[str]:
         """An execution and the records that took over from it, one after the other."""
@@ -124,9 +130,10 @@ class Executions:
     def current(self, ref: Ref) -> Record | None:
         """The current record of an engine execution, or None."""
         row = self._db.one(
-            "SELECT doc FROM executions WHERE backend = ? AND engine_id = ? AND is_current = 1", (ref.backend, ref.id)
+            "SELECT doc, id FROM executions WHERE backend = ? AND engine_id = ? AND is_current = 1",
+            (ref.backend, ref.id),
         )
-        return record_from(row[0]) if row else None
+        return record_from(*row) if row else None
 
     def currents(self, refs: Sequence[Ref]) -> dict[Ref, Record]:
         """The current records of those engine executions, all of one backend, that have one."""
@@ -134,19 +141,19 @@ class Executions:
         for start in range(0, len(refs), _MARKS):
             part = refs[start : start + _MARKS]
             rows = self._db.all(
-                "SELECT doc FROM executions WHERE is_current = 1 AND backend = ? AND engine_id IN "  # noqa: S608
+                "SELECT doc, id FROM executions WHERE is_current = 1 AND backend = ? AND engine_id IN "  # noqa: S608
                 f"({','.join('?' * len(part))})",
                 (part[0].backend, *(ref.id for ref in part)),
             )
-            found.update({record.ref: record for record in (record_from(row[0]) for row in rows)})
+            found.update({record.ref: record for record in self._readable(rows)})
         return found
 
     def tree(self, tree: str) -> list[Record]:
         """The current records of a tree, in the order in which they were found."""
         rows = self._db.all(
-            "SELECT doc FROM executions WHERE tree = ? AND is_current = 1 ORDER BY created, rowid", (tree,)
+            "SELECT doc, id FROM executions WHERE tree = ? AND is_current = 1 ORDER BY created, rowid", (tree,)
         )
-        return [record_from(row[0]) for row in rows]
+        return [record_from(*row) for row in rows]
 
     def places(self, statuses: Sequence[str]) -> Sequence[tuple[str, str]]:
         """Every tree with something in one of these statuses, with each instance that it lives on."""
@@ -154,7 +161,7 @@ class Executions:
         return self._db.all(
             "SELECT DISTINCT tree, backend FROM executions WHERE is_current = 1 AND tree IN "  # noqa: S608
             f"(SELECT tree FROM executions WHERE is_current = 1 AND status IN ({marks}) "
-            "AND json_extract(doc, '$.gone') IS NULL)",
+            f"AND NOT {_IS_GONE})",
             statuses,
         )
 
@@ -164,7 +171,7 @@ class Executions:
         for start in range(0, len(trees), _MARKS):
             part = trees[start : start + _MARKS]
             rows = self._db.all(
-                "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND root = 0 "  # noqa: S608
+                "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND root = 0 AND json_valid(doc) "  # noqa: S608
                 f"AND json_extract(doc, '$.key') IS NOT NULL AND tree IN ({','.join('?' * len(part))})",
                 part,
             )
@@ -172,13 +179,20 @@ class Executions:
         return frozenset(found)
 
     def list(self, filter: Filter) -> list[Record]:
-        """Records by a filter, newest first."""
+        """Records by a filter, newest first; what cannot be read of them is told by `damaged`."""
         sql, values = _where(filter)
         rows = self._db.all(
-            f"SELECT doc FROM executions WHERE {sql} ORDER BY created DESC, rowid DESC LIMIT ? OFFSET ?",  # noqa: S608
+            f"SELECT doc, id FROM executions WHERE {sql} ORDER BY created DESC, rowid DESC LIMIT ? OFFSET ?",  # noqa: S608
             (*values, filter.limit, filter.offset),
         )
-        return [record_from(row[0]) for row in rows]
+        return list(self._readable(rows))
+
+    def _readable(self, rows: Iterable[tuple[str, str]]) -> Iterator[Record]:
+        for doc, id in rows:
+            try:
+                yield record_from(doc, id)
+            except DamagedRow as error:
+                self.damaged[id] = error.message
 
     def put_looks(self, nodes: Iterable[Node]) -> None:
         """Keep the tasks that a look showed, for when an engine does not answer."""
@@ -194,8 +208,13 @@ class Executions:
         return all(kept.get(node.record.id) == tasks_to(node.tasks, node.waiting) for node in nodes)
 
     def looks(self, ids: Sequence[str]) -> dict[str, tuple[tuple[TaskLook, ...], tuple[WaitingChild, ...]]]:
-        """What was last seen of the tasks of these records."""
-        return {id: tasks_from(doc) for id, doc in self._looks(ids).items()}
+        """What was last seen of the tasks of these records. What cannot be read of it is as if it had never been seen:
+        the next look at the engine is written over it."""
+        found = {}
+        for id, doc in self._looks(ids).items():
+            with suppress(DamagedRow):
+                found[id] = tasks_from(doc, id)
+        return found
 
     def _looks(self, ids: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -218,7 +237,7 @@ class Executions:
         row = self._db.one("SELECT doc FROM frozen WHERE id = ?", (id,))
         if row is None:
             return None
-        found: dict[str, Any] = json.loads(row[0])
+        found = document("frozen", id, row[0])
         return _part(self.frozen(found["within"]), id) if "within" in found else found
 
     def reinstate(self, ids: Iterable[str]) -> dict[str, str]:
@@ -243,8 +262,7 @@ class Executions:
     def request(self, id: str) -> dict[str, Any] | None:
         """What an execution was started with, or None where somebody else started it."""
         row = self._db.one("SELECT doc FROM requests WHERE id = ?", (id,))
-        found: dict[str, Any] | None = json.loads(row[0]) if row else None
-        return found
+        return request_from(row[0], id) if row else None
 
     def forget(self, tree: str) -> None:
         """Remove a tree's records and what belongs to them; its history stays."""
@@ -303,8 +321,7 @@ def _where(filter: Filter) -> tuple[str, list[Any]]:
         parts.append("root = 1")
     if filter.status:
         marks = ",".join("?" * len(filter.status))
-        gone = "json_extract(doc, '$.gone') IS NOT NULL"
-        also = f" OR {gone}" if GONE in filter.status else ""
-        parts.append(f"((status IN ({marks}) AND (status IN ({_ENDED}) OR NOT {gone})){also})")
+        also = f" OR {_IS_GONE}" if GONE in filter.status else ""
+        parts.append(f"((status IN ({marks}) AND (status IN ({_ENDED}) OR NOT {_IS_GONE})){also})")
         values += filter.status
     return " AND ".join(parts), values

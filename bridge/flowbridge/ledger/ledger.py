@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from flowbridge.errors import LedgerError
+from flowbridge.errors import DamagedRow, LedgerError
+from flowbridge.ledger.codec import document, record_from, request_from, tasks_from
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import Leases
-from flowbridge.ledger.operations import Operations
-from flowbridge.ledger.rows import Rows
+from flowbridge.ledger.operations import Operations, operation_from
+from flowbridge.ledger.rows import Rows, command_from
 from flowbridge.vault import Vault
+
+#: How the text of a row is read, by its table, where it is more than data.
+_READ: Mapping[str, Callable[[str, str], object]] = {
+    "executions": record_from,
+    "operations": operation_from,
+    "inbox": command_from,
+    "looks": tasks_from,
+    "requests": request_from,
+}
 
 
 class Ledger:
@@ -51,6 +61,17 @@ class Ledger:
             yield
         except LedgerError as error:
             self.unwritten = error.message
+
+    def damaged(self) -> Iterator[DamagedRow]:
+        """What cannot be read of all that stands in the ledger, but for what engines keep in rows of their own: they
+        tell it themselves. Takes the longer, the more there is."""
+        for table in (*_READ, "frozen", "events"):
+            key = "seq" if table == "events" else "id"
+            for id, text in self.database.all(f"SELECT {key}, doc FROM {table} ORDER BY rowid"):  # noqa: S608
+                try:
+                    _READ[table](text, id) if table in _READ else document(table, id, text)
+                except DamagedRow as error:
+                    yield error
 
     def close(self) -> None:
         """Give the file back."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from flowbridge.ledger.codec import dumps, plain
+from flowbridge.errors import DamagedRow
+from flowbridge.ledger.codec import document, dumps, plain, reading
 from flowbridge.ledger.database import Database
+
+#: The kind of a line of the history that cannot be read.
+DAMAGED = "damaged"
 
 
 class State(StrEnum):
@@ -76,7 +79,7 @@ class Operations:
 
     def get(self, id: str) -> Operation:
         """One operation by its id, which the history names."""
-        return _operation(self._db.one("SELECT doc FROM operations WHERE id = ?", (id,))[0])
+        return operation_from(*self._db.one("SELECT doc, id FROM operations WHERE id = ?", (id,)))
 
     def known(self, id: str) -> Operation | None:
         """One operation by its id, None where it is not written down."""
@@ -89,17 +92,19 @@ class Operations:
 
     def open(self, tree: str) -> list[Operation]:
         """The unfinished operations of a tree, oldest first."""
-        rows = self._db.all("SELECT doc FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,))
-        return [_operation(row[0]) for row in rows]
+        rows = self._db.all(
+            "SELECT doc, id FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,)
+        )
+        return [operation_from(*row) for row in rows]
 
     def along(self, tree: str) -> frozenset[str]:
         """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""
         row = self._db.one(
-            "SELECT doc FROM operations WHERE tree = ? AND state NOT IN ('rejected', 'already so') "
+            "SELECT doc, id FROM operations WHERE tree = ? AND state NOT IN ('rejected', 'already so') "
             "ORDER BY at DESC, rowid DESC LIMIT 1",
             (tree,),
         )
-        return frozenset(_operation(row[0]).options.get("along", ())) if row else frozenset()
+        return frozenset(operation_from(*row).options.get("along", ())) if row else frozenset()
 
     def open_trees(self) -> list[str]:
         """Every tree that has an unfinished operation."""
@@ -166,8 +171,8 @@ class Operations:
         """When the status of each execution of a tree was last seen to change, in seconds since the epoch."""
         return dict(
             self._db.all(
-                "SELECT execution, max(at) FROM events WHERE tree = ? AND json_extract(doc, '$.new') IS NOT NULL "
-                "GROUP BY execution",
+                "SELECT execution, max(at) FROM events WHERE tree = ? AND json_valid(doc) "
+                "AND json_extract(doc, '$.new') IS NOT NULL GROUP BY execution",
                 (tree,),
             )
         )
@@ -211,13 +216,18 @@ def _tended(tree: str) -> str:
     return f"tended:{tree}"
 
 
-def _operation(text: str) -> Operation:
-    doc = json.loads(text)
-    doc["state"] = State(doc.get("state", State.OPEN))
-    doc["steps"] = tuple(doc.get("steps", ()))
-    return Operation(**doc)
+def operation_from(text: str, id: str) -> Operation:
+    """An operation from JSON text. Raises `DamagedRow`."""
+    doc = document("operations", id, text)
+    with reading("operations", id):
+        doc["state"] = State(doc.get("state", State.OPEN))
+        doc["steps"] = tuple(doc.get("steps", ()))
+        return Operation(**doc)
 
 
 def _entry(row: Any) -> Entry:
     seq, at, tree, execution, operation, actor, kind, doc = row
-    return Entry(seq, at, tree, execution, operation, actor, kind, json.loads(doc))
+    try:
+        return Entry(seq, at, tree, execution, operation, actor, kind, document("events", seq, doc))
+    except DamagedRow as error:  # one line of a history that is for reading: the others are not to be lost with it
+        return Entry(seq, at, tree, execution, operation, actor, DAMAGED, {"damaged": error.message})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from flowbridge.ledger.codec import dumps
+from flowbridge.errors import DamagedRow
+from flowbridge.ledger.codec import document, dumps, reading
 from flowbridge.ledger.database import Database
 from flowbridge.local import Changes, Command
 
@@ -42,9 +44,12 @@ class Rows:
         self._db.run("INSERT OR IGNORE INTO inbox VALUES (?,?,?,?,NULL)", (command.id, root, at, doc))
 
     def pending(self, root: str) -> list[Command]:
-        """The commands of a run that nobody has carried out yet, oldest first."""
+        """The commands of a run that nobody has carried out yet, oldest first.
+
+        One that cannot be read is there too, without a name: `args` says `damaged`, and why.
+        """
         rows = self._db.all("SELECT id, doc FROM inbox WHERE root = ? AND outcome IS NULL ORDER BY at, rowid", (root,))
-        return [Command(id=id, **json.loads(doc)) for id, doc in rows]
+        return [_pending(doc, id) for id, doc in rows]
 
     def answer(self, command: str, outcome: Any) -> None:
         """Note what came of a command."""
@@ -53,8 +58,28 @@ class Rows:
     def outcome(self, command: str) -> Any | None:
         """What came of a command, or None while it waits."""
         row = self._db.one("SELECT outcome FROM inbox WHERE id = ?", (command,))
-        return json.loads(row[0]) if row and row[0] else None
+        if not row or not row[0]:
+            return None
+        with reading("inbox", command):
+            return json.loads(row[0])
 
     def withdraw(self, command: str) -> bool:
         """Take back a command that nobody has carried out. False where it was carried out already."""
         return self._db.run("DELETE FROM inbox WHERE id = ? AND outcome IS NULL", (command,)) == 1
+
+
+def command_from(text: str, id: str) -> Command:
+    """A command from JSON text. Raises `DamagedRow`."""
+    doc = document("inbox", id, text)
+    with reading("inbox", id):
+        name, execution, args = doc["name"], doc["execution"], doc["args"]
+        if not (isinstance(name, str) and isinstance(execution, str) and isinstance(args, Mapping)):
+            raise TypeError(f"no command but {text[:20]!r}")
+        return Command(id, name, execution, args)
+
+
+def _pending(text: str, id: str) -> Command:
+    try:
+        return command_from(text, id)
+    except DamagedRow as error:
+        return Command(id, "", "", {"damaged": error.message})

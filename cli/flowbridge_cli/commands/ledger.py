@@ -34,8 +34,11 @@ def check(output: str) -> int:
         found = str(bridge.ledger.database.one("PRAGMA integrity_check")[0])
         count = bridge.ledger.database.one("SELECT count(*) FROM executions")[0]
         view: dict[str, Any] = {"path": str(bridge.ledger.path), "sound": found == "ok", "executions": count}
+        damaged = [error.message for error in bridge.ledger.damaged()] if found == "ok" else []
     if found != "ok":
         raise LedgerError(f"ledger {view['path']} is damaged: {found}")
+    if damaged:
+        raise LedgerError("\n".join((f"ledger {view['path']} is damaged:", *damaged)))
     emit(view, output)
     return 0
 

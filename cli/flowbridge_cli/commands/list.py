@@ -15,7 +15,7 @@ import click
 from flowbridge.deadline import within
 from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
-from flowbridge_cli.output import emit, note, tell_unwritten, told_of
+from flowbridge_cli.output import emit, note, tell_damaged, tell_unwritten, told_of
 
 if TYPE_CHECKING:
     from flowbridge.config import Config
@@ -90,7 +90,7 @@ def list_(
 
     began = moment(time.time())
     filter = Filter(status, backend, workflow, actor, not children, older_than, newer_than, limit, offset)
-    rows = _rows(filter, timeout or _AT_A_GLANCE if look else None)
+    rows, code = _rows(filter, timeout or _AT_A_GLANCE if look else None)
     for row in rows:
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
@@ -103,7 +103,7 @@ def list_(
     if output != "table":
         rows = [{key: value for key, value in row.items() if key not in _MORE} for row in rows]
     emit(rows, output, columns=(*_COLUMNS, *(column for column in _MORE if any(row.get(column) for row in rows))))
-    return 0
+    return code
 
 
 @contextmanager
@@ -118,8 +118,9 @@ def _opened() -> Iterator[tuple[Config, Instances, Database]]:
         yield config, instances, database
 
 
-def _rows(filter: Filter, patience: float | None) -> list[dict[str, Any]]:
-    """A row for each execution. Without `patience` no engine is asked."""
+def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]], int]:
+    """What is to be listed, and an exit code other than 0 where something is left out that cannot be read. Without
+    `patience` no engine is asked."""
     from flowbridge.ledger.executions import Executions, Filter  # noqa: PLC0415
     from flowbridge.listing import listed  # noqa: PLC0415
     from flowbridge.views import execution_view  # noqa: PLC0415
@@ -135,7 +136,7 @@ def _rows(filter: Filter, patience: float | None) -> list[dict[str, Any]]:
         undriven = _undriven(database, executions, found, roots=filter.roots)
     for record, row in zip(found, rows, strict=True):
         row["waits_for_driver"] = record.tree in undriven
-    return rows
+    return rows, tell_damaged(executions)
 
 
 def _undriven(database: Database, executions: Executions, found: Sequence[Record], *, roots: bool) -> Collection[str]:

@@ -81,6 +81,8 @@ class Catalog:
         names = [one.ref for one in self if one.ref.startswith(f"{pack}.")]
         near = get_close_matches(ref, names, 3, 0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
+        if pack == "core":
+            hint += "StackStorm's own `core` in a folder of packs has more than what is built in; "
         return f"there is no action {ref!r}; {hint}`flowbridge catalog list` shows what there is"
 
     def _places(self, pack: str) -> list[Path]:

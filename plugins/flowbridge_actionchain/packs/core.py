@@ -89,6 +89,9 @@ ACTIONS: Mapping[str, PackAction] = {
         ),
         _action("ask", "inquirer", "Ask a person; StackStorm's inquiries are not run here."),
         _action("remote", "remote-shell-cmd", "Run a command over SSH; not run here."),
+        _action("remote_sudo", "remote-shell-cmd", "Run a command over SSH with sudo; not run here."),
+        _action("winrm_cmd", "winrm-cmd", "Run a command on Windows; not run here."),
+        _action("winrm_ps_cmd", "winrm-ps-cmd", "Run a PowerShell command on Windows; not run here."),
         _action("announcement", "announcement", "Tell StackStorm's stream; not run here."),
     )
 }

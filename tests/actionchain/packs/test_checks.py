@@ -32,6 +32,7 @@ def pack(site: Site) -> None:
         cmd={"immutable": True, "default": "true"},
     )
     site.action("far", "remote-shell-cmd")
+    site.action("orquesta", "orquesta")
     site.action("gone", "local-shell-script", "gone.sh")
 
 
@@ -53,8 +54,16 @@ def one(rest: str, ref: str = "p.say") -> str:
         (one("", "pp.say"), "c.yaml:3:5: task 't': there is no pack 'pp' for 'pp.say'; did you mean 'p'?"),
         (one("", "p.far"), "c.yaml:3:5: task 't': p.far is of the runner type 'remote-shell-cmd', which is not run"),
         (one("", "core.ask"), "c.yaml:3:5: task 't': core.ask is of the runner type 'inquirer', which is not run here"),
+        (one("", "core.remote"), "c.yaml:3:5: task 't': core.remote is of the runner type 'remote-shell-cmd', which"),
+        (one("", "core.remote_sudo"), "c.yaml:3:5: task 't': core.remote_sudo is of the runner type 'remote-shell"),
+        (one("", "core.winrm_cmd"), "c.yaml:3:5: task 't': core.winrm_cmd is of the runner type 'winrm-cmd', which is"),
+        (one("", "core.announcement"), "c.yaml:3:5: task 't': core.announcement is of the runner type 'announcement'"),
+        (one("", "core.sendmail"), "StackStorm's own `core` in a folder of packs has more than what is built in"),
+        (one("", "p.orquesta"), "c.yaml:3:5: task 't': p.orquesta is of the runner type 'orquesta', which is not run"),
         (one("", "p.gone"), "actions/gone.sh is not there: put the file there, or name another one"),
         (one("", "flowbridge.run"), "c.yaml:2:5: task 't': flowbridge.run needs the parameter 'target'"),
+        (one("    parameters: {target: a, inptu: {}}\n", "flowbridge.run"),
+         "c.yaml:4:29: task 't': flowbridge.run has no parameter 'inptu'; it has: target, input, owner"),
         (one("    publish: {v: '{{ t.x '}\n", "core.noop"), "c.yaml:4:15: broken template in 'v': unexpected"),
         (one("    publish: {v: ['{{ a | to_jsn }}']}\n", "core.noop"), "c.yaml:4:19: broken template in 0: No filter"),
         (one("    on-success: '{% if a %}t'\n", "core.noop"), "c.yaml:4:5: broken template in 'on-success': Unex"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from actionchain.packkit import Site
 from actionchain.runkit import Shop
-from flowbridge.backend import Given, Target
+from flowbridge.backend import Definition, Given, Target
 from flowbridge.config import CatalogConfig, Config
 from flowbridge.errors import EngineRefused, InvalidInput
 from flowbridge.model import Status
@@ -149,6 +149,42 @@ def test_by_name_and_from_a_chain_and_from_a_workflow_it_is_started_with_the_sam
     assert shop.output(id) == {"o": "h-3"}
     chained = shop.ended("chain:\n  - {name: c, ref: p.flow, parameters: {host: '{{ h }}'}}\n", h="g")
     assert chained["tasks"][0]["result"] == {"o": "g-3"}
+    assert _called(shop, "host: w, n: '4'").output == {"o": "w-4"}
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ("n: 4", "the parameter 'host' is required"),
+        ("host: w, n: 5", "the parameter 'n' must be one of 3, 4, and 5 is none of them"),
+        ("host: w, fixed: x", "the parameter 'fixed' is immutable"),
+        ("host: w, hosst: x", "has no parameter 'hosst'"),
+    ],
+)
+def test_what_a_workflow_gives_that_does_not_fit_the_metadata_fails_its_task_and_starts_nothing(
+    shop: Shop, given: str, wrong: str
+) -> None:
+    _at_home(shop)
+    called = _called(shop, given)
+    assert called.status is Status.ERRORED
+    assert wrong in called.error
+
+
+class _Called(NamedTuple):
+    status: Status
+    output: Any
+    error: str
+
+
+def _called(shop: Shop, given: str) -> _Called:
+    """How a workflow of the reference engine ends that calls the one of the pack with this input."""
+    task = f"{{action: p.flow, input: {{{given}}}}}"
+    text = f"version: '2.0'\nmain:\n  output: <% task(t).result %>\n  tasks: {{t: {task}}}\n"
+    id = shop.bridge.run(Definition(text, "main.yaml"), backend="memory").id
+    look = shop.bridge.wait(id, timeout=60)
+    (child,) = [node.record for node in look.snapshot.nodes if node.record.parent]
+    assert child.workflow == "p.flow"
+    return _Called(look.record.status, shop.output(id), child.error)
 
 
 def test_a_start_that_does_not_fit_the_metadata_leaves_nothing_behind(shop: Shop) -> None:
