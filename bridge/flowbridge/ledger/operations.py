@@ -81,6 +81,15 @@ class Operations:
         rows = self._db.all("SELECT doc FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,))
         return [_operation(row[0]) for row in rows]
 
+    def once(self, tree: str) -> list[Mapping[str, Any]]:
+        """The calls of the unfinished operations of a tree that happen once, but for those that an engine refused."""
+        return [
+            step
+            for operation in self.open(tree)
+            for step in operation.steps
+            if step["record"] not in operation.options.get("refused", ())
+        ]
+
     def along(self, tree: str) -> frozenset[str]:
         """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""
         row = self._db.one(
