@@ -264,7 +264,6 @@ class Carrier:
         ]
         with self._ledger.transaction():
             self._ledger.executions.put(undone)
-            self._ledger.executions.put(_awaited_no_more(operation, snapshot, progress.refused))
             told = {record: error.message for record, error in progress.refused.items()}
             self._ledger.operations.refuse(operation, told)
             if all(step["record"] in progress.refused for step in operation.steps):
@@ -288,16 +287,6 @@ def _touched(operation: Operation) -> Set[str]:
 
 def _wanted_differs(node: Node) -> bool:
     return not node.record.gone and node.state in _NOT_YET[node.record.want]
-
-
-def _awaited_no_more(operation: Operation, snapshot: Snapshot, refused: Container[str]) -> list[Record]:
-    """The children whose parent's task is not run again after all: what it waits for later is not them."""
-    ids = operation.options.get("awaited", ())
-    return [
-        replace(node.record, awaited=False)
-        for node in snapshot.nodes
-        if node.record.id in ids and node.record.awaited and snapshot.nodes[node.parent].record.id in refused
-    ]
 
 
 def _with_what_follows(snapshot: Snapshot, plan: Plan, refused: Container[str]) -> list[Node]:

@@ -37,10 +37,10 @@ def write_down(database: Database, vault: Vault, root: Ref, error: Exception) ->
 
 def why(database: Database, root: Ref) -> str:
     """What the last runner of a run died of, in words; "" where it was killed, and so said nothing."""
-    record, process = Executions(database).current(root), Leases(database).process(run_lease(root))
+    record, last = Executions(database).current(root), Leases(database).last(run_lease(root))
     entry = Operations(database).latest(record.tree, record.id, KIND) if record is not None else None
     # A later runner has another lease: what an earlier one died of is no reason for its end.
-    if entry is None or entry.doc.get("process") != process:
+    if entry is None or last is None or entry.doc.get("process") != last.pid:
         return ""
     reason = str(entry.doc["runner"]).removeprefix("died: ")
     return f"{DIED}: {reason}; runners.log beside the ledger has more"

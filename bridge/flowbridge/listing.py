@@ -45,7 +45,9 @@ def listed(
         steady = _unchanged(executions, instances, unended, silent) if filter.roots else set()
     rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady and one.ref.backend not in silent))
     with within(patience):
-        seen = apart(closely, rest, lambda tree, error: executions.damaged.update({tree: error.message})) if rest else {}
+        seen = (
+            apart(closely, rest, lambda tree, error: executions.damaged.update({tree: error.message})) if rest else {}
+        )
     return [_fresh(record, seen.get(record.id), steady, began) for record in executions.list(filter)]
 
 

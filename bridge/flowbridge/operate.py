@@ -55,7 +55,7 @@ _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 
 _REFRESH_SECONDS = 30.0
 
-_INTERNAL = frozenset({"before", "reopened", "refused", "awaited"})
+_INTERNAL = frozenset({"before", "reopened", "refused"})
 
 
 _Mark = tuple[int, int] | None
@@ -357,9 +357,8 @@ class Operator:
         snapshot = settled.snapshot
         steps = once_steps(snapshot, effect)
         new = [snapshot.nodes[place].record.id for place in effect.reopened]
-        awaited = [snapshot.nodes[place].record.id for place in sorted(effect.awaited)]
         along = [snapshot.nodes[place].record.id for place in effect.along]
-        options = {**operation.options, "before": before, "reopened": new, "awaited": awaited, "along": along}
+        options = {**operation.options, "before": before, "reopened": new, "along": along}
         operation = replace(operation, steps=steps, options=options)
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:

@@ -13,7 +13,7 @@ import sys
 from flowbridge import deaths
 from flowbridge.bridge import Bridge
 from flowbridge.errors import FlowbridgeError, InvalidInput
-from flowbridge.ledger.leases import Lease
+from flowbridge.ledger.leases import Lease, runner_of
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
 from flowbridge.runners import drive, lease_for
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         with Bridge(durable=False) as bridge:
             lease = lease_for(root, token)
             # Whoever started this process may have died before it could say who holds the lease now.
-            if bridge.ledger.leases.hand_over(lease, os.getpid(), f"the runner of {root} (process {os.getpid()})"):
+            if bridge.ledger.leases.hand_over(lease, os.getpid(), runner_of(root, os.getpid())):
                 _drive(bridge, root, lease)
                 _write_down(bridge, root)
     except FlowbridgeError as error:

@@ -7,6 +7,7 @@ so no command is lost in between.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
-from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases, run_lease
+from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases, run_lease, runner_of
 from flowbridge.ledger.rows import Rows
 from flowbridge.local import Changes, Command, Session
 from flowbridge.localbackend import LocalBackend
@@ -91,15 +92,22 @@ class Host:
         return deaths.why(self._db, root)
 
     def deliver(self, backend: LocalBackend, root: Ref) -> None:
-        """Have every command that was sent already carried out, so that a look shows what came of it.
+        """Have every command that was sent already carried out, and what it calls for begun: a look then shows it.
 
         Raises `Unavailable` where the run's runner does not get to it in time.
         """
-        if not self._rows.pending(str(root)):
+        if not self._is_undelivered(root):
             return
         with self._patience.waiting() as deadline:
-            while self._rows.pending(str(root)):
+            while self._is_undelivered(root):
                 self._advance(backend, root, "deliver", deadline)
+
+    def _is_undelivered(self, root: Ref) -> bool:
+        """Whether a command waits, or whoever carried one out died before a runner had the run: nothing drove it."""
+        if self._rows.pending(str(root)):
+            return True
+        last = self._leases.last(run_lease(root))
+        return last is not None and last.holder != runner_of(root, last.pid) and not self.driven(root)
 
     def submit(self, backend: LocalBackend, root: Ref, command: Command) -> bool:
         """Have a command carried out, by the run's runner or here; gives whether it may have been here.
@@ -210,8 +218,11 @@ def drain(journal: _Journal, session: Session) -> None:
 
 def drive(database: Database, backend: LocalBackend, root: Ref, lease: Lease) -> None:
     """The runner's loop: returns when the run is settled and its lease is given back, or when the lease was lost."""
-    journal = _Journal(database, root, lease)
     leases = Leases(database)
+    # From here on the run is driven: should this process die, that is the end of a runner (S6).
+    if not leases.hand_over(lease, os.getpid(), runner_of(root, os.getpid())):
+        return
+    journal = _Journal(database, root, lease)
     session = backend.open_session(journal.load(), journal.write)
     pulse = _Pulse(database, leases, lease)
     try:
@@ -278,7 +289,7 @@ class ProcessLauncher:
                 f"the runner of {root} cannot be started: {where}: {error.strerror}; "
                 f"`flowbridge recover {root.id}` goes on once that is mended"
             ) from error
-        self._leases.hand_over(lease, pid, f"the runner of {root} (process {pid})")
+        self._leases.hand_over(lease, pid, runner_of(root, pid))
 
 
 def lease_for(root: Ref, token: str) -> Lease:

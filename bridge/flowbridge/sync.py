@@ -18,6 +18,7 @@ from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.driving import done_with
+from flowbridge.law.edges import without_idle_waits
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.law.tables import TASK_OVER
 from flowbridge.ledger.codec import dumps
@@ -125,6 +126,8 @@ class Sync:
     def _pass(self, records: Sequence[Record], asked: _Asked, at: float, *, standing: bool = False) -> Pass:
         mine = asked.of(records)
         snapshot, requests = self._join(records, mine, at, standing=standing)
+        if any(record.awaited for record in records):
+            snapshot = without_idle_waits(self._ledger.operations.once(records[0].tree), snapshot)
         before = {record.id: record for record in records}
         spared = frozenset(record.id for record in records if record.ref in mine.spared)
         return Pass(settle(snapshot, self.facts(snapshot)), mine.silent, at, before, requests, spared)

@@ -18,7 +18,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused
-from flowbridge.ledger.leases import Lease
+from flowbridge.ledger.leases import Lease, runner_of
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Status
 from flowbridge.runners import ProcessLauncher
@@ -40,14 +40,23 @@ class Waiting:
         self.launched.append((root, lease))
 
     def kill_the_launcher(self) -> None:
-        """Leave the lease in the hands of a process that has ended."""
-        with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-            pass
-        self.bridge.ledger.database.run("UPDATE leases SET pid = ? WHERE name = ?", (gone.pid, self.lease.name))
+        """Leave the lease in the hands of a process that has ended, and had no runner yet to give it to."""
+        self.bridge.ledger.database.run("UPDATE leases SET pid = ? WHERE name = ?", (_ended(), self.lease.name))
+
+    def kill_the_runner(self) -> None:
+        """Leave the lease in the hands of a runner that was killed."""
+        pid = _ended()
+        self.bridge.ledger.leases.hand_over(self.lease, pid, runner_of(self.root, pid))
 
     def drive(self) -> int:
         """What the detached process does."""
         return runner.main([self.root.backend, self.root.id, self.lease.token])
+
+
+def _ended() -> int:
+    """The id of a process that is no more."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        return gone.pid
 
 
 @pytest.fixture
@@ -65,6 +74,26 @@ def test_S6_a_runner_goes_on_although_whoever_started_it_died_before_naming_it(w
     waiting.kill_the_launcher()
     assert waiting.drive() == 0
     assert waiting.bridge.get(waiting.record.id).record.status is Status.SUCCEEDED
+
+
+def test_O3_a_run_whose_launcher_was_killed_before_a_runner_had_it_is_taken_up_by_the_next_look(
+    waiting: Waiting,
+) -> None:
+    waiting.kill_the_launcher()
+    assert waiting.bridge.get(waiting.record.id).record.status is Status.REQUESTED
+    ((root, lease),) = waiting.launched[1:]
+    assert root == waiting.root
+    assert waiting.drive() == 0, "the runner that the killed one may have started has lost the run"
+    assert waiting.bridge.ledger.leases.ours(lease)
+    waiting.lease = lease
+    assert waiting.drive() == 0
+    assert waiting.bridge.get(waiting.record.id).record.status is Status.SUCCEEDED
+
+
+def test_S6_a_run_whose_runner_was_killed_is_left_to_recover(waiting: Waiting) -> None:
+    waiting.kill_the_runner()
+    assert waiting.bridge.get(waiting.record.id).record.status is Status.ABANDONED
+    assert len(waiting.launched) == 1
 
 
 def test_S6_a_runner_that_comes_too_late_leaves_the_run_to_who_has_it(waiting: Waiting) -> None:
@@ -128,7 +157,7 @@ def test_S6_what_a_runner_died_of_is_not_told_of_the_next_one(waiting: Waiting) 
     in_child(_dying(waiting, ValueError("no luck")))
     waiting.bridge.recover(waiting.record.id)
     ((_, waiting.lease),) = waiting.launched[1:]
-    waiting.kill_the_launcher()
+    waiting.kill_the_runner()
     record = waiting.bridge.get(waiting.record.id).record
     assert (record.status, record.error) == (Status.ABANDONED, "")
     assert waiting.drive() == 0

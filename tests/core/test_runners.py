@@ -321,8 +321,6 @@ def test_S6_a_run_whose_process_died_is_abandoned_and_goes_on_from_its_last_boun
 
     def killed() -> None:
         database = Database(bench.path, durable=False)
-        own = Leases(database)
-        own.hand_over(lease, threading.get_native_id(), "the runner")
 
         def entered(left: int) -> None:
             if left == 2:

@@ -250,6 +250,20 @@ def test_X5_a_mark_that_an_earlier_re_run_left_is_not_taken_for_a_new_child(desk
     assert desk.other.count()["start"] == 1
 
 
+def test_X7_a_child_whose_task_ends_again_before_it_waits_is_not_what_it_waits_for_later(desk: Desk) -> None:
+    flow, root, _ = errored(desk)
+    desk.host.waits.clear()  # the engine runs the task again, and it fails before it comes to wait
+    fresh = again(flow, root, "t.work")
+    (below,) = children(settle(flow, fresh.id))
+    assert below.awaited, "the task is under way, and may come to wait"
+    desk.host.has["r"].set("t", status=TaskStatus.ERRORED, active=False)
+    (below,) = children(settle(flow, fresh.id))
+    assert not below.awaited
+    desk.host.host("r", "other:flow", round=1)  # the workflow comes by that task once more
+    assert len(children(settle(flow, fresh.id))) == 2
+    assert desk.other.count()["start"] == 1
+
+
 @pytest.mark.parametrize("tasks", [("t.work",), ("t",)])
 def test_S7_X6_a_result_that_is_to_be_kept_and_is_gone_is_told_before_anything_is_done(
     desk: Desk, tasks: tuple[str, ...]

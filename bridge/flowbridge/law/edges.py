@@ -6,13 +6,14 @@ seen before it, and is done when a look shows what the mark did not know: a cras
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from flowbridge.law.decide import Action, Step
+from flowbridge.law.tables import TASK_OVER
 from flowbridge.law.verbs import Effect
-from flowbridge.model import EngineState, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
+from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
 
 
 def reopened(snapshot: Snapshot, effect: Effect, new_id: Callable[[], str], at: float) -> Snapshot:
@@ -53,6 +54,28 @@ def not_shown(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> list[St
         if any(task.task in known for task in tasks):
             found.append(Step(Action(step["action"]), node.record.id, node.record.ref, node.revision, tasks))
     return found
+
+
+def without_idle_waits(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> Snapshot:
+    """The snapshot without the marks of children whose parent's task does not wait for them any more (X7).
+
+    `steps` are the calls that may still make it wait. Otherwise it waits no more once each run of it that its engine
+    shows is over: it ended before it came to wait, or was never run again.
+    """
+    nodes = list(snapshot.nodes)
+    again = {(step.record, task.task) for step in not_shown(steps, snapshot) for task in step.tasks}
+    for place, node in enumerate(nodes):
+        if node.record.awaited and node.parent >= 0 and _is_idle(nodes[node.parent], node.record.parent_task, again):
+            nodes[place] = replace(node, record=replace(node.record, awaited=False))
+    return Snapshot(tuple(nodes))
+
+
+def _is_idle(parent: Node, task: str, again: Container[tuple[str, str]]) -> bool:
+    """Whether no run of a task is under way, or still to come. Another run may have another id, not another name."""
+    name = next((each.name for each in parent.tasks if each.id == task), None)
+    if not parent.reachable or parent.record.gone or name is None or (parent.record.id, task) in again:
+        return False
+    return all(each.status in TASK_OVER for each in parent.tasks if each.name == name)
 
 
 def overtaken(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> dict[str, str]:

@@ -49,12 +49,8 @@ def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:
             resumed_at=node.revision if paused else resume_under_way(node, want),
         )
         nodes[place] = replace(node, record=record)
-    again = {(place, task.task) for place, tasks in effect.rerun.items() for task in tasks}
-    for place, node in enumerate(nodes):
-        # A mark that an earlier re-run left, whose wait never came, is not for this one.
-        stale = node.record.awaited and (node.parent, node.record.parent_task) in again
-        if place in effect.awaited or stale:
-            nodes[place] = replace(node, record=replace(node.record, awaited=place in effect.awaited))
+    for place in effect.awaited:
+        nodes[place] = replace(nodes[place], record=replace(nodes[place].record, awaited=True))
     return Snapshot(tuple(nodes))
 
 

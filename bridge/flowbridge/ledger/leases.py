@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from flowbridge.errors import Timeout
 from flowbridge.ledger.database import Database
@@ -30,6 +31,13 @@ class Lease:
 
     name: str
     token: str
+
+
+class Last(NamedTuple):
+    """Who took a lease last, in words, and in which process."""
+
+    holder: str
+    pid: int
 
 
 class Leases:
@@ -61,10 +69,10 @@ class Leases:
             return str(holder) if _lives(pid, started) else None
         return str(holder) if expires > time.time() else None
 
-    def process(self, name: str) -> int | None:
-        """The process that took a lease last and did not give it back, be it alive or not."""
-        row = self._db.one("SELECT pid FROM leases WHERE name = ?", (name,))
-        return None if row is None else int(row[0])
+    def last(self, name: str) -> Last | None:
+        """Who took a lease last and did not give it back, be that process alive or not."""
+        row = self._db.one("SELECT holder, pid FROM leases WHERE name = ?", (name,))
+        return None if row is None else Last(*row)
 
     def holders(self, prefix: str) -> list[str]:
         """Who holds leases whose names begin so, in words."""
@@ -125,6 +133,11 @@ class Leases:
 def run_lease(root: Ref) -> str:
     """The name of the lease of who drives a local run."""
     return f"run:{root}"
+
+
+def runner_of(root: Ref, pid: int) -> str:
+    """What a runner is called as the holder of that lease; any other holder is about to start one, or starts none."""
+    return f"the runner of {root} (process {pid})"
 
 
 @cache

@@ -83,8 +83,8 @@ class Operations:
 
     def known(self, id: str) -> Operation | None:
         """One operation by its id, None where it is not written down."""
-        row = self._db.one("SELECT doc FROM operations WHERE id = ?", (id,))
-        return _operation(row[0]) if row else None
+        row = self._db.one("SELECT doc, id FROM operations WHERE id = ?", (id,))
+        return operation_from(*row) if row else None
 
     def was_tried(self, id: str) -> bool:
         """Whether this process has begun to write an operation, be it there or not."""
@@ -96,6 +96,15 @@ class Operations:
             "SELECT doc, id FROM operations WHERE tree = ? AND state = 'open' ORDER BY at, rowid", (tree,)
         )
         return [operation_from(*row) for row in rows]
+
+    def once(self, tree: str) -> list[Mapping[str, Any]]:
+        """The calls of the unfinished operations of a tree that happen once, but for those that an engine refused."""
+        return [
+            step
+            for operation in self.open(tree)
+            for step in operation.steps
+            if step["record"] not in operation.options.get("refused", ())
+        ]
 
     def along(self, tree: str) -> frozenset[str]:
         """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""
