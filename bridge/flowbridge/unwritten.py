@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flowbridge.errors import LedgerError
+from flowbridge.errors import DamagedRow, LedgerError
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 
 
 @contextmanager
 def telling_what_is_known(ledger: Ledger, operation: Operation) -> Iterator[None]:
-    """Around a verb: a `LedgerError` that leaves it also says whether the verb stands in the ledger."""
+    """Around a verb: a `LedgerError` that leaves it also says whether the verb stands in the ledger.
+
+    A row that is damaged is left as it is, whatever verb met it: its error names it and says enough.
+    """
     try:
         yield
+    except DamagedRow:
+        raise
     except LedgerError as error:
         known = _known(ledger, operation, unsure=error.unsure)
         raise LedgerError(f"{error.message}; {known}", unsure=error.unsure) from error
