@@ -10,7 +10,7 @@ from functools import partial
 
 from flowbridge.calls import apart, at_once
 from flowbridge.deadline import within
-from flowbridge.errors import DamagedRow, EngineError, InvalidInput, LedgerError, Unavailable
+from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Executions, Filter
