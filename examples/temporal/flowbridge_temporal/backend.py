@@ -145,13 +145,13 @@ class TemporalBackend(Backend):
         raise NotImplementedError  # not among the verbs: a reset takes back what had succeeded, and re-opens no parent
 
     def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
-        """From the server's index, which may be a moment behind."""
+        """From the server's index, which may be a moment behind, and is cut off with open ones first."""
         query = f" AND ExecutionStatus = '{state.title().replace('_', '')}'" if state else ""
         answer = self._server.call(
             "list_workflow_executions", query=f"ParentWorkflowId IS NULL{query}", page_size=limit
         )
         runs = {run.execution.workflow_id: run for run in reversed(answer.executions)}  # of one id the newest
-        for id, run in reversed(runs.items()):
+        for id, run in sorted(runs.items(), key=lambda one: one[1].start_time.ToNanoseconds(), reverse=True):
             word = WorkflowExecutionStatus.Name(run.status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
             yield Listed(Ref(self.name, id), run.type.name, word, run.start_time.ToNanoseconds() / 1e9)
 
