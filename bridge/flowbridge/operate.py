@@ -416,14 +416,15 @@ class Operator:
             self._ledger.executions.hand_on_request(node.record.id, snapshot.nodes[place].record.id)
 
     def _finish_open(self, tree: str, ask: Ask, lease: Lease) -> list[tuple[Operation, Progress]]:
-        ended = []
+        ended: list[tuple[Operation, Progress]] = []
+        found: Pass | None = None  # one look will do until a call is made
         for operation in self._ledger.operations.open(tree):
-            found = self._sync.look(tree)
-            if not finished_by(ask.verb, operation, found.snapshot):
-                continue
-            self._sync.write(found, reopening=bool(operation.steps))
-            progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
-            ended.append((self._end(operation, progress), progress))
+            found = found or self._sync.look(tree)
+            if finished_by(ask.verb, operation, found.snapshot):
+                self._sync.write(found, reopening=bool(operation.steps))
+                progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
+                ended.append((self._end(operation, progress), progress))
+                found = None
         return ended
 
     def _reject(self, operation: Operation, error: FlowbridgeError, ask: Ask) -> None:
