@@ -103,7 +103,8 @@ class Carrier:
                 time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
                 wait = min(wait * 2, _LONGEST_WAIT)
             self._keep(operation, lease)
-            progress.found, progress.looked = self._sync.look(operation.tree), True
+            concerned = {*(step.record for step in steps), *_not_as_wanted(progress.found.snapshot)}
+            progress.found, progress.looked = self._sync.look(operation.tree, concerned), True
             reopening = bool(operation.steps)
             self._sync.write(progress.found, operation.actor, reopening=reopening, operation=operation.id)
         self._conclude(operation, progress)
@@ -279,6 +280,11 @@ def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
     if instead is None:
         return f"{step.action} was accepted by {step.ref.backend}, but is not seen yet", EngineRefused.exit_code
     return f"{instead.rstrip('.')}; the {step.action} is not seen, and may still arrive", Unavailable.exit_code
+
+
+def _not_as_wanted(snapshot: Snapshot) -> list[str]:
+    """What is not, or may not be, as it is wanted: it is looked at again."""
+    return [node.record.id for node in snapshot.nodes if not node.reachable or _wanted_differs(node)]
 
 
 def _touched(operation: Operation) -> Set[str]:

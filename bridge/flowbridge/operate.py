@@ -224,10 +224,13 @@ class Operator:
 
     def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool = False) -> dict[str, Pass]:
         """The same for several trees, with each engine asked once for all of them."""
-        marks = {tree: self._mark(tree) for tree in trees}
         # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
         with self._instances.patience.one_wait():
-            return self._tend_all(trees, sent, marks, standing=standing)
+            passes, overtaken = self._tend_all(trees, sent, standing=standing)
+            if overtaken and not standing:
+                # What is shown is to be known to whoever is told of it: one more look, at what is written down by now.
+                passes |= self._tend_all(overtaken, sent, standing=False)[0]
+        return passes
 
     def _mark(self, tree: str) -> _Mark:
         """What tells later whether a look that begins now may be acted upon; None where somebody acts at this moment.
@@ -238,29 +241,34 @@ class Operator:
         return None if self._ledger.leases.holder(f"tree:{tree}") else mark
 
     def _tend_all(
-        self, trees: Sequence[str], sent: set[tuple[str, str]], marks: Mapping[str, _Mark], *, standing: bool
-    ) -> dict[str, Pass]:
+        self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool
+    ) -> tuple[dict[str, Pass], list[str]]:
+        """One look at several trees, and those of them at which another was faster: nothing of theirs was written."""
+        marks = {tree: self._mark(tree) for tree in trees}
         passes = self._sync.look_at(trees, standing=standing)
-        quiet = []
+        quiet, overtaken = [], []
         for tree, found in list(passes.items()):
             due = self._carrier.due(found, sent, standing=standing)
             if self._sync.is_quiet(found) and not any(due):
                 quiet.append(found)
-            else:
-                with self._ledger.if_possible():
-                    passes[tree] = self._tended(marks[tree], found, sent, standing=standing)
+                continue
+            with self._ledger.if_possible():
+                tended = self._tended(marks[tree], found, sent, standing=standing)
+                passes[tree] = tended or found
+                overtaken += [] if tended else [tree]
         self._sync.write_quiet(quiet)
-        return passes
+        return passes, overtaken
 
-    def _tended(self, mark: _Mark, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass:
+    def _tended(self, mark: _Mark, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass | None:
+        """A look written down, with what follows from it carried out; None where another was faster."""
         tree = found.snapshot.nodes[0].record.tree
         lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
         if lease is None:
-            return found
+            return None
         try:
             # What was written meanwhile, or is done on another look, knows more than this one.
             if mark is None or self._ledger.operations.mark(tree) != mark:
-                return found
+                return None
             self._sync.write(found)
             return self._carrier.tend(found, sent, standing=standing)
         finally:
@@ -390,14 +398,15 @@ class Operator:
             self._ledger.executions.hand_on_request(node.record.id, snapshot.nodes[place].record.id)
 
     def _finish_open(self, tree: str, ask: Ask, lease: Lease) -> list[tuple[Operation, Progress]]:
-        ended = []
+        ended: list[tuple[Operation, Progress]] = []
+        found: Pass | None = None  # one look will do until a call is made
         for operation in self._ledger.operations.open(tree):
-            found = self._sync.look(tree)
-            if not finished_by(ask.verb, operation, found.snapshot):
-                continue
-            self._sync.write(found, reopening=bool(operation.steps))
-            progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
-            ended.append((self._end(operation, progress), progress))
+            found = found or self._sync.look(tree)
+            if finished_by(ask.verb, operation, found.snapshot):
+                self._sync.write(found, reopening=bool(operation.steps))
+                progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
+                ended.append((self._end(operation, progress), progress))
+                found = None
         return ended
 
     def _reject(self, operation: Operation, error: FlowbridgeError, ask: Ask) -> None:

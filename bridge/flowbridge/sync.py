@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from flowbridge.backend import Capabilities
 from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
-from flowbridge.law.driving import done_with
+from flowbridge.law.driving import apart_from, done_with
 from flowbridge.law.edges import without_idle_waits
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.law.tables import TASK_OVER
@@ -40,6 +40,8 @@ from flowbridge.troubles import with_records
 
 #: The kind of an entry of the history that observers are told as `flowbridge_task_ended`.
 TASK_ENDED = "task_ended"
+
+_NOBODY: frozenset[Ref] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,15 @@ class Sync:
         """The capabilities of every instance in a tree."""
         return self._instances.facts(node.record.ref.backend for node in snapshot.nodes)
 
-    def look(self, tree: str) -> Pass:
-        """Look at a whole tree and judge it; writes nothing.
+    def look(self, tree: str, concerned: Collection[str] | None = None) -> Pass:
+        """Look at a tree and judge it; writes nothing.
 
-        An engine that does not answer leaves its executions as they were last seen.
+        An engine that does not answer leaves its executions as they were last seen. So does, of a tree that was looked
+        at as a whole just now, what only `concerned` records, by their ids, and what is above them are asked for.
         """
-        return self.look_at([tree])[tree]
+        known = self._known([tree])
+        spared = _NOBODY if concerned is None else apart_from(known[tree], concerned)
+        return self._looked_at(known, spared)[tree]
 
     def unseen(self, record: Record) -> Pass:
         """What a look at an execution that was never started would find, without asking."""
@@ -106,11 +111,20 @@ class Sync:
         A `standing` look is one of many, by somebody who goes on looking: it does not ask for linked children that are
         done with, nor at once again for what could not be told a moment ago.
         """
+        known = self._known(trees)
+        spared = frozenset(ref for records in known.values() for ref in self._spared(records)) if standing else _NOBODY
+        return self._looked_at(known, spared, standing=standing)
+
+    def _known(self, trees: Iterable[str]) -> dict[str, list[Record]]:
         known = {tree: self._ledger.executions.tree(tree) for tree in trees}
         for tree, records in known.items():
             if not records:
                 raise NotFound(f"no tree {tree} in the ledger")
-        spared = {ref for records in known.values() for ref in self._spared(records)} if standing else frozenset()
+        return known
+
+    def _looked_at(
+        self, known: Mapping[str, Sequence[Record]], spared: Set[Ref], *, standing: bool = False
+    ) -> dict[str, Pass]:
         asked = self._observe((record for records in known.values() for record in records), spared)
         at = time.time()
         return {tree: self._pass(records, asked, at, standing=standing) for tree, records in known.items()}
@@ -118,7 +132,7 @@ class Sync:
     def _spared(self, records: Sequence[Record]) -> Set[Ref]:
         """The executions of a tree that a standing look does not ask for."""
         if not any(record.key for record in records):
-            return frozenset()
+            return _NOBODY
         hosts = {record.parent for record in records if record.key}
         kept = self._ledger.executions.looks([record.id for record in records if record.ref in hosts])
         return done_with(records, {id: {each.key for each in waiting} for id, (_, waiting) in kept.items()})

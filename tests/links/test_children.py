@@ -15,7 +15,7 @@ from flowbridge.errors import EngineRefused, LedgerError, NotFound
 from flowbridge.model import EngineState, Status, TaskStatus
 from flowbridge.sync import Pass
 from flowbridge.treeviews import tree_view
-from links.kit import Desk, children, settle, statuses
+from links.kit import Desk, children, settle, statuses, task
 
 _R, _P = Status.RUNNING, Status.PAUSED
 
@@ -371,3 +371,24 @@ def test_S2_a_task_whose_children_elsewhere_are_all_paused_or_over_is_shown_as_p
         live.set("work", active=False)
     (shown,) = tree_view(settle(flow, root.id).snapshot)["tasks"]
     assert (shown["status"], shown["active"]) == ("paused", False)
+
+
+def test_O3_a_look_that_another_overtook_is_made_once_more_so_that_what_it_shows_is_known(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = desk.root()
+    flow, other = desk.bridges[0], desk.open()
+    look_at = flow._sync.look_at
+
+    def overtaken(trees: list[str], **how: bool) -> dict[str, Pass]:
+        monkeypatch.undo()
+        other.pause(root.id)
+        desk.host.add("born", task("work", of="born"), parent="r", task="t")
+        return look_at(trees, **how)
+
+    monkeypatch.setattr(flow._sync, "look_at", overtaken)
+    shown = flow.get(root.id)
+    assert len(shown.snapshot.nodes) == 3
+    assert [other.find(node.record.id).id for node in shown.snapshot.nodes] == [
+        node.record.id for node in shown.snapshot.nodes
+    ]

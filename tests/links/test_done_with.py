@@ -117,6 +117,51 @@ def test_O1_a_verb_asks_for_all_of_the_tree(desk: Desk) -> None:
     assert {child.ref.id for child in below} <= set(asked(desk))
 
 
+def test_O4_behind_its_calls_a_verb_asks_for_those_that_it_concerns_and_what_is_above_them(desk: Desk) -> None:
+    root = desk.root(items=30)
+    flow = desk.bridges[0]
+    for live in desk.other.has.values():
+        live.set("work", active=False)
+    flow.pause(root.id)
+    child = children(flow.get(root.id))[7]
+    asked(desk)
+    assert flow.resume(child.id).done
+    assert asked(desk)[30:] == [child.ref.id]
+
+
+def test_O4_while_it_waits_a_verb_asks_for_those_that_are_not_seen_yet(desk: Desk) -> None:
+    root = desk.root(items=30)
+    flow = desk.bridges[0]
+    slow = children(flow.get(root.id))[7]
+    pause, looks = desk.other.pause, 0
+
+    def pausing(id: str) -> None:
+        if id != slow.ref.id:
+            pause(id)
+
+    def looked(call: str) -> None:
+        nonlocal looks
+        looks += call == "observe"
+        if looks == 5:
+            desk.other.has[slow.ref.id].go(EngineState.PAUSED)
+
+    desk.other.pause = pausing  # type: ignore[method-assign]
+    desk.other.before = looked
+    asked(desk)
+    assert flow.pause(root.id).done
+    assert asked(desk)[60:] == [slow.ref.id] * 3
+
+
+def test_O2_an_engine_that_was_silent_is_asked_again_behind_the_calls_of_a_verb(desk: Desk) -> None:
+    root = desk.root(items=3)
+    flow = desk.bridges[0]
+    desk.other.down = True
+
+    desk.host.before = lambda call: setattr(desk.other, "down", desk.other.down and call != "pause")
+    assert flow.pause(root.id).done
+    assert desk.other.count()["pause"] == 3
+
+
 def test_X7_a_child_that_is_run_again_is_asked_for_again(desk: Desk) -> None:
     root = desk.root(items=2)
     flow = desk.bridges[0]

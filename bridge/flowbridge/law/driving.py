@@ -82,6 +82,29 @@ def done_with(records: Sequence[Record], waiting: Mapping[str, Collection[str]])
     return frozenset(found)
 
 
+def apart_from(records: Sequence[Record], concerned: Collection[str]) -> frozenset[Ref]:
+    """The executions of a tree that need not be asked for where only some are concerned, by the ids of their records.
+
+    Asked for are the native trees that those are in, and those above them. Records of one tree, in any order.
+    """
+    below: dict[Ref | None, list[Record]] = {}
+    for record in records:
+        below.setdefault(record.parent, []).append(record)
+    roots: dict[Ref | None, Ref] = {}
+    above: dict[Ref, Ref | None] = {}
+    for record in _downwards(below):
+        own = roots[record.ref] = roots[record.parent] if record.native and record.parent in roots else record.ref
+        if own == record.ref:
+            above[own] = roots.get(record.parent)
+    asked: set[Ref | None] = {None}
+    for record in records:
+        root = roots.get(record.ref) if record.id in concerned else None
+        while root not in asked:
+            asked.add(root)
+            root = above[root] if root is not None else None
+    return frozenset(record.ref for record in records if roots.get(record.ref) not in asked)
+
+
 def _downwards(below: Mapping[Ref | None, Sequence[Record]]) -> list[Record]:
     """Parents before their children."""
     found = list(below.get(None, ()))
