@@ -20,8 +20,8 @@ _TASK: dict[str, Any] = {"id": str, "name": str, "status": TaskStatus, "raw": st
 
 
 def test_S1_a_look_is_made_of_the_models_own_types(lab: Lab) -> None:
-    id = lab.start(shapes.NESTED)
-    lab.gate(lab.child(id, "left", "inner").id, "deep")
+    id = lab.start(shapes.ONLY)
+    lab.gate(lab.child(id, "one").id, "c")
     for look in _tree(lab, lab.ref(id).id):
         _require(look, ExecutionLook, _LOOK)
         assert look.parent is None or type(look.parent) is ParentLink
