@@ -125,7 +125,8 @@ def task_status(task: TaskLook, children: list[Status], want: Want) -> TaskStatu
         if child in _ACTIVE:
             return _ACTIVE[child]
     if not task.active:
-        held = task.status is TaskStatus.RUNNING and Status.PAUSED in children and want is Want.HOLD
+        stopped = bool(children) and all(child is Status.PAUSED or child in TERMINAL for child in children)
+        held = task.status is TaskStatus.RUNNING and stopped and want is Want.HOLD
         return TaskStatus.PAUSED if held else task.status
     if task.status is TaskStatus.PAUSED and want is Want.HOLD:
         return TaskStatus.PAUSING
