@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowbridge.law.driving import waits_for
-from flowbridge.law.tables import TASK_OVER
+from flowbridge.law.tables import TASK_OVER, TERMINAL
 from flowbridge.model import Node, Snapshot, Status, TaskLook, TaskStatus, Want
 from flowbridge.views import execution_view, moment
 
@@ -76,7 +76,8 @@ def task_status(task: TaskLook, children: list[Status], want: Want) -> TaskStatu
         if child in _ACTIVE:
             return _ACTIVE[child]
     if not task.active:
-        held = task.status is TaskStatus.RUNNING and Status.PAUSED in children and want is Want.HOLD
+        stopped = bool(children) and all(child is Status.PAUSED or child in TERMINAL for child in children)
+        held = task.status is TaskStatus.RUNNING and stopped and want is Want.HOLD
         return TaskStatus.PAUSED if held else task.status
     if task.status is TaskStatus.PAUSED and want is Want.HOLD:
         return TaskStatus.PAUSING

@@ -7,15 +7,18 @@ up, as a kill would.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from flowbridge.backend import Backend
 from flowbridge.ledger.database import Database
 from flowbridge.localbackend import LocalBackend
 
 DIED = 9
 
-_CALLS = ("start", "pause", "resume", "cancel", "rerun", "skip", "observe", "recover")
+_CALLS = ("start", "pause", "resume", "cancel", "rerun", "skip", "observe", "recover", "report")
 
 
 class Counter:
@@ -32,19 +35,25 @@ class Counter:
         self.passed += 1
 
 
-def doomed(point: int) -> Counter:
-    """From now on this process dies at a point. A point that is never reached lets it live."""
+def doomed(point: int, *engines: type[Backend]) -> Counter:
+    """From now on this process dies at a point. A point that is never reached lets it live.
+
+    Calls to local engines are counted, and those to `engines`.
+    """
     counter = Counter(point)
-    Database.commit = _around(Database.commit, counter)  # type: ignore[method-assign]
-    Database.run = _around(Database.run, counter, lambda database: not database.inside)  # type: ignore[method-assign]
-    for name in _CALLS:
-        setattr(LocalBackend, name, _around(getattr(LocalBackend, name), counter))
+    Database.commit = around(Database.commit, counter)  # type: ignore[method-assign]
+    Database.run = around(Database.run, counter, lambda database: not database.inside)  # type: ignore[method-assign]
+    for engine in (LocalBackend, *engines):
+        for name in filter(partial(hasattr, engine), _CALLS):
+            setattr(engine, name, around(getattr(engine, name), counter))
     return counter
 
 
-def _around(
+def around(
     call: Callable[..., Any], counter: Counter, counts: Callable[[Any], bool] = lambda _: True
 ) -> Callable[..., Any]:
+    """The same call, with a point before it and one behind it."""
+
     def counted(*arguments: Any, **named: Any) -> Any:
         if not counts(arguments[0]):
             return call(*arguments, **named)
@@ -64,6 +73,8 @@ def in_child(work: Callable[[], object]) -> int:
         try:
             work()
             status = 0
+        except Exception:  # noqa: BLE001  whatever it is, it is told before the process ends
+            traceback.print_exc()
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -15,7 +15,7 @@ import pytest
 
 from actionchain.chainkit import chain_of
 from actionchain.runkit import Gate
-from crash.points import DIED, _around, doomed, in_child
+from crash.points import DIED, around, doomed, in_child
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.config import Config
@@ -56,7 +56,7 @@ def bridge(ledger: Path) -> Bridge:
 
 def run(ledger: Path, file: Path, point: int) -> None:
     counter = doomed(point)
-    Keeper.ask = _around(Keeper.ask, counter)  # type: ignore[method-assign]
+    Keeper.ask = around(Keeper.ask, counter)  # type: ignore[method-assign]
     text = chain_of(*(note(number, file) for number in range(TASKS)))
     with bridge(ledger) as one:
         one.run(Definition(text, "chain"), backend="actionchain")

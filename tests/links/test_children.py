@@ -373,6 +373,17 @@ def test_S2_a_task_whose_children_elsewhere_are_all_paused_or_over_is_shown_as_p
     assert (shown["status"], shown["active"]) == ("paused", False)
 
 
+def test_S2_so_is_one_whose_only_child_is_over_and_not_told_under_a_hold(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    flow.pause(root.id)
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.SUCCEEDED)
+    look = settle(flow, root.id)
+    (shown,) = tree_view(look.snapshot)["tasks"]
+    assert (look.record.status, shown["status"], shown["active"]) == (Status.PAUSED, "paused", False)
+
+
 def test_O3_a_look_that_another_overtook_is_made_once_more_so_that_what_it_shows_is_known(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ class Site:
 
     def __init__(self, folder: Path, url: str, workflows: str) -> None:
         self.folder = folder
-        (folder / "packs" / PACK / "actions" / "made").mkdir(parents=True)
+        (folder / "packs").mkdir(parents=True)
         self._launchers = Launchers(folder / "ledger.db")
         catalog = CatalogConfig((folder / "packs",), workflows)
         self.bridge = Bridge(
@@ -51,12 +51,7 @@ class Site:
 
     def put(self, name: str, runner_type: str, text: str) -> str:
         """A workflow or a chain as an action of the pack, with the inputs of all of them; gives its name."""
-        place = self.folder / "packs" / PACK / "actions"
-        (place / "made" / f"{name}.yaml").write_text(text)
-        meta = {"name": name, "runner_type": runner_type, "entry_point": f"made/{name}.yaml"}
-        parameters = {"parameters": {"message": {"type": "string", "default": ""}}}
-        (place / f"{name}.yaml").write_text(json.dumps(meta | parameters))
-        return f"{PACK}.{name}"
+        return put_into(self.folder / "packs", name, runner_type, text)
 
     def said(self) -> list[str]:
         """What the actions have written into the log, each line one run of one of them, in any order."""
@@ -72,11 +67,7 @@ class Site:
 
     def until(self, found: Callable[[], Found | None], what: str) -> Found:
         """The first true answer. Each look does what links and holds ask for meanwhile."""
-        deadline = time.monotonic() + self.bound
-        while not (answer := found()):
-            assert time.monotonic() < deadline, f"never came: {what}; there is: {self._told()}"
-            time.sleep(0.02)
-        return answer
+        return until(found, what, self.bound, self._told)
 
     def _told(self) -> list[str]:
         nodes = self.bridge.get(self._root).snapshot.nodes
@@ -119,6 +110,28 @@ class Site:
         self._launchers.join()
         self.gate.close()
         self.bridge.close()
+
+
+def put_into(packs: Path, name: str, runner_type: str, text: str) -> str:
+    """Write a workflow or a chain as an action of the pack below a folder; gives the action's name."""
+    place = packs / PACK / "actions"
+    (place / "made").mkdir(parents=True, exist_ok=True)
+    (place / "made" / f"{name}.yaml").write_text(text)
+    meta = {"name": name, "runner_type": runner_type, "entry_point": f"made/{name}.yaml"}
+    parameters = {"parameters": {"message": {"type": "string", "default": ""}}}
+    (place / f"{name}.yaml").write_text(json.dumps(meta | parameters))
+    return f"{PACK}.{name}"
+
+
+def until(
+    found: Callable[[], Found | None], what: str, bound: float, told: Callable[[], object] = lambda: "nothing"
+) -> Found:
+    """The first true answer; `told` says what there is where none comes in `bound` seconds."""
+    deadline = time.monotonic() + bound
+    while not (answer := found()):
+        assert time.monotonic() < deadline, f"never came: {what}; there is: {told()}"
+        time.sleep(0.02)
+    return answer
 
 
 def _is_below(node: Node, place: int, tasks: set[str]) -> bool:
