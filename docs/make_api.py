@@ -34,9 +34,9 @@ _PARTS: tuple[tuple[str, str, ModuleType, tuple[str, ...] | None], ...] = (
     ("flowbridge.conformance", "The kit that holds a backend to the law.", conformance, None),
 )
 
-_SHAPES = """Those of `flowbridge.conformance.shapes`, in the order of `ALL`: a name in capitals, and under it the flow that is
-started and those that it runs. A step is a gate where it says nothing else. A rule may make a small shape of its own
-too."""
+_SHAPES = """Those of `flowbridge.conformance.shapes`, in the order of `ALL`: a name in capitals, and under it the flow
+that is started and those that it runs. A step is a gate where it says nothing else. A rule may make a small shape of
+its own too."""
 
 
 def page() -> str:
