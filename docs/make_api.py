@@ -12,6 +12,7 @@ from typing import Any
 
 import flowbridge
 from flowbridge import backend, conformance, errors, hookspecs, model
+from flowbridge.conformance import shapes
 
 _HEAD = """# The Python API
 
@@ -30,8 +31,12 @@ _PARTS: tuple[tuple[str, str, ModuleType, tuple[str, ...] | None], ...] = (
     ("flowbridge.model", "The words of the law as data.", model, None),
     ("flowbridge.errors", "Every error that is raised on purpose.", errors, None),
     ("flowbridge.hookspecs", "What hooks are told.", hookspecs, ("Change",)),
-    ("flowbridge.conformance", "The kit that holds a backend to the law.", conformance, ("Harness",)),
+    ("flowbridge.conformance", "The kit that holds a backend to the law.", conformance, None),
 )
+
+_SHAPES = """Those of `flowbridge.conformance.shapes`, in the order of `ALL`: a name in capitals, and under it the flow
+that is started and those that it runs. A step is a gate where it says nothing else. A rule may make a small shape of
+its own too."""
 
 
 def page() -> str:
@@ -44,7 +49,26 @@ def page() -> str:
             if id(thing) not in seen:
                 seen.add(id(thing))
                 parts += ["", *_section(name, thing)]
+    parts += ["", "### The shapes", "", _SHAPES, "", "```text", *_shapes(), "```"]
     return "\n".join(parts) + "\n"
+
+
+def _shapes() -> Iterator[str]:
+    """Every shape of the kit, a line for it and one for each flow."""
+    for shape in shapes.ALL:
+        yield f"{shape.name.upper()}: {shape.about}"
+        for flow in shape.flows:
+            yield f"  {flow.name}: {', '.join(_step(step) for step in flow.steps)}"
+
+
+def _step(step: shapes.Step) -> str:
+    """A step with what it says beside its name: `j(after=a+b, join)`."""
+    said = [f"runs={step.runs}"] if step.runs != "gate" else []
+    said += [f"after={'+'.join(step.after)}"] if step.after else []
+    for name in ("items", "at_once", "on_error_of", "wait_before"):
+        said += [f"{name}={value}"] if (value := getattr(step, name)) else []
+    said += [name for name in ("join", "pause_before") if getattr(step, name)]
+    return f"{step.name}({', '.join(said)})" if said else step.name
 
 
 def _public(module: ModuleType, names: tuple[str, ...] | None) -> Iterator[tuple[str, Any]]:
@@ -64,7 +88,8 @@ def _section(name: str, thing: Any) -> list[str]:
         return [*lines, _doc(thing), "", ", ".join(f"`{member.value}`" for member in thing)]
     if issubclass(thing, Exception):
         above = thing.__mro__[1].__name__
-        return [*lines, f"Under [{above}](#{above.lower()}). {_doc(thing)}" if hasattr(errors, above) else _doc(thing)]
+        under = f"Under [{above}](#{above.lower()}). " if hasattr(errors, above) else ""
+        return [*lines, "```text", f"{name}{_signature(thing)}", "```", "", f"{under}{_doc(thing)}"]
     lines += ["```text", f"{name}{_signature(thing)}", "```", "", _doc(thing)]
     for member, value in _members(thing):
         lines += ["", f"**`{member}{value[0]}`**" if value[0] else f"**`{member}`**", "", value[1]]

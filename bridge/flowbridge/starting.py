@@ -11,6 +11,7 @@ from typing import Any
 from flowbridge.backend import Backend, Definition
 from flowbridge.carry import Progress
 from flowbridge.checks import RerunRequest
+from flowbridge.deadline import GRACE_SECONDS, left
 from flowbridge.errors import (
     EngineRefused,
     FlowbridgeError,
@@ -64,6 +65,8 @@ class Starter:
 
     def _started(self, record: Record, request: Mapping[str, Any], reason: str) -> Record:
         ask = Ask(Verb.START, self._actor, reason, options={"workflow": record.workflow})
+        if (seconds := left()) is not None:  # who waits for less, hears sooner that the engine does not show it
+            ask = replace(ask, timeout=min(ask.timeout, max(0.0, seconds - GRACE_SECONDS)))
         outcome = self._operator.start(record, request, ask)
         self._raise_unless_done(record, outcome)
         return self._ledger.executions.get(record.id)

@@ -29,12 +29,14 @@ from flowbridge.model import (
     EngineState,
     ExecutionLook,
     Node,
+    ParentLink,
     Record,
     Ref,
     Snapshot,
     TaskLook,
     WaitingChild,
 )
+from flowbridge.shown import observed
 from flowbridge.troubles import note as note_trouble
 from flowbridge.troubles import with_records
 
@@ -233,10 +235,12 @@ class Sync:
     def _ask(self, name: str, ids: Sequence[str]) -> _Asked:
         """What one instance shows, or why it does not."""
         try:
-            seen = self._instances.get(name).observe(ids)
+            seen, wrong = observed(self._instances.get(name), ids)
         except (EngineError, InvalidInput) as error:
-            return _Asked(unseen={Ref(name, id): error.message for id in ids})
-        return _Asked({Ref(name, id): tree for id, tree in seen.items()})
+            seen, wrong = {}, dict.fromkeys(ids, error.message)
+        return _Asked(
+            {Ref(name, id): tree for id, tree in seen.items()}, {Ref(name, id): why for id, why in wrong.items()}
+        )
 
     def _join(
         self, records: Sequence[Record], asked: _Asked, at: float, *, standing: bool = False
@@ -247,8 +251,8 @@ class Sync:
             [record.id for record in records if record.ref.backend in silent or record.ref not in looks]
         )
         for ref, look in looks.items():
-            if ref not in known:
-                known[ref] = _born(look, known, at)
+            if ref not in known and look.parent is not None:  # a root is known, and stands before what is below it
+                known[ref] = _born(look, look.parent, known, at)
         bound = self._links.bind(known, looks, at, standing=standing)
         mine = {ref: _with_what_is_ours(look, self._links, bound) for ref, look in looks.items()}
         return Snapshot(tuple(_in_order(known, mine, asked, kept, at))), bound.requests
@@ -373,12 +377,10 @@ def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
     return replace(record, looked=at, workflow=look.workflow or record.workflow, gone=False, hung=look.hung)
 
 
-def _born(look: ExecutionLook, known: Mapping[Ref, Record], at: float) -> Record:
+def _born(look: ExecutionLook, link: ParentLink, known: Mapping[Ref, Record], at: float) -> Record:
     """The record of an execution that was not known: it is wanted as its parent is (P6)."""
-    parent = Ref(look.ref.backend, look.parent.id) if look.parent else None
-    above = known.get(parent) if parent else None
-    if look.parent is None or above is None:
-        raise InvalidInput(f"{look.ref} hangs under {parent}, which its engine did not show")
+    parent = Ref(look.ref.backend, link.id)
+    above = known[parent]
     return Record(
         # The same id whoever finds it first: a look that may not write shows it too.
         id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{above.tree} {look.ref}")),
@@ -386,8 +388,8 @@ def _born(look: ExecutionLook, known: Mapping[Ref, Record], at: float) -> Record
         ref=look.ref,
         workflow=look.workflow,
         parent=parent,
-        parent_task=look.parent.task,
-        item=look.parent.item,
+        parent_task=link.task,
+        item=link.item,
         want=birth_want(above),
         actor=above.actor,
         created=at,

@@ -179,6 +179,8 @@ def _chosen(engine: Backend, definition: Definition, named: str) -> tuple[str, b
     """The workflow to start, and whether its file may come to wait for other engines."""
     deployed = engine.validate(definition)
     known = deployed.workflows
+    if not known:
+        raise InvalidInput(f"{definition.source} has no workflow in it, as {engine.name} reads it")
     return _named(definition, known, named) if named else _default(definition, known), deployed.links
 
 

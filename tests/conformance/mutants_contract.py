@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from conformance.mutants import Mutant, Tree
-from flowbridge.backend import Capabilities, Definition, Deployed, Listed
+from flowbridge.backend import Capabilities, Definition, Deployed, Listed, StartRequest
 from flowbridge.capabilities import Cascade
-from flowbridge.errors import EngineRefused, InvalidInput
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.law.tables import TASK_OVER
-from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskRerun, Verb
+from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus, Verb
 
 
 class Lists(Mutant):
@@ -131,6 +131,56 @@ class TakesAnyText(Mutant):
             return super().validate(definition)
         except InvalidInput:
             return Deployed(("main",))
+
+
+class DeploysToValidate(Mutant):
+    """What is only to be checked is sent to the engine, which knows it from then on."""
+
+    caught_by = "test_a_validation_leaves_the_engine_as_it_was"
+
+    def __init__(self, name: str = "mutant") -> None:
+        super().__init__(name)
+        self.kept: dict[str, Definition] = {}
+
+    def validate(self, definition: Definition) -> Deployed:
+        deployed = super().validate(definition)
+        self.kept |= dict.fromkeys(deployed.workflows, definition)
+        return deployed
+
+    def start(self, request: StartRequest) -> Ref:
+        return super().start(replace(request, definition=request.definition or self.kept[request.workflow]))
+
+
+class StartsNothing(Mutant):
+    """A workflow that the engine does not have is taken for an empty one."""
+
+    caught_by = "test_a_validation_leaves_the_engine_as_it_was"
+
+    def start(self, request: StartRequest) -> Ref:
+        try:
+            return super().start(request)
+        except NotFound:
+            return Ref(self.name, request.id)
+
+
+class ReadsTheEnginesWords(Mutant):
+    """Statuses are translated for a look and not for a read."""
+
+    caught_by = "test_what_is_read_listed_and_told_is_made_of_the_contracts_types"
+
+    def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
+        read = super().read(id, tasks)
+        word: TaskStatus = "DONE"  # type: ignore[assignment]  # as an adapter without types would
+        return replace(read, tasks=tuple(replace(task, status=word) for task in read.tasks))
+
+
+class GlancesAtTheState(Mutant):
+    """A glance gives the translation, a look the engine's own word."""
+
+    caught_by = "test_a_glance_uses_the_words_of_a_look"
+
+    def glance(self, ids: Sequence[str]) -> Mapping[str, str]:
+        return {id: str(self.own(id).state).title() for id in ids}
 
 
 class RefusesToRunAgainTwice(Mutant):

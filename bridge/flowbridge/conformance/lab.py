@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
+from flowbridge.backend import Definition
 from flowbridge.capabilities import Capabilities, Cascade, PartialRerun, ResumeUp
 from flowbridge.checks import RerunRequest
 from flowbridge.conformance.harness import Harness
@@ -66,13 +67,23 @@ class Lab:
 
     def begin(self, shape: Shape, **input: Any) -> Record:
         """Start a shape and wait for nothing."""
-        try:
-            definition = self.harness.definition(shape)
-        except Unsupported as error:
-            not_possible(error.message)
-        record = self.bridge.run(definition, input, backend=self.harness.instance)
+        definition, instance = self.definition(shape), self.harness.instance
+        record = self.bridge.run(definition, input, backend=instance, timeout=self.harness.patience)
         self.started.append(record.id)
         return record
+
+    def definition(self, shape: Shape) -> Definition | str:
+        """A shape as the harness says it; where it cannot, the rule is not possible."""
+        try:
+            return self.harness.definition(shape)
+        except Unsupported as error:
+            not_possible(error.message)
+
+    def needs(self, *verbs: Verb) -> None:
+        """Where the engine lacks one of the verbs, the rule is not possible."""
+        for verb in verbs:
+            if verb not in self.facts.verbs:
+                not_possible(f"the engine has no {verb}")
 
     # Verbs
 
@@ -161,8 +172,13 @@ class Lab:
         """Wait for one of some statuses."""
         return self.until(
             lambda: look if (look := self.look(id)).record.status in statuses else None,
-            lambda: f"{id} to be {' or '.join(statuses)}, not {self.status(id)}",
+            lambda: f"{id} to be {' or '.join(statuses)}, not {self._shown(id)}",
         )
+
+    def _shown(self, id: str) -> str:
+        """A status, and why it cannot be told where it cannot."""
+        look = self.look(id)
+        return ": ".join((look.record.status, *look.silent.values()))
 
     def child(self, id: str, *path: str) -> Record:
         """The record of a descendant, by the tasks on the way to it: `left`, or `t[2]` for an item. Waits for it."""
@@ -271,7 +287,9 @@ class Lab:
 
     def engine_reaches(self, id: str, state: EngineState) -> None:
         """Wait for a state of the engine's own."""
-        self.until(lambda: self.state(id) is state, lambda: f"the engine to show {id} {state}, not {self.state(id)}")
+        self.until(
+            lambda: self.state(id) is state, lambda: f"the engine to show {id} {state}, not {self.state(id) or 'gone'}"
+        )
 
     def meanwhile(self, shape: Shape) -> None:
         """Have the engine start other work, so that whatever it had still to do for an execution is done too."""

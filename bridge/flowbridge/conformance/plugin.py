@@ -18,10 +18,7 @@ import pytest
 # Before they are imported, so that a failing assertion shows what it saw.
 pytest.register_assert_rewrite(
     "flowbridge.conformance.lab",
-    *(
-        f"flowbridge.conformance.rules_{part}"
-        for part in ("cancel", "every", "facts", "pause", "rerun", "resume", "status")
-    ),
+    *(f"flowbridge.conformance.{file.stem}" for file in Path(__file__).parent.glob("rules_*.py")),
 )
 
 from flowbridge.conformance import matrix  # noqa: E402

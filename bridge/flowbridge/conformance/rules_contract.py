@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from flowbridge.backend import Definition, Listed
+from flowbridge.backend import Definition, Deployed, Health, Listed, StartRequest
 from flowbridge.conformance import shapes
-from flowbridge.conformance.lab import Lab, not_asked, not_possible
-from flowbridge.errors import InvalidInput
+from flowbridge.conformance.lab import Lab, not_asked
+from flowbridge.conformance.shapes import Flow, Shape, Step
+from flowbridge.errors import InvalidInput, NotFound
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import EngineState, ExecutionLook, ParentLink, Ref, Status, TaskLook, TaskRerun, TaskStatus, Verb
+from flowbridge.model import (
+    EngineState,
+    ExecutionLook,
+    ExecutionRead,
+    ParentLink,
+    Ref,
+    Status,
+    TaskLook,
+    TaskRead,
+    TaskRerun,
+    TaskStatus,
+    Verb,
+)
 
 #: The fields of what a backend shows that the law reads, and what they have to be.
 _LOOK: dict[str, Any] = {"ref": Ref, "state": EngineState, "raw": str, "revision": str, "workflow": str, "tasks": tuple}
@@ -34,6 +49,36 @@ def _require(shown: object, kind: type, fields: dict[str, Any]) -> None:
     assert type(shown) is kind
     wrong = {name: getattr(shown, name) for name, of in fields.items() if not isinstance(getattr(shown, name), of)}
     assert not wrong, f"not of their types: {wrong}"
+
+
+def test_what_is_read_listed_and_told_is_made_of_the_contracts_types(lab: Lab) -> None:
+    id = lab.start(shapes.CHAIN)
+    lab.release(id, "a")
+    backend, ref = lab.harness.backend, lab.ref(id)
+    read = backend.read(ref.id)
+    _require(read, ExecutionRead, {"input": Mapping, "tasks": tuple})
+    for task in read.tasks:
+        _require(task, TaskRead, {"id": str, "name": str, "status": TaskStatus, "published": Mapping})
+    for one in backend.list_executions(limit=5):
+        _require(one, Listed, {"ref": Ref, "workflow": str, "raw": str})
+    _require(backend.check(), Health, {"version": str, "detail": str})
+    definition = lab.definition(shapes.CHAIN)
+    if isinstance(definition, Definition):
+        _require(backend.validate(definition), Deployed, {"workflows": tuple})
+
+
+def test_a_glance_uses_the_words_of_a_look(lab: Lab) -> None:
+    id = lab.start(shapes.CHAIN)
+    lab.gate(id, "a")
+    here = lab.ref(id).id
+    if not lab.harness.backend.glance([here]):
+        not_asked("the backend has no glance")
+    lab.cancel(id)
+    lab.release(id, "a")
+    lab.reaches(id, Status.CANCELED)
+    own = lab.own(id)
+    assert own is not None
+    assert lab.harness.backend.glance([here]) == {here: own.raw}, "a list would not see that it has changed"
 
 
 def test_a_look_shows_whole_trees_under_the_ids_that_were_asked_for(lab: Lab) -> None:
@@ -80,7 +125,7 @@ def test_a_read_of_some_tasks_gives_those(lab: Lab) -> None:
 
 
 def test_a_text_that_is_no_definition_is_refused_before_it_is_deployed(lab: Lab) -> None:
-    definition = lab.harness.definition(shapes.CHAIN)
+    definition = lab.definition(shapes.CHAIN)
     if not isinstance(definition, Definition):
         not_asked("workflows are not deployed through the bridge")
     assert lab.harness.backend.validate(definition).workflows
@@ -88,9 +133,19 @@ def test_a_text_that_is_no_definition_is_refused_before_it_is_deployed(lab: Lab)
         lab.harness.backend.validate(replace(definition, text="tasks: ["))
 
 
+def test_a_validation_leaves_the_engine_as_it_was(lab: Lab) -> None:
+    if not isinstance(lab.definition(shapes.CHAIN), Definition):
+        not_asked("workflows are not deployed through the bridge")
+    new = Flow(f"new_{uuid.uuid4().hex[:8]}", (Step("a"),))
+    definition = lab.definition(Shape("new", (new,)))
+    assert isinstance(definition, Definition)
+    workflow, *_ = lab.harness.backend.validate(definition).workflows
+    with pytest.raises(NotFound):
+        lab.harness.backend.start(StartRequest(str(uuid.uuid4()), workflow))
+
+
 def test_O10_a_re_run_that_is_repeated_runs_nothing_a_second_time(lab: Lab) -> None:
-    if Verb.RERUN not in lab.facts.verbs:
-        not_possible("the engine has no re-run")
+    lab.needs(Verb.RERUN)
     id = lab.start(shapes.CHAIN)
     lab.release(id, "a", ok=False)
     lab.reaches(id, Status.ERRORED)
@@ -115,8 +170,7 @@ def test_the_engines_list_keeps_to_its_limit_and_has_the_newest_first(lab: Lab) 
 
 
 def test_the_engines_list_gives_those_of_one_state(lab: Lab) -> None:
-    if Verb.CANCEL not in lab.facts.verbs:
-        not_possible("the engine has no cancel")
+    lab.needs(Verb.CANCEL)
     here, ended = lab.start(shapes.CHAIN), lab.start(shapes.CHAIN)
     lab.gate(ended, "a")
     lab.cancel(ended)

@@ -9,13 +9,13 @@ import pytest
 
 from flowbridge.capabilities import Cascade, JoinUnderPause, PartialRerun, ResumeUp
 from flowbridge.conformance import shapes
-from flowbridge.conformance.lab import Lab, not_asked, not_possible
+from flowbridge.conformance.lab import Lab, not_asked
 from flowbridge.errors import FlowbridgeError
 from flowbridge.model import EngineState, Status, TaskRerun, Verb
 
 
 def test_P2_the_engine_pauses_downwards_as_declared(lab: Lab) -> None:
-    _needs(lab, Verb.PAUSE)
+    lab.needs(Verb.PAUSE)
     id = lab.start(shapes.NESTED)
     mid, low = lab.child(id, "left").id, lab.child(id, "left", "inner").id
     lab.gate(mid, "peer")
@@ -31,7 +31,7 @@ def test_P2_the_engine_pauses_downwards_as_declared(lab: Lab) -> None:
 
 
 def test_P3_the_engine_pauses_upwards_as_declared(lab: Lab) -> None:
-    _needs(lab, Verb.PAUSE)
+    lab.needs(Verb.PAUSE)
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
     lab.gate(one, "c")
@@ -47,7 +47,7 @@ def test_P3_the_engine_pauses_upwards_as_declared(lab: Lab) -> None:
 
 
 def test_R2_the_engine_resumes_downwards_as_declared(lab: Lab) -> None:
-    _needs(lab, Verb.PAUSE, Verb.RESUME)
+    lab.needs(Verb.PAUSE, Verb.RESUME)
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
     for child in (one, two):
@@ -67,7 +67,7 @@ def test_R2_the_engine_resumes_downwards_as_declared(lab: Lab) -> None:
 
 
 def test_C3_the_engine_cancels_downwards_as_declared(lab: Lab) -> None:
-    _needs(lab, Verb.CANCEL)
+    lab.needs(Verb.CANCEL)
     id = lab.start(shapes.NESTED)
     mid, low = lab.child(id, "left").id, lab.child(id, "left", "inner").id
     lab.gate(mid, "peer")
@@ -83,7 +83,7 @@ def test_C3_the_engine_cancels_downwards_as_declared(lab: Lab) -> None:
 
 
 def test_X8_the_engine_re_opens_ancestors_as_declared(lab: Lab) -> None:
-    _needs(lab, Verb.RERUN)
+    lab.needs(Verb.RERUN)
     id = lab.start(shapes.ONLY)
     child = lab.child(id, "one").id
     lab.release(child, "c", ok=False)
@@ -99,7 +99,7 @@ def test_X8_the_engine_re_opens_ancestors_as_declared(lab: Lab) -> None:
 
 
 def test_X6_an_engine_that_is_said_to_run_too_many_items_again_does(lab: Lab) -> None:
-    _needs(lab, Verb.RERUN)
+    lab.needs(Verb.RERUN)
     if lab.facts.partial_rerun is PartialRerun.YES:
         not_asked("the engine runs only the failed items again")
     id = lab.start(shapes.ITEMS)
@@ -207,9 +207,3 @@ def test_O10_a_verb_that_is_not_declared_does_nothing(lab: Lab, verb: Verb) -> N
     assert after is not None
     same = (after.state, after.tasks) == (own.state, own.tasks)
     assert same, f"{verb} is not declared, and the engine does it: declare it"
-
-
-def _needs(lab: Lab, *verbs: Verb) -> None:
-    for verb in verbs:
-        if verb not in lab.facts.verbs:
-            not_possible(f"the engine has no {verb}")

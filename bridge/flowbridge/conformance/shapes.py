@@ -39,76 +39,90 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Some workflows that belong together; the first one is started."""
+    """Some workflows that belong together; the first one is started. `about` is what they are for, in a few words."""
 
     name: str
     flows: tuple[Flow, ...]
+    about: str = ""
 
 
-def _shape(name: str, *flows: Flow) -> Shape:
-    return Shape(name, flows)
+def _shape(name: str, about: str, *flows: Flow) -> Shape:
+    return Shape(name, flows, about)
 
 
-CHAIN = _shape("chain", Flow("main", (Step("a"), Step("b", after=("a",)), Step("c", after=("b",)))))
+CHAIN = _shape(
+    "chain", "one task after the other", Flow("main", (Step("a"), Step("b", after=("a",)), Step("c", after=("b",))))
+)
 
-FORK = _shape("fork", Flow("main", (Step("a"), Step("b"), Step("j", after=("a", "b"), join=True))))
+FORK = _shape(
+    "fork",
+    "two tasks beside each other that come together",
+    Flow("main", (Step("a"), Step("b"), Step("j", after=("a", "b"), join=True))),
+)
 
-#: Three levels deep, a peer gate at every level: main.left -> mid.inner -> low.deep.
 NESTED = _shape(
     "nested",
+    "three levels deep, with a gate at each",
     Flow("main", (Step("left", "mid"), Step("right"), Step("last", after=("left",)))),
     Flow("mid", (Step("inner", "low"), Step("peer"))),
     Flow("low", (Step("deep"),)),
 )
 
-#: Two sub-workflows beside each other, with a task behind one of them.
 TWINS = _shape(
     "twins",
+    "two sub-workflows beside each other, with a task behind one of them",
     Flow("main", (Step("one", "leaf"), Step("two", "leaf"), Step("next", after=("one",)))),
     Flow("leaf", (Step("c"), Step("d", after=("c",)))),
 )
 
-#: One sub-workflow alone under its parent.
 ONLY = _shape(
     "only",
+    "one sub-workflow alone under its parent",
     Flow("main", (Step("one", "leaf"), Step("next", after=("one",)))),
     Flow("leaf", (Step("c"), Step("d", after=("c",)))),
 )
 
-ITEMS = _shape("items", Flow("main", (Step("t", items=3), Step("next", after=("t",)))))
+ITEMS = _shape("items", "a with-items task", Flow("main", (Step("t", items=3), Step("next", after=("t",)))))
 
-#: Items that run one at a time.
-SERIAL = _shape("serial", Flow("main", (Step("t", items=3, at_once=1), Step("next", after=("t",)))))
-
-#: A sub-workflow for each item.
-MANY = _shape(
-    "many", Flow("main", (Step("t", "leaf", items=3), Step("next", after=("t",)))), Flow("leaf", (Step("c"),))
+SERIAL = _shape(
+    "serial", "items that run one at a time", Flow("main", (Step("t", items=3, at_once=1), Step("next", after=("t",))))
 )
 
-#: A parent that handles the error of its child.
+MANY = _shape(
+    "many",
+    "a sub-workflow for each item",
+    Flow("main", (Step("t", "leaf", items=3), Step("next", after=("t",)))),
+    Flow("leaf", (Step("c"),)),
+)
+
 HANDLED = _shape(
     "handled",
+    "a parent that handles the error of its child",
     Flow("main", (Step("one", "leaf"), Step("rescue", "nothing", on_error_of="one"))),
     Flow("leaf", (Step("c"),)),
 )
 
-#: A workflow that pauses itself, inside another one that has a gate of its own.
 SELF_PAUSED = _shape(
     "self_paused",
+    "a workflow that pauses itself, inside another one that has a gate of its own",
     Flow("main", (Step("one", "leaf"), Step("beside"))),
     Flow("leaf", (Step("first"), Step("h", after=("first",), pause_before=True))),
 )
 
-DELAYED = _shape("delayed", Flow("main", (Step("a"), Step("d", after=("a",), wait_before=2))))
-
-#: A sub-workflow that is born only when a gate opens.
-LATE = _shape(
-    "late", Flow("main", (Step("a"), Step("one", "leaf", after=("a",)), Step("b"))), Flow("leaf", (Step("c"),))
+DELAYED = _shape(
+    "delayed", "a task that waits a while", Flow("main", (Step("a"), Step("d", after=("a",), wait_before=2)))
 )
 
-#: A sub-workflow and a task that come together.
+LATE = _shape(
+    "late",
+    "a sub-workflow that is born only when a gate opens",
+    Flow("main", (Step("a"), Step("one", "leaf", after=("a",)), Step("b"))),
+    Flow("leaf", (Step("c"),)),
+)
+
 JOINED = _shape(
     "joined",
+    "a sub-workflow and a task that come together",
     Flow("main", (Step("one", "leaf"), Step("b"), Step("j", after=("one", "b"), join=True))),
     Flow("leaf", (Step("c"), Step("d", after=("c",)))),
 )
