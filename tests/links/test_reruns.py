@@ -246,7 +246,7 @@ def test_X8_a_child_whose_task_was_skipped_is_not_re_opened_because_nothing_can_
     flow, root, (child,) = errored(desk)
     host = desk.host.has[root.ref.id]
     host.set("t", status=TaskStatus.SKIPPED)
-    with pytest.raises(Rejected, match="task t above it, .*, is skipped, and only an errored one can wait") as caught:
+    with pytest.raises(Rejected, match=r"task t above it, .*, is skipped, and only an errored one can wait") as caught:
         flow.rerun(child.id, RerunRequest(("work",)))
     assert (caught.value.rule, caught.value.reason) == ("X8", "task_not_errored")
     assert desk.other.sent() == []
