@@ -88,7 +88,7 @@ def _across(engine: str) -> Iterator[tuple[Scene, Left]]:
     of three executions. Where both ends of the way are tried, a cancel may come in between."""
     root, other = Slot(-1, engine), OTHER[engine]
     linked = Slot(0, other, native=False)
-    left = Left(1, 0, 0, 1, 0, 2, 2) if FULL else Left(0, 0, 0, 1, 0, 2, 1)
+    left = Left(1, 0, 0, 1, 0, 2, 1) if FULL else Left(0, 0, 0, 1, 0, 2, 1)
     items = (root, linked._replace(item=0), linked._replace(item=1), linked._replace(item=0, instead=1))
     yield Scene(items), Left(0, 0, 0, 1, 0, 3 if FULL else 2, 1)
     yield Scene((root, linked, Slot(1, other))), left

@@ -242,6 +242,17 @@ def test_X8_a_child_that_a_newer_one_took_over_from_is_not_re_opened(desk: Desk)
     assert desk.other.sent() == []
 
 
+def test_X8_a_child_whose_task_was_skipped_is_not_re_opened_because_nothing_can_wait_for_it(desk: Desk) -> None:
+    flow, root, (child,) = errored(desk)
+    host = desk.host.has[root.ref.id]
+    host.set("t", status=TaskStatus.SKIPPED)
+    with pytest.raises(Rejected, match="task t above it, .*, is skipped, and only an errored one can wait") as caught:
+        flow.rerun(child.id, RerunRequest(("work",)))
+    assert (caught.value.rule, caught.value.reason) == ("X8", "task_not_errored")
+    assert desk.other.sent() == []
+    assert desk.host.sent() == []
+
+
 def test_X5_a_mark_that_an_earlier_re_run_left_is_not_taken_for_a_new_child(desk: Desk) -> None:
     flow, root, (child,) = errored(desk)
     flow.ledger.executions.put([replace(child, awaited=True)])

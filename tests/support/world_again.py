@@ -238,12 +238,20 @@ def _oracle(scene: Scene, execs: tuple[Exec, ...], request: Request) -> frozense
         for slot in (request.slot, *_above(scene, request.slot)):
             _require_errored(scene, execs, slot)
         found = [one for name in request.names for one in _meant(scene, execs, request.slot, name)]
+        for way in {way for slot, _ in found for way in (slot, *_above(scene, slot)) if not scene.slots[way].native}:
+            _require(_waits_again(scene, execs, way))
         for slot, task in found:
             _require(not _is_inside(scene, slot, found))
             _require(task not in request.no_reset or not _harms(scene, execs, slot, task))
     except _No:
         return None
     return frozenset(found)
+
+
+def _waits_again(scene: Scene, execs: tuple[Exec, ...], slot: int) -> bool:
+    """Whether the task above a linked child can wait for it a second time: it is errored, and has no newer one."""
+    parent, task = scene.slots[slot].parent, scene.task(slot)
+    return is_errored(scene, execs, parent, task) and slot in newest(scene, execs, parent, task)
 
 
 def _require(condition: bool) -> None:
@@ -275,7 +283,8 @@ def _require_errored(scene: Scene, execs: tuple[Exec, ...], slot: int) -> None:
     """Errored, with nothing at work in it or below (S3)."""
     for below in scene.below(slot):
         exec = execs[below]
-        at_work = exec.state not in (*ENDED, _E.PAUSED) and exec.link is not Link.REPORTED
+        never_began = exec.state is _E.ABSENT and exec.link is Link.REPORTED
+        at_work = exec.state not in (*ENDED, _E.PAUSED) and not never_began
         if exec.busy or (exec.born and at_work):
             raise _No
     if execs[slot].state is not _E.ERRORED:

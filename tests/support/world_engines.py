@@ -285,10 +285,11 @@ class Engines:
             self.execs[slot] = exec._replace(leaf=Leaf.WELL, busy=True, again=exec.again + 1)
         else:
             self._begin_anew(slot, task, call, only_failed=bool(failed))
-        self._reopen(slot)
         if not self._note_once(call, slot, taken=True):
-            # One that came twice, when the first was done and seen already, is beyond everybody's reach.
+            # One that came twice, when the first was done and seen already, or that a cancel had taken back, is beyond
+            # everybody's reach.
             self.vague, self.owed[slot] = True, Want.RUN
+        self._reopen(slot)
 
     def _note_once(self, call: str, slot: int, **what: Any) -> bool:
         known = [(once.call, once.slot) == (call, slot) for once in self.once]
@@ -297,10 +298,14 @@ class Engines:
 
     def _can_reopen(self, slot: int) -> bool:
         """Not what has succeeded, nor what is inside of it."""
+        return all(self.execs[way].state is not _E.SUCCEEDED for way in self._ways(slot))
+
+    def _ways(self, slot: int) -> list[int]:
+        """An execution, and those above it."""
         ways = [slot]
         while (above := self.scene.slots[ways[-1]].parent) >= 0:
             ways.append(above)
-        return all(self.execs[way].state is not _E.SUCCEEDED for way in ways)
+        return ways
 
     def _skip(self, slot: int, task: str) -> None:
         if task == "leaf":
@@ -342,7 +347,10 @@ class Engines:
             if here.parent < 0:
                 return
             if not here.native and (self.vague or self._waits_again(slot)):
-                return  # the call that makes its task wait for it again re-opens what is above
+                # The call that makes its task wait for it again re-opens what is above, unless another verb came.
+                if any(self.execs[above].state in (_E.PAUSED, _E.CANCELED) for above in self._ways(slot)[1:]):
+                    self.vague, self.owed[slot] = True, Want.RUN
+                return
             if not (here.native and here.engine == "eager"):
                 raise Broken(f"{slot} is re-opened, and nothing re-opens {here.parent} above it (X7)")
             slot = here.parent

@@ -14,7 +14,7 @@ from flowbridge.capabilities import Cascade, PartialRerun
 from flowbridge.errors import Rejected, Unsupported
 from flowbridge.law.fold import Facts
 from flowbridge.law.verbs import Effect, ancestors, describe
-from flowbridge.model import Snapshot, Status, TaskLook, TaskRerun, Verb, Want
+from flowbridge.model import Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb, Want
 
 #: place -> task id -> how that task is run again.
 Tasks = dict[int, dict[str, TaskRerun]]
@@ -52,6 +52,7 @@ def reopened(snapshot: Snapshot, places: Iterable[int], facts: Facts, verb: Verb
             continue
         _reject_unless_waits_again(snapshot, place, facts)
         task = _task(snapshot, node.parent, node.record.parent_task)
+        _reject_unless_errored(snapshot, place, task)
         beside = children[node.parent, task.id]
         _reject_unless_latest(snapshot, place, beside)
         again = _again(snapshot, node.parent, task, facts)
@@ -112,6 +113,20 @@ def _task(snapshot: Snapshot, place: int, id: str) -> TaskLook:
     if task is None:
         raise Unsupported(f"{describe(snapshot.nodes[place])} no longer shows the task that waited for it (X7).")
     return task
+
+
+def _reject_unless_errored(snapshot: Snapshot, place: int, task: TaskLook) -> None:
+    """Only an errored task can wait a second time: one that was skipped, say, has gone on (K1, X8)."""
+    if task.status is not TaskStatus.ERRORED:
+        node = snapshot.nodes[place]
+        raise Rejected(
+            f"{describe(node)} cannot be re-opened: task {task.name} above it, in "
+            f"{describe(snapshot.nodes[node.parent])}, is {task.status}, and only an errored one can wait for it a "
+            f"second time (X8).",
+            rule="X8",
+            reason="task_not_errored",
+            execution=node.record.id,
+        )
 
 
 def _reject_unless_latest(snapshot: Snapshot, place: int, beside: Collection[int]) -> None:
