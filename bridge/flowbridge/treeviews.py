@@ -43,7 +43,9 @@ def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, 
 def _task_view(
     task: TaskLook, below: list[tuple[int, dict[str, Any]]], snapshot: Snapshot, node: Node
 ) -> dict[str, Any]:
-    statuses = [snapshot.nodes[child].record.status for child, _ in below]
+    # What is gone keeps its last status, and is not active (S7).
+    there = [snapshot.nodes[child].record for child, _ in below]
+    statuses = [record.status for record in there if not record.gone]
     for _, view in below:
         view["parent_task"] = task.name
     return {

@@ -10,6 +10,7 @@ import pytest
 
 from flowbridge.agent import Agent
 from flowbridge.bridge import Bridge
+from flowbridge.driver import is_over
 from flowbridge.drivers import undriven
 from flowbridge.errors import EngineRefused, LedgerError, NotFound
 from flowbridge.model import EngineState, Status, TaskStatus
@@ -217,6 +218,32 @@ def test_S7_a_child_that_its_engine_lost_fails_the_task_that_waits_for_it(desk: 
     settle(flow, root.id)
     ((_, status, result),) = desk.host.reports
     assert (status, "no longer has" in result["error"]) == (TaskStatus.ERRORED, True)
+
+
+def test_S7_a_child_whose_host_is_gone_has_nobody_to_be_told_and_needs_no_driver(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(settle(flow, root.id))
+    desk.host.forget("r")
+    desk.end(child, EngineState.SUCCEEDED)
+    look = settle(flow, root.id)
+    (below,) = tree_view(look.snapshot)["tasks"][0]["children"]
+    assert (below["status"], below["waits_for"], look.waits_for_driver) == ("succeeded", None, False)
+    assert is_over(look.snapshot)
+    assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == frozenset()
+    desk.other.requests.clear()
+    flow.tend([root.tree], set())
+    assert desk.other.requests == []
+
+
+def test_S7_a_task_is_not_shown_as_running_for_a_child_that_is_gone(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(settle(flow, root.id))
+    desk.other.forget(child.ref.id)
+    look = settle(flow, root.id)
+    (shown,) = tree_view(look.snapshot)["tasks"]
+    assert (look.record.status, shown["status"], shown["active"]) == (Status.ERRORED, "errored", False)
 
 
 def test_a_child_that_nothing_waits_for_any_more_is_not_started(desk: Desk) -> None:

@@ -46,6 +46,8 @@ def waits_for(snapshot: Snapshot, node: Node) -> str:
     if not node.record.key or node.parent < 0:
         return ""
     parent = snapshot.nodes[node.parent].record
+    if parent.gone:
+        return ""
     if node.record.awaited:
         return "the task above it to wait for it again (X7)"
     if node.state is EngineState.ABSENT:
@@ -62,17 +64,17 @@ def done_with(records: Sequence[Record], waiting: Mapping[str, Collection[str]])
     """The linked executions that nothing is to be done for any more, and what is below them.
 
     Such a one has ended, all below it too, and no task waits for it: its end was told, and a look has shown that its
-    parent's engine took that. `waiting` holds the keys of the actions that wait, by the record of their host, as last
-    seen. Records of one tree, in any order.
+    parent's engine took that, or its parent is gone. `waiting` holds the keys of the actions that wait, by the record
+    of their host, as last seen. Records of one tree, in any order.
     """
-    ids: dict[Ref | None, str] = {record.ref: record.id for record in records}
+    by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     below: dict[Ref | None, list[Record]] = {}
     for record in records:
         below.setdefault(record.parent, []).append(record)
     over: dict[Ref, bool] = {}
     for record in reversed(_downwards(below)):
         children = below.get(record.ref, ())
-        told = not record.key or record.key not in waiting.get(ids.get(record.parent, ""), (record.key,))
+        told = not record.key or _was_told(record, by_ref.get(record.parent), waiting)
         ended = (record.status in TERMINAL or record.gone) and not record.awaited and record.trouble is None
         over[record.ref] = ended and told and all(over[child.ref] for child in children)
     found: set[Ref] = set()
@@ -105,6 +107,13 @@ def apart_from(records: Sequence[Record], concerned: Collection[str]) -> frozens
     return frozenset(record.ref for record in records if roots.get(record.ref) not in asked)
 
 
+def _was_told(record: Record, parent: Record | None, waiting: Mapping[str, Collection[str]]) -> bool:
+    """Whether no action waits for a linked execution any more. One whose host was never seen may yet be waited for."""
+    if parent is None:
+        return False
+    return parent.gone or record.key not in waiting.get(parent.id, (record.key,))
+
+
 def _downwards(below: Mapping[Ref | None, Sequence[Record]]) -> list[Record]:
     """Parents before their children."""
     found = list(below.get(None, ()))
@@ -122,5 +131,7 @@ def _keys(waiting: Sequence[WaitingChild]) -> frozenset[str]:
 
 
 def _is_awaited(record: Record, parent: Record, waiting: Collection[str]) -> bool:
+    if parent.gone:
+        return False  # nobody is left to be told (S7)
     waits = record.awaited or record.key in waiting
     return waits and (record.status in ACTIVE or parent.status in ACTIVE)
