@@ -130,7 +130,7 @@ def test_a_text_that_is_no_definition_is_refused_before_it_is_deployed(lab: Lab)
         not_asked("workflows are not deployed through the bridge")
     assert lab.harness.backend.validate(definition).workflows
     with pytest.raises(InvalidInput):
-        lab.harness.backend.validate(replace(definition, text="tasks: ["))
+        lab.harness.backend.validate(replace(definition, text=""))  # in whatever language
 
 
 def test_a_validation_leaves_the_engine_as_it_was(lab: Lab) -> None:
@@ -145,7 +145,8 @@ def test_a_validation_leaves_the_engine_as_it_was(lab: Lab) -> None:
 
 
 def test_O10_a_re_run_that_is_repeated_runs_nothing_a_second_time(lab: Lab) -> None:
-    lab.needs(Verb.RERUN)
+    if Verb.RERUN not in lab.facts.verbs:
+        not_asked("the engine has no re-run")
     id = lab.start(shapes.CHAIN)
     lab.release(id, "a", ok=False)
     lab.reaches(id, Status.ERRORED)
