@@ -4,7 +4,8 @@ A backend *type* is a plugin; a backend *instance* is a name in the configuratio
 rule: it makes the calls and translates words. Every method may be called again with the same arguments and then
 does nothing new, except `resume`, which the core never repeats without having looked (law, O4).
 
-Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `EngineRefused`.
+Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `EngineRefused`. The verbs and `read` raise
+`NotFound` for an id that the engine does not have, whatever it looks like: of an execution, or of a task.
 """
 
 from __future__ import annotations
@@ -258,7 +259,8 @@ class Backend(ABC):
 
         Where `RERUN_UP` is declared, a call for one below it may have re-opened the execution already: errored tasks of
         a running one are then taken too. Where all of the tasks run already, nothing is to be done. A task that has a
-        child begins a new one; the old one stays in the tree.
+        child begins a new one; the old one stays in the tree. Raises `NotFound` for an execution, or a task, that the
+        engine does not have, `EngineRefused` for a task that is in another state.
         """
 
     def skip(self, id: str, tasks: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ class _Seconds(click.FloatRange):
         return seconds
 
 
-SECONDS = _Seconds()
+SECONDS = _Seconds(0, min_open=True)
 ROUND = _Seconds(0.05)
 
 

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from core.kit import Desk, one
+from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.deadline import left
-from flowbridge.errors import Rejected, Timeout, Unavailable
+from flowbridge.errors import EngineRefused, Rejected, Timeout, Unavailable
 from flowbridge.model import Status
 
 
@@ -60,6 +61,13 @@ def test_the_wait_for_the_tree_and_what_was_left_open_take_of_the_same_time(flow
         flow.resume(record.id, timeout=20)
     assert all(seconds is not None and seconds <= 21 for _, seconds in calls)
     assert [name for name, _ in calls].count("observe") > 2
+
+
+def test_a_start_that_is_not_shown_is_told_within_the_time_of_whoever_waits(flow: Bridge, desk: Desk) -> None:
+    desk.engine.late = 5  # looks
+    with pytest.raises(EngineRefused, match="is not seen yet"):
+        flow.run(Definition("flow"), backend="fake", timeout=0)
+    assert flow.run(Definition("flow"), backend="fake", timeout=20).status is Status.RUNNING
 
 
 def test_O3_what_there_was_no_time_for_stays_written_down_and_is_done_by_the_next_command(

@@ -215,13 +215,22 @@ class FakeMistral:
 
     def _wake(self, ended: Task) -> None:
         """The joins behind a task that has ended begin if it was the last before them, under a pause too."""
-        specs = self.workflows[ended.execution.name]["tasks"]
         over = {task.name for task in ended.execution.tasks if task.state == "SUCCESS"}
         for join in [task for task in ended.execution.tasks if task.state == "WAITING"]:
-            before = {name for name, spec in specs.items() if join.name in _next(spec, "on-success")}
-            if ended.name in before <= over:
+            if ended.name in self._before(join) <= over:
                 join.state = "RUNNING"
                 self._run(join, 0)
+
+    def _before(self, join: Task) -> set[str]:
+        specs = self.workflows[join.execution.name]["tasks"]
+        return {name for name, spec in specs.items() if join.name in _next(spec, "on-success")}
+
+    def _lose_joins(self, execution: Execution) -> None:
+        """A join ends with an error when one of the tasks before it has."""
+        bad = {task.name for task in execution.tasks if task.state == "ERROR"}
+        for join in [task for task in execution.tasks if task.state == "WAITING"]:
+            if bad & self._before(join):
+                join.state = "ERROR"
 
     def _run(self, task: Task, index: int) -> None:
         scope = {**task.execution.context, **({} if task.items is None else task.items[index])}
@@ -263,6 +272,8 @@ class FakeMistral:
             task.published = {key: _value(text, scope) for key, text in task.spec.get("publish", {}).items()}
             execution.context |= task.published
             execution.backlog += _next(task.spec, "on-success")
+        elif task.state == "ERROR":
+            execution.backlog += _next(task.spec, "on-error")
         self._go_on(execution)
         self._wake(task)
 
@@ -271,7 +282,8 @@ class FakeMistral:
             return
         while execution.backlog:
             self._begin(execution, execution.backlog.pop(0))
-        states = {task.state for task in execution.tasks}
+        self._lose_joins(execution)
+        states = {"SUCCESS" if task.is_handled else task.state for task in execution.tasks}
         if execution.state == "RUNNING" and states <= ENDED:
             state = next((state for state in ("ERROR", "CANCELLED") if state in states), "SUCCESS")
             self._succeed(execution, state)
@@ -360,8 +372,11 @@ class FakeMistral:
             self._reopen(task.execution.parent, "RUNNING")
 
     def _again(self, task: Task, *, keep: bool) -> None:
-        for part in task.parts():
-            if keep and part.state == "SUCCESS":
+        """Where good results are to be kept, those behind the last bad one are not, as with the real one."""
+        parts = task.parts()
+        last = max(part.index for part in parts if part.state != "SUCCESS")
+        for part in parts:
+            if keep and part.state == "SUCCESS" and part.index < last:
                 continue
             if isinstance(part, Action):
                 part.replaced = True

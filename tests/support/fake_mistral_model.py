@@ -57,6 +57,11 @@ class Task:
         return [latest[index] for index in sorted(latest)]
 
     @property
+    def is_handled(self) -> bool:
+        """Whether its error is taken care of by another task."""
+        return self.state == "ERROR" and bool(self.spec.get("on-error"))
+
+    @property
     def told_globally(self) -> bool:
         """Whether it published to all branches: the real one fails to show such a task."""
         return self.state == "SUCCESS" and "publish" in (self.spec.get("on-success") or ())
