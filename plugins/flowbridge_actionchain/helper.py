@@ -34,10 +34,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class Stored:
-    """A name in a datastore that may hold dots: text when it is used, empty where there is no such name."""
+    """A name in a datastore that may hold dots: text when it is used, empty where there is no such name.
+
+    It has no attribute of a plain name: any word may be a part of a name in the datastore.
+    """
 
     def __init__(self, values: Mapping[str, Any], name: str = "") -> None:
-        self.name, self._values = name, values
+        self._name, self._values = name, values
 
     def __getattr__(self, part: str) -> Stored:
         if part.startswith("_"):
@@ -45,10 +48,10 @@ class Stored:
         return self[part]
 
     def __getitem__(self, part: str) -> Stored:
-        return Stored(self._values, f"{self.name}.{part}" if self.name else part)
+        return Stored(self._values, f"{self._name}.{part}" if self._name else part)
 
     def __str__(self) -> str:
-        entry = self._values.get(self.name)
+        entry = self._values.get(self._name)
         return "" if entry is None else str(entry["text"])
 
     def __bool__(self) -> bool:
@@ -63,17 +66,15 @@ class Stored:
     def __html__(self) -> str:
         return str(self)
 
-    def opened(self) -> str:
-        """The text of a secret entry, or of one that is none."""
-        entry = self._values.get(self.name)
-        if entry is None:
-            raise ValueError(f"there is no {self.name!r} in the datastore")
-        return str(entry.get("secret", entry["text"]))
-
 
 def decrypt_kv(value: Any) -> str:
-    """The text behind a secret entry of the datastore."""
-    return value.opened() if isinstance(value, Stored) else str(value)
+    """The text behind a secret entry of the datastore, or of one that is none."""
+    if not isinstance(value, Stored):
+        return str(value)
+    entry = value._values.get(value._name)
+    if entry is None:
+        raise ValueError(f"there is no {value._name!r} in the datastore")
+    return str(entry.get("secret", entry["text"]))
 
 
 def environment() -> Sandbox:

@@ -19,7 +19,9 @@ CONTEXT = {"n": 5, "text": "a'b\"c", "data": {"items": [1, 2], "it": None}, "lis
 
 @pytest.fixture(scope="module")
 def templates() -> Iterator[Templates]:
-    one = Templates({"system": {"a": {"text": "1"}, "a.b": {"text": "two"}}, "user": {}}, seconds=1.0)
+    one = Templates(
+        {"system": {"a": {"text": "1"}, "a.b": {"text": "two"}, "a.name": {"text": "three"}}, "user": {}}, seconds=1.0
+    )
     yield one
     one.close()
 
@@ -41,6 +43,7 @@ def templates() -> Iterator[Templates]:
         ("{% for one in list %}{{ one }},{% endfor %}", "x,y,"),
         ("{% if n in [5] %}yes{% endif %}", "yes"),
         ("{{ st2kv.system.a }} {{ st2kv.system.a.b }} {{ system.a }} [{{ st2kv.system.no }}]", "1 two 1 []"),
+        ("{{ st2kv.system.a.name }} [{{ st2kv.system.a.opened }}]", "three []"),
         ("{% if st2kv.system.no %}there{% else %}not{% endif %}", "not"),
         ({"{{ n }}": ["{{ n }}", {"t": "{{ text }}"}]}, {"5": ["5", {"t": "a'b\"c"}]}),
         ({"t": "C:\\new {{ n }}"}, {"t": "C:\\new 5"}),
