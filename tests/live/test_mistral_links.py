@@ -137,8 +137,9 @@ class Site:
         return until(lambda: look if (look := self.root(id)).state is state else None)  # type: ignore[return-value]
 
     def items(self, id: str) -> Mapping[int, WaitingChild]:
-        task = self.task(id, "t")
-        return {link.item: link for link in self.waiting(id, task.items or 0) if link.item is not None}
+        # In its first moment a task does not tell yet over how many items it goes.
+        count = until(lambda: self.task(id, "t").items)
+        return {link.item: link for link in self.waiting(id, count or 0) if link.item is not None}
 
 
 def connected(url: str, owner: str = "deployer", **options: Any) -> MistralBackend:
