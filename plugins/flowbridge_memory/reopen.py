@@ -93,10 +93,17 @@ def _require_waits_for(call: Call, run: Run) -> None:
         raise EngineRefused(
             f"Execution {run.id} cannot open again: task '{call.task.plan.name}' above has a newer one."
         )
+    if _goes_over_items(call):
+        return
     try:
         _require_errored(call.task)
     except EngineRefused as error:
         raise EngineRefused(f"Execution {run.id} cannot open again: {error.message}") from None
+
+
+def _goes_over_items(call: Call) -> bool:
+    """Whether the task above already waits for other items of it, and this one has ended: it waits for it as well."""
+    return call.task.state is State.RUNNING and call.index is not None and call.state is State.ERRORED
 
 
 def _path(run: Run) -> Iterable[Run]:
@@ -107,10 +114,11 @@ def _path(run: Run) -> Iterable[Run]:
 
 
 def _open_call(world: World, call: Call) -> None:
-    """The task above waits again for this child, and for nothing else that it had."""
+    """The task above waits again for this child, beside those that it waits for by now."""
     task = call.task
-    _clear(task)
-    task.state = State.RUNNING
+    if task.state is not State.RUNNING:
+        _clear(task)
+        task.state = State.RUNNING
     call.state, call.result, call.error = State.RUNNING, None, ""
     task.running += 1
     task.left += call.index is not None

@@ -200,6 +200,18 @@ class RefusesWhatRuns(RefusesToRunAgainTwice):
     caught_by = "test_X5_tasks_of_several_levels_run_again_together"
 
 
+class OpensOneItemOnly(Mutant):
+    """A task that waits again for one of its items waits for no other one."""
+
+    caught_by = "test_X5_without_an_index_all_items_are_meant_in_which_the_task_failed"
+
+    def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:
+        above = self.own(id).parent
+        if above is not None and self.own(above.id).state is EngineState.RUNNING:
+            raise EngineRefused(f"{above.id} waits already")
+        super().rerun(id, tasks)
+
+
 class DeclaresRecover(Mutant):
     """Nothing of it can be recovered, and it says so."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flowbridge.errors import EngineRefused
+from flowbridge.local import Command
 from memory.enginekit import Engine
 
 HEAD = "version: '2.0'\n"
@@ -255,6 +256,39 @@ def test_X5_re_running_inside_one_item_leaves_the_other_items_as_they_are() -> N
     assert engine.gates() == ["g"]
     engine.end("t[0]/g")
     assert engine.states_of_all == ["succeeded"] * 4
+
+
+def broken_twins() -> Engine:
+    engine = Engine().start(CHILDREN, "main")
+    for place, status in enumerate(("errored", "errored", "succeeded")):
+        engine.end(f"t[{place}]/g", status)
+    assert engine.state == "errored"
+    return engine
+
+
+@pytest.mark.parametrize("verb", ["rerun", "skip"])
+def test_X5_K1_every_item_in_which_a_task_failed_opens_again(verb: str) -> None:
+    engine = broken_twins()
+    tasks = [(child, engine.task("g", child).id) for child in (engine.child("t", 0), engine.child("t", 1))]
+    for child, task in tasks:
+        args = [[task, True]] if verb == "rerun" else [task]
+        engine.session.apply(Command(child, verb, child, {"tasks": args}))
+    engine.go()
+    for gate in ("t[0]/g", "t[1]/g") if verb == "rerun" else ():
+        assert engine.state == "running"
+        engine.end(gate)
+    assert engine.states_of_all == ["succeeded"] * 4
+
+
+def test_X5_an_item_that_opens_again_while_others_run_is_waited_for_as_well() -> None:
+    engine = broken_twins()
+    first, second = engine.child("t", 0), engine.child("t", 1)
+    engine.do("rerun", first, tasks=[[engine.task("g", first).id, True]])
+    engine.do("rerun", second, tasks=[[engine.task("g", second).id, True]])
+    engine.end("t[1]/g")
+    assert engine.state == "running"
+    engine.end("t[0]/g", "errored")
+    assert engine.states_of_all == ["errored", "errored", "succeeded", "succeeded"]
 
 
 def test_X6_re_running_one_failed_child_of_two_leaves_the_task_errored() -> None:
