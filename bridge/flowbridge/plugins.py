@@ -128,7 +128,8 @@ class Hooks:
             # pluggy leaves a plugin registered that it has just rejected. Another one of that name stays.
             if self._manager.get_plugin(name) is plugin:
                 self._manager.unregister(name=name)
-            raise ValueError(one_line(error)) from error
+            # What pluggy says of a signature stands in its later lines: which arguments, and that there are none such.
+            raise ValueError(f"{type(error).__name__}: {'; '.join(str(error).splitlines())}") from error
 
     def veto(self, operation: Any, plan: Any) -> str | None:
         """The reason of the first veto, or None. A required plugin that is missing or broken is a veto."""

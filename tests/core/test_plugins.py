@@ -128,18 +128,19 @@ def test_a_hook_plugin_that_does_not_load_is_named_and_the_others_work(plant: Pl
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("source", "says"),
     [
-        FREEZE.replace("(operation, plan)", "(operation, plan, more)"),
-        FREEZE.replace("flowbridge_before_operation", "flowbridge_before_everything"),
+        (FREEZE.replace("(operation, plan)", "(operation, plan, more)"), "Argument(s) {'more'} are declared"),
+        (FREEZE.replace("flowbridge_before_operation", "flowbridge_before_everything"), "flowbridge_before_everything"),
     ],
 )
-def test_a_plugin_that_pluggy_rejects_is_unregistered(plant: Plant, source: str) -> None:
+def test_a_plugin_that_pluggy_rejects_is_unregistered(plant: Plant, source: str, says: str) -> None:
     plant("odd", source)
     plant("watcher", OBSERVER)
     hooks = Hooks()
     assert [plugin.name for plugin in hooks.broken] == ["odd"]
     assert planted(hooks) == ["watcher"]
+    assert says in hooks.broken[0].problem
     assert "\n" not in hooks.broken[0].problem
 
 
