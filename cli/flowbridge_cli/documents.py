@@ -48,12 +48,12 @@ def superseded(bridge: Bridge, id: str) -> Document | None:
 
 
 def executions(document: Document) -> Iterator[Document]:
-    """An execution's document and those of everything below it, parents first."""
+    """An execution's document and those of everything below it, parents first, siblings in their order."""
     waiting = [document]
     while waiting:
         execution = waiting.pop()
         yield execution
-        waiting += [child for task in execution["tasks"] for child in task["children"]]
+        waiting += reversed([child for task in execution["tasks"] for child in task["children"]])
 
 
 def _date(bridge: Bridge, document: Document) -> None:

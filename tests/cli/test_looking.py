@@ -179,3 +179,10 @@ def test_a_child_is_shown_by_the_tasks_on_the_way_to_it(flowbridge: Flowbridge, 
     assert missing.code == 4
     assert "nonsense: no such task" in missing.err
     assert "t2" in missing.err
+
+
+def test_a_watch_tells_of_items_in_their_order(flowbridge: Flowbridge) -> None:
+    deploy = str(Path(HELLO).with_name("deploy.yaml"))
+    assert flowbridge("run", deploy, "--workflow", "release", "pace=0").code == 0
+    told = re.findall(r"one_host\[(\d)\]  succeeded", flowbridge("watch", "last").err)
+    assert told == ["0", "1", "2", "3", "4"]
