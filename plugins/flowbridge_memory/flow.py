@@ -114,6 +114,11 @@ def dispatch(world: World, task: Task, *, resumed: bool = False) -> None:
                 world.park(task)
                 pause_tree(world, task.run, message)
                 break
+        elif any(before not in COMMANDS for before, _, _ in pending[:place]):
+            # The tasks that stand before it are started first; the command is taken right behind them.
+            task.pending = pending[place:]
+            world.jobs.append((Job.WAYS, task))
+            break
         else:
             state = EngineState.SUCCEEDED if target == Command.SUCCEED else EngineState.ERRORED
             end(
@@ -126,6 +131,17 @@ def dispatch(world: World, task: Task, *, resumed: bool = False) -> None:
     # A task that leads on needs its variables no more; they are found again if it ever runs again.
     if task.way and not keep and not task.pending:
         task.context = None
+
+
+def go_on_behind(world: World, task: Task) -> None:
+    """Take the rest of an ended task's ways out, unless its execution has ended meanwhile."""
+    if task.run.state is EngineState.RUNNING:
+        dispatch(world, task)
+    elif task.run.state in RUN_ENDED:
+        task.pending = ()
+        world.touch(task)
+    else:
+        world.park(task)
 
 
 def check(world: World, run: Run) -> None:

@@ -151,6 +151,9 @@ def _recount(world: World, run: Run) -> None:
         run.published = task.order
     for task in run.tasks:
         _recount_task(world, run, task)
+    for task in run.tasks:
+        if task.pending and not task.parked and run.state is EngineState.RUNNING:
+            world.jobs.append((Job.WAYS, task))  # behind the tasks that it started
     if run.state is EngineState.RUNNING or run.state is EngineState.REQUESTED:
         world.jobs.append((Job.CHECK if run.begun else Job.BIRTH, run))
     call = run.parent

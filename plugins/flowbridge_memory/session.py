@@ -26,6 +26,7 @@ _JOBS: Mapping[Job, Callable[[World, Any], None]] = {
     Job.JOIN: flow.look_at_join,
     Job.CHECK: flow.check,
     Job.TELL: starts.child_over,
+    Job.WAYS: flow.go_on_behind,
 }
 _ALARMS: Mapping[Alarm, Callable[[World, Any], None]] = {
     Alarm.START: starts.restart,

@@ -34,6 +34,7 @@ class Job(IntEnum):
     JOIN = 2  # a join that may have become unreachable
     CHECK = 3  # an execution that may have ended
     TELL = 4  # an execution that has ended and whose parent does not know yet
+    WAYS = 5  # an ended task with a command to take behind the tasks that it started
 
 
 class Alarm(IntEnum):

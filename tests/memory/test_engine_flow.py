@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from flowbridge.errors import InvalidInput
-from memory.enginekit import Engine
+from flowbridge.local import Command
+from memory.enginekit import ROOT, Engine
 
 HEAD = "version: '2.0'\n"
 
@@ -262,6 +263,57 @@ def test_commands_end_the_execution(command: str, state: str) -> None:
 
 def test_noop_in_on_error_handles_the_error() -> None:
     assert started("main:\n  tasks:\n    t: {action: std.fail, on-error: noop}\n").state == "succeeded"
+
+
+ENDS = """
+main:
+  tasks:
+    t: {action: std.noop, on-success: [before, %s, behind]}
+    before: {action: std.async_noop, on-success: behind}
+    behind: {action: std.noop}
+"""
+
+
+@pytest.mark.parametrize(("command", "state"), [("fail", "errored"), ("succeed", "succeeded")])
+def test_what_stands_before_a_command_is_started_and_nothing_behind_it(command: str, state: str) -> None:
+    engine = Engine().start(HEAD + (ENDS % command).lstrip())
+    assert engine.state == state
+    assert engine.states() == {"t": "succeeded", "before": "running"}
+    engine.end("before")
+    assert engine.states() == {"t": "succeeded", "before": "succeeded"}
+
+
+@pytest.mark.parametrize("boundary", range(8))
+def test_a_crash_between_what_stands_before_a_command_and_the_command_changes_nothing(boundary: int) -> None:
+    steps = iter(range(boundary))
+    engine = Engine()
+    text = HEAD + (ENDS % "fail").lstrip()
+    start = {"workflow": "", "input": {}, "env": {}, "definition": text, "source": "flow.yaml"}
+    engine.session.apply(Command("c", "start", ROOT, start))
+    engine.session.advance(until=lambda: next(steps, None) is None)
+    engine.reload()
+    engine.go()
+    assert engine.state == "errored"
+    assert engine.states() == {"t": "succeeded", "before": "running"}
+
+
+def test_X9_a_handler_that_has_run_before_fail_is_not_run_because_of_a_re_run() -> None:
+    engine = Engine().start(
+        HEAD
+        + """
+main:
+  tasks:
+    t: {action: std.async_noop, on-error: [tell, fail], on-success: done}
+    tell: {action: std.noop}
+    done: {action: std.noop}
+""".lstrip("\n")
+    )
+    engine.end("t", "errored")
+    assert engine.states() == {"t": "errored", "tell": "succeeded"}
+    engine.do("rerun", tasks=[[engine.task("t").id, True]])
+    engine.end("t")
+    assert (engine.state, [task.name for task in engine.look().tasks]) == ("succeeded", ["t", "tell", "done"])
+    assert engine.task("tell").starts == 1
 
 
 def test_fail_ends_the_execution_while_a_branch_still_runs_and_nothing_new_starts() -> None:
