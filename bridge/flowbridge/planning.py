@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flowbridge.capabilities import JoinUnderPause
 from flowbridge.errors import EngineError
@@ -24,13 +24,16 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts, joins: Mapping[str
     wanted = settle(apply(snapshot, effect, ""), facts).snapshot
     plan = decide(wanted, facts)
     lines = list(plan.lines)
+    children = snapshot.children()
     for place in effect.reopened:
         action = Action.RERUN if place in effect.rerun else Action.SKIP if place in effect.skip else Action.REOPEN
         by = "engine" if action is Action.REOPEN else "bridge"
-        lines[place] = lines[place]._replace(action=action, by=by, reason=_names(snapshot, effect, place))
+        lines[place] = lines[place]._replace(
+            action=action, by=by, reason=_names(snapshot, effect, place, children[place])
+        )
     for place in effect.awaited.difference(effect.reopened):
         lines[place] = lines[place]._replace(reason="it is over: its end is told once more, nothing runs again (X6)")
-    for place, task in _replaced(snapshot, effect):
+    for place, task in _replaced(snapshot, effect, children):
         why = f"it stays as it ended: task {task} starts a new one (X5)"
         lines[place] = lines[place]._replace(reason=why)
     for place in effect.along:
@@ -43,9 +46,8 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts, joins: Mapping[str
     return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *effect.warnings, *join_warnings(wanted, joins)))
 
 
-def _replaced(snapshot: Snapshot, effect: Effect) -> list[tuple[int, str]]:
+def _replaced(snapshot: Snapshot, effect: Effect, children: Sequence[Sequence[int]]) -> list[tuple[int, str]]:
     """The children that a task which runs again starts anew, each with the task's name."""
-    children = snapshot.children()
     found = []
     for place, tasks in effect.rerun.items():
         node = snapshot.nodes[place]
@@ -103,8 +105,7 @@ def fingerprint(plan: Plan) -> frozenset[tuple[str, str]]:
     return frozenset((line.record, str(line.action)) for line in plan.lines if line.by and line.action not in _FOLLOWS)
 
 
-def _names(snapshot: Snapshot, effect: Effect, place: int) -> str:
-    children = snapshot.children()[place]
+def _names(snapshot: Snapshot, effect: Effect, place: int, children: Sequence[int]) -> str:
     anew = {snapshot.nodes[child].record.parent_task for child in children if child in effect.awaited}
     again = {task.task for task in effect.rerun.get(place, ())}
     skipped = set(effect.skip.get(place, ()))

@@ -13,10 +13,13 @@ from flowbridge.capabilities import JoinUnderPause, ResumeUp
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, Rejected, Unsupported
 from flowbridge.law.decide import Action, Plan
+from flowbridge.law.selection import rerun_effect, select
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Record, Status, TaskLook, TaskStatus, Verb, Want
-from flowbridge.planning import fingerprint
+from flowbridge.model import EngineState, Record, Snapshot, Status, TaskLook, TaskStatus, Verb, Want
+from flowbridge.planning import fingerprint, planned
 from support.fakes import FakeEngine, task
+from support.snapshots import FACTS, errored, tree
+from support.snapshots import task as task_look
 
 
 def everything(flow: Bridge) -> dict[str, list[str]]:
@@ -97,6 +100,26 @@ def test_O1_the_plan_of_a_rerun_names_the_tasks_and_what_is_reopened(flow: Bridg
     plan = flow.plan(Verb.RERUN, root.id, request=RerunRequest(("sub.bad",)))
     assert lines(plan) == [("e0", "errored", "re-open", "engine"), ("e1", "errored", "re-run", "bridge")]
     assert plan.lines[1].reason == "tasks bad"
+
+
+@pytest.mark.parametrize("items", [2, 50])
+def test_O1_the_plan_of_a_rerun_goes_through_the_tree_as_often_however_much_is_reopened(
+    monkeypatch: pytest.MonkeyPatch, items: int
+) -> None:
+    children = [errored(f"c{n}", 0, task_look("y"), parent_task="t", item=n) for n in range(items)]
+    snapshot = tree(errored("root", -1, task_look("t", items=items)), *children)
+    effect = rerun_effect(snapshot, select(snapshot, 0, ["t.y"], "re-run"), (), FACTS)
+    asked: list[Snapshot] = []
+    whole = Snapshot.children
+
+    def children_of(snapshot: Snapshot) -> list[list[int]]:
+        asked.append(snapshot)
+        return whole(snapshot)
+
+    monkeypatch.setattr(Snapshot, "children", children_of)
+    plan = planned(snapshot, effect, FACTS, {})
+    assert [str(line.action) for line in plan.lines] == ["re-open", *["re-run"] * items]
+    assert len(asked) == 1
 
 
 def test_O8_what_the_engine_may_still_do_under_a_pause_stands_in_plan_and_outcome(desk: Desk) -> None:
