@@ -244,6 +244,10 @@ class MistralBackend(Backend):
         waiting = [task for task in look.tasks if task.status is TaskStatus.WAITING]
         if lost := [task.name for task in waiting if not task.starts]:
             raise EngineRefused(f"{self.name}:{id} cannot be ended: {lost[0]} never ran; nothing was written")
+        if running := [task.name for task in look.tasks if task.status is TaskStatus.RUNNING]:
+            raise EngineRefused(
+                f"{self.name}:{id} cannot be ended: its engine never ended {running[0]}; nothing was written"
+            )
         failed = [task.name for task in look.tasks if task.status is TaskStatus.ERRORED or task.error]
         if failed:
             raise EngineRefused(
