@@ -7,6 +7,7 @@ import os
 import pytest
 
 
+@pytest.hookimpl(optionalhook=True)  # there is no such hook under -p no:xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Twice as many processes as there are processors: many tests wait for processes of their own."""
     config.option.dist = "worksteal"  # the sessions of the pages take long, and must not be left for the end

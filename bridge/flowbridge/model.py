@@ -290,10 +290,14 @@ class Node:
     hung: str = ""
 
     @property
-    def unbegun(self) -> tuple[str, ...]:
-        """The tasks that a hung execution waits with and that never began: to end it as it is would lose them."""
-        waiting = (task for task in self.tasks if task.status is TaskStatus.WAITING and not task.starts)
-        return tuple(task.name for task in waiting) if self.hung else ()
+    def unended(self) -> tuple[str, ...]:
+        """The tasks of a hung execution that never began, or never ended: to end it as it is would lose them."""
+        return tuple(task.name for task in self.tasks if _is_unended(task)) if self.hung else ()
+
+
+def _is_unended(task: TaskLook) -> bool:
+    """Whether a task never ended; one that waits again after it ran has."""
+    return task.status is TaskStatus.RUNNING or (task.status is TaskStatus.WAITING and not task.starts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,15 +156,15 @@ class MistralBackend(Backend):
     def glance(self, ids: Sequence[str]) -> Mapping[str, str]:
         """The engine lists by no id, so it is asked for the newest roots that are open, until all have been met."""
         missing = set(ids)
-        words: dict[str, str] = {}
+        states: dict[str, str] = {}
         with self._client.reading():
             for found in self._roots(GLANCE, state="in:RUNNING,PAUSED", fields="id,state"):
                 if found["id"] in missing:
                     missing.remove(found["id"])
-                    words[found["id"]] = found["state"]
+                    states[found["id"]] = found["state"]
                 if not missing:
                     break
-        return words
+        return states
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """Two requests, and one or two for each task that may have a result: those are not in the engine's lists."""
@@ -220,8 +220,8 @@ class MistralBackend(Backend):
         except Ended:
             return
         except TooLarge as error:
-            words = f"the result, {len(body['output'])} characters of JSON, cannot be taken: {error.message}"
-            self.report(id, key, TaskStatus.ERRORED, words)
+            told = f"the result, {len(body['output'])} characters of JSON, cannot be taken: {error.message}"
+            self.report(id, key, TaskStatus.ERRORED, told)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -244,6 +244,10 @@ class MistralBackend(Backend):
         waiting = [task for task in look.tasks if task.status is TaskStatus.WAITING]
         if lost := [task.name for task in waiting if not task.starts]:
             raise EngineRefused(f"{self.name}:{id} cannot be ended: {lost[0]} never ran; nothing was written")
+        if running := [task.name for task in look.tasks if task.status is TaskStatus.RUNNING]:
+            raise EngineRefused(
+                f"{self.name}:{id} cannot be ended: its engine never ended {running[0]}; nothing was written"
+            )
         failed = [task.name for task in look.tasks if task.status is TaskStatus.ERRORED or task.error]
         if failed:
             raise EngineRefused(

@@ -61,9 +61,9 @@ class MistralClient:
 
     def pages(self, key: str, *path: str, limit: int | None = None, **query: Any) -> Iterator[Json]:
         """The members of a collection, at most `limit`, page by page as they are asked for."""
-        left = limit
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
+        wanted = limit
+        while wanted is None or wanted > 0:
+            size = PAGE if wanted is None else min(PAGE, wanted)
             answer = self.get(*path, **query, limit=size)
             members = _members(answer, key, self._where)
             yield from members
@@ -71,7 +71,7 @@ class MistralClient:
                 return
             # The engine writes list filters wrongly into its next link, so only the marker is taken from it.
             query["marker"] = members[-1]["id"]
-            left = None if left is None else left - len(members)
+            wanted = None if wanted is None else wanted - len(members)
 
     def post(self, *path: str, body: Json, repeatable: bool = False) -> Json:
         """Create a resource. `repeatable` where a second one with the same body creates nothing."""

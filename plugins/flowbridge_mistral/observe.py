@@ -180,7 +180,7 @@ def _execution(entry: Json, parent: Json | None, task: Json | None, extras: Extr
         error=_error(entry),
         created=seconds(entry["created_at"]),
         ended=seconds(entry["updated_at"]) if raw in words.ENDED else None,
-        hung=_hung(entry, extras.now),
+        hung=_hung(entry, extras),
     )
 
 
@@ -224,25 +224,42 @@ def _start_arriving(task: Json) -> bool:
     return task["state"] == "IDLE" and "pause-before" not in str(task.get("state_info"))
 
 
-def _hung(entry: Json, now: float) -> str:
-    """Why the engine will not go on with an execution: a join waits, and nothing is left whose end would wake it (P5).
+def _hung(entry: Json, extras: Extras) -> str:
+    """Why the engine will not go on with an execution, although nothing of it is at work (P5, X6).
 
-    The engine judges a join when a task on the way to it ends, and never again; one that cannot come together any more
-    it ends then. Its next step may be on its way for a moment after the last one, so nothing is called hung before it
-    has been quiet for a while.
+    It judges a join when a task on the way to it ends, and never again; one that cannot come together any more it ends
+    then. A task that ran more items than it has it never ends. Its next step may be on its way for a moment after the
+    last one, so nothing is called hung before it has been quiet for a while.
     """
     tasks = _tasks(entry)
     waiting = [task for task in tasks if task["state"] == "WAITING"]
-    settled = all(task["state"] in (*words.ENDED, "WAITING") and not _unended(task) for task in tasks)
-    if entry["state"] != "RUNNING" or not waiting or not settled:
+    overrun = [task for task in tasks if _overrun(task, extras)]
+    stuck = {task["id"] for task in (*waiting, *overrun)}
+    settled = all((task["state"] in words.ENDED or task["id"] in stuck) and not _unended(task) for task in tasks)
+    if entry["state"] != "RUNNING" or not stuck or not settled:
         return ""
     last = max(seconds(one["updated_at"] or one["created_at"]) or 0.0 for one in (entry, *tasks))
-    if now - last < QUIET_SECONDS:
-        return ""
+    return _why_hung(waiting, overrun) if extras.now - last >= QUIET_SECONDS else ""
+
+
+def _why_hung(waiting: Sequence[Json], overrun: Sequence[Json]) -> str:
+    if overrun:
+        names = ", ".join(task["name"] for task in overrun)
+        return f"task {names} ran more items than it has, and its engine never ends it, as after a partial re-run (X6)"
     if slipped := [task["name"] for task in waiting if _actions(task) or _children(task)]:
         return f"join {', '.join(slipped)} ran during a pause, and its engine waits for it again for good (P5)"
     names = ", ".join(task["name"] for task in waiting)
     return f"join {names} waits though all before it is over: its engine forgot it, as after a pause and a resume (P5)"
+
+
+def _overrun(task: Json, extras: Extras) -> bool:
+    """Whether more items of a running task count than it has: a re-run without reset began some that had succeeded."""
+    count = _count(extras.contexts.get(task["id"], {}))
+    return count is not None and task["state"] == "RUNNING" and sum(map(_accepted, _actions(task))) > count
+
+
+def _accepted(action: Json) -> bool:
+    return bool(action.get("accepted"))
 
 
 def _has_failed(task: Json) -> bool:

@@ -35,7 +35,8 @@ def read(client: MistralClient, id: str, tasks: Sequence[str] | None) -> Executi
     entries = sorted(found, key=lambda entry: (entry["created_at"], entry["name"]))
     return ExecutionRead(
         input=_value(execution.get("input")) or {},
-        output=_value(execution.get("output")),
+        # While it runs again the engine still tells what it gave when it failed.
+        output=_value(execution.get("output")) if execution["state"] in words.ENDED else None,
         tasks=tuple(_task(client, entry) for entry in entries),
     )
 

@@ -187,7 +187,7 @@ def read_items_that_succeeded(stage: Stage) -> None:
 def read_what_runs(stage: Stage) -> None:
     id = stage.started("main", who="all")
     found = stage.backend.read(id)
-    assert (found.input, found.output) == ({"who": "all"}, {})
+    assert (found.input, found.output) == ({"who": "all"}, None)
     assert [(task.name, task.status, task.result) for task in found.tasks] == [("task1", TaskStatus.RUNNING, None)]
 
 

@@ -352,6 +352,14 @@ def test_read_gives_of_a_running_task_no_result(lab: Lab) -> None:
     assert lab.backend.read(id).tasks[0].result is None
 
 
+def test_read_gives_of_what_runs_again_no_output(lab: Lab) -> None:
+    id, task = lab.errored_items(S, E, E)
+    assert "Failure caused by error in tasks: t" in lab.backend.read(id).output["result"]
+    lab.backend.rerun(id, [TaskRerun(task.id)])
+    lab.gates(id, "0", "1", "2")
+    assert lab.backend.read(id).output is None
+
+
 def test_X6_items_of_actions_stand_at_their_places_failed_ones_included(lab: Lab) -> None:
     id, task = lab.errored_items(S, E, S)
     (read,) = lab.backend.read(id, [task.id]).tasks

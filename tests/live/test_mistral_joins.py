@@ -1,4 +1,4 @@
-"""P5 where Mistral breaks it: a join that ran during a pause, and what is left of its workflow."""
+"""What Mistral leaves hung, and what is left of it: by a join that ran during a pause (P5), by items run again (X6)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
 from flowbridge.config import Config
 from flowbridge.errors import EngineRefused
 from flowbridge.model import EngineState, Status, TaskStatus, Verb
@@ -92,6 +93,21 @@ def test_P5_a_workflow_hung_by_its_join_is_found_and_ended_by_recover_with_its_o
     assert lab.root(look.record.ref.id).state is EngineState.SUCCEEDED
 
 
+def test_X6_a_workflow_hung_by_an_accepted_rerun_is_shown_as_hung_and_left_to_a_cancel(flow: Bridge, lab: Lab) -> None:
+    engine_id, _ = lab.errored_items(TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.SUCCEEDED)
+    id = flow.rerun(flow.find(f"prod:{engine_id}").id, RerunRequest(("t",), ("t",)), accept={"X6"}).execution
+    lab.end(engine_id, "1")
+    lab.end(engine_id, "2")
+    (found,) = until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
+    assert "task t ran more items than it has" in found.hung
+    with pytest.raises(EngineRefused, match="would lose t and what comes behind"):
+        flow.recover(id, end_hung=True)
+    with pytest.raises(EngineRefused, match="its engine never ended t; nothing was written"):
+        lab.backend.end_hung(engine_id)
+    assert lab.root(engine_id).state is EngineState.RUNNING
+    assert flow.cancel(id, timeout=60).status is Status.CANCELED
+
+
 def test_P5_a_sound_workflow_is_not_hung_and_cannot_be_ended_so(flow: Bridge, lab: Lab) -> None:
     engine_id = lab.start("joined")
     lab.end(engine_id, "a")
@@ -106,7 +122,7 @@ def test_P5_a_join_whose_tasks_all_ended_under_a_pause_is_shown_as_hung_and_left
     id = forgotten(flow, lab)
     (found,) = until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
     assert "join j waits though all before it is over" in found.hung
-    assert found.unbegun == ("j",)
+    assert found.unended == ("j",)
     with pytest.raises(EngineRefused, match="would lose j and what comes behind"):
         flow.recover(id, end_hung=True)
     with pytest.raises(EngineRefused, match="j never ran; nothing was written"):

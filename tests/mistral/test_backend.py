@@ -61,6 +61,17 @@ ONCE: list[tuple[str, Call]] = [
 
 @responses.activate
 @pytest.mark.parametrize(
+    ("state", "output"),
+    [("RUNNING", None), ("PAUSED", None), ("ERROR", {"result": "no"}), ("CANCELLED", {"result": "no"})],
+)
+def test_read_gives_no_output_of_what_runs_again(backend: MistralBackend, state: str, output: object) -> None:
+    kept = {"state": state, "input": "{}", "output": '{"result": "no"}'}
+    responses.add(responses.GET, f"{URL}/executions/x", json=kept)
+    assert backend.read("x", []).output == output
+
+
+@responses.activate
+@pytest.mark.parametrize(
     ("name", "call"), [*REPEATED, *ONCE], ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_a_busy_engine_is_asked_again_only_where_that_does_nothing_new(

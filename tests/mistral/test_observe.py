@@ -64,9 +64,9 @@ def look_at(entry: Json, context: Json | None = None, indexes: dict[str, int] | 
 LAST = seconds("2026-01-02 03:04:06") or 0.0
 
 
-def hung(entry: Json, *, after: float = 10.0) -> str:
+def hung(entry: Json, *, after: float = 10.0, contexts: dict[str, Json] | None = None) -> str:
     """Whether an execution counts as hung so many seconds after the last thing happened in it."""
-    return looks(entry, Extras(now=LAST + after), "prod")[0].hung
+    return looks(entry, Extras(contexts=contexts or {}, now=LAST + after), "prod")[0].hung
 
 
 RUNNING, DONE, FAILED = action("RUNNING"), action("SUCCESS", accepted=True), action("ERROR", accepted=True)
@@ -277,6 +277,27 @@ def test_P5_a_join_that_never_ran_with_nothing_left_before_it_is_hung_once_it_ha
     forgotten = execution("RUNNING", task("SUCCESS", DONE), task("WAITING", id="j"))
     assert "join j waits though all before it is over" in hung(forgotten)
     assert hung(forgotten, after=9.0) == ""
+
+
+def test_X6_a_task_of_which_more_items_count_than_it_has_is_hung_once_it_has_been_quiet() -> None:
+    overrun = execution("RUNNING", task("SUCCESS", DONE, id="s"), task("RUNNING", REPLACED, *[DONE] * 4))
+    assert "task t ran more items than it has" in hung(overrun, contexts={"t": items(3)})
+    assert hung(overrun, after=9.0, contexts={"t": items(3)}) == ""
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        execution("RUNNING", task("RUNNING", REPLACED, *[DONE] * 3)),
+        execution("RUNNING", task("RUNNING", REPLACED, *[DONE] * 3, RUNNING)),
+        execution("RUNNING", task("RUNNING", *[DONE] * 4), task("RUNNING", RUNNING, id="u")),
+        execution("RUNNING", task("SUCCESS", *[DONE] * 4), task("RUNNING", id="u")),
+        execution("PAUSED", task("RUNNING", *[DONE] * 4)),
+    ],
+    ids=["as many as it has", "an item at work", "another task at work", "it ended", "paused"],
+)
+def test_X6_a_task_that_may_still_end_is_not_hung(entry: Json) -> None:
+    assert hung(entry, after=3600.0, contexts={"t": items(3)}) == ""
 
 
 def test_P5_a_join_that_failed_during_a_pause_and_waits_again_tells_so() -> None:
