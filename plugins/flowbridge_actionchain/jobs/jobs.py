@@ -157,7 +157,7 @@ class KeptJob(_Known):
         self._keeper, self._wanted, self._early = keeper, wanted, early
         self._lost: FoundJob | None = None
         self._after: KeptJob | None = None
-        self._asked = False
+        self._asked = self._refused = False
 
     @property
     def begun(self) -> bool:
@@ -166,7 +166,8 @@ class KeptJob(_Known):
 
     def start(self) -> None:
         if self._early and not self._take_permit():
-            return  # somebody else has, and drives the run by now
+            self._refused = True  # somebody else has, and drives the run by now; else its turn comes once more
+            return
         self._asked = True
         self._keeper.ask(_packed(self._ask))
 
@@ -179,6 +180,8 @@ class KeptJob(_Known):
         return not self._asked and (not self._early or self._take_permit())
 
     def wait(self, seconds: float) -> bool:
+        if self._refused:
+            return True
         if self._end is None and self._lost is None:
             try:
                 self._end = self._keeper.end(self._known["id"], seconds)

@@ -194,6 +194,7 @@ class Keeper:
             self._tell(asked["id"], {"code": None, "error": Mask(asked["secrets"]).once(_words(error))})
             return
         if after in self._jobs:
+            self._drop_next(after)  # it was withdrawn, or there would be no other
             self._next[after] = job
         else:
             self._begin(job)
@@ -272,12 +273,16 @@ class Keeper:
         except OSError:
             self._give_up()
 
+    def _drop_next(self, id: str) -> None:
+        """Forget what was to begin behind a job."""
+        if id in self._next:
+            self._next.pop(id).drop()
+
     def _give_up(self) -> None:
         """Nobody is there any more."""
         self._open = False
-        for job in self._next.values():
-            job.drop()
-        self._next.clear()
+        for id in list(self._next):
+            self._drop_next(id)
         self._forget(self._control)
 
 

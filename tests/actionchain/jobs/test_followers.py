@@ -112,6 +112,8 @@ def test_what_another_process_has_withdrawn_is_not_begun_by_who_made_it_ready(pa
     assert found.withdraw()
     pair.second.start()
     assert not pair.second.begun
+    assert pair.second.wait(0), "its turn comes once more where the run is still ours"
+    assert pair.second.outcome() is None
     pair.second.follow(pair.first)
     pair.end_for_good()
     assert not pair.mark.exists()
@@ -127,6 +129,22 @@ def test_once_begun_nobody_withdraws_it(pair: Pair) -> None:
     assert not found.withdraw()
     assert pair.first.wait(30)
     assert ended(pair.second).result["return_code"] == 0
+
+
+def test_what_was_withdrawn_and_made_ready_anew_leaves_nothing_open_in_the_keeper(site: Site, gate: Path) -> None:
+    ended(_begun(site, "sleep 0.1"))  # all that the keeper itself opens is open by now
+    pair = Pair(site, gate)
+    open_files = Path(f"/proc/{_known(pair.first)['pid']}/fd")
+    before = len(list(open_files.iterdir()))
+    pair.begin()
+    for _ in range(3):
+        assert pair.second.withdraw()
+        pair.second = site.prepare_early(f"echo begun >> {pair.mark}")
+        pair.second.follow(pair.first)
+    pair.end()
+    assert ended(pair.second).result["return_code"] == 0
+    assert pair.mark.read_text() == "begun\n"
+    wait_until(lambda: len(list(open_files.iterdir())) == before)
 
 
 def test_nothing_begins_behind_a_starter_that_died(site: Site, gate: Path) -> None:
