@@ -91,6 +91,17 @@ class Lab:
         """Pause, as `Bridge.pause`."""
         return self._do(Verb.PAUSE, id, **how)
 
+    def pause_settled(self, id: str, *children: str, gate: str = "c") -> Look:
+        """Pause a tree whose children each run one gate, and let it settle; gives a look at it then."""
+        for child in children:
+            self.gate(child, gate)
+        self.pause(id)
+        for child in children:
+            self.release(child, gate)
+        for child in children:
+            self.reaches(child, Status.PAUSED)
+        return self.reaches(id, Status.PAUSED)
+
     def resume(self, id: str, **how: Any) -> Outcome:
         """Resume, as `Bridge.resume`."""
         return self._do(Verb.RESUME, id, **how)

@@ -96,13 +96,7 @@ def test_a_look_shows_whole_trees_under_the_ids_that_were_asked_for(lab: Lab) ->
 def test_R3_the_revision_of_what_is_held_stays_while_a_child_that_was_resumed_alone_goes_on(lab: Lab) -> None:
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
-    for child in (one, two):
-        lab.gate(child, "c")
-    lab.pause(id)
-    for child in (one, two):
-        lab.release(child, "c")
-    before = lab.reaches(id, Status.PAUSED).record.revision
-    lab.reaches(one, Status.PAUSED)
+    before = lab.pause_settled(id, one, two).record.revision
     lab.resume_alone(one)
     lab.release(one, "d")
     lab.reaches(one, Status.SUCCEEDED)

@@ -50,12 +50,7 @@ def test_R2_the_engine_resumes_downwards_as_declared(lab: Lab) -> None:
     lab.needs(Verb.PAUSE, Verb.RESUME)
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
-    for child in (one, two):
-        lab.gate(child, "c")
-    lab.pause(id)
-    for child in (one, two):
-        lab.release(child, "c")
-    look = lab.reaches(id, Status.PAUSED)
+    look = lab.pause_settled(id, one, two)
     lab.harness.backend.resume(look.record.ref.id, look.record.revision)
     lab.engine_reaches(id, EngineState.RUNNING)
     if Cascade.RESUME_DOWN in lab.facts.cascades:

@@ -24,7 +24,8 @@ def test_P1_what_is_paused_or_ended_is_rejected_with_its_status(lab: Lab) -> Non
 
 def test_P1_a_paused_tree_with_a_branch_resumed_alone_names_that_branch(lab: Lab) -> None:
     id = lab.start(shapes.TWINS)
-    one, _ = _paused_twins(lab, id)
+    one, two = lab.child(id, "one").id, lab.child(id, "two").id
+    lab.pause_settled(id, one, two)
     lab.resume_alone(one)
     error = lab.refused(lambda: lab.pause(id), "P1")
     assert one in error.message
@@ -66,7 +67,8 @@ def test_P3_pausing_goes_up_over_three_levels(lab: Lab) -> None:
 
 def test_P3_pausing_takes_in_a_branch_that_had_been_resumed_alone(lab: Lab) -> None:
     id = lab.start(shapes.TWINS)
-    one, _ = _paused_twins(lab, id)
+    one, two = lab.child(id, "one").id, lab.child(id, "two").id
+    lab.pause_settled(id, one, two)
     lab.resume_alone(one)
     lab.gate(one, "d")
     lab.pause(one)
@@ -173,15 +175,3 @@ def test_P8_a_held_execution_whose_last_task_failed_is_paused_and_the_resume_end
 
 def _names(lab: Lab, id: str, task: str) -> list[str]:
     return [f"{lab.look(id).record.workflow}.{task}", f"{id}.{task}"]
-
-
-def _paused_twins(lab: Lab, id: str) -> tuple[str, str]:
-    one, two = lab.child(id, "one").id, lab.child(id, "two").id
-    lab.gate(one, "c")
-    lab.gate(two, "c")
-    lab.pause(id)
-    lab.release(one, "c")
-    lab.release(two, "c")
-    for record in (id, one, two):
-        lab.reaches(record, Status.PAUSED)
-    return one, two

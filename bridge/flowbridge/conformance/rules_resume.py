@@ -8,17 +8,6 @@ from flowbridge.conformance.lab import Lab, not_asked
 from flowbridge.model import Status, TaskStatus
 
 
-def _paused(lab: Lab, id: str, *children: str, gate: str = "c") -> None:
-    """Pause a tree whose children each run one gate, and let it settle."""
-    for child in children:
-        lab.gate(child, gate)
-    lab.pause(id)
-    for child in children:
-        lab.release(child, gate)
-    for one in (id, *children):
-        lab.reaches(one, Status.PAUSED)
-
-
 def test_R1_only_what_is_paused_can_be_resumed(lab: Lab) -> None:
     id = lab.start(shapes.CHAIN)
     lab.gate(id, "a")
@@ -47,7 +36,7 @@ def test_R1_not_while_an_ancestor_that_cascades_is_still_pausing(lab: Lab) -> No
 def test_R2_every_held_descendant_resumes_with_its_root(lab: Lab) -> None:
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
-    _paused(lab, id, one, two)
+    lab.pause_settled(id, one, two)
     lab.resume(id)
     for child in (one, two):
         lab.release(child, "d")
@@ -59,7 +48,7 @@ def test_R2_every_held_descendant_resumes_with_its_root(lab: Lab) -> None:
 def test_R3_a_resumed_child_leaves_its_parent_and_peers_paused(lab: Lab) -> None:
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
-    _paused(lab, id, one, two)
+    lab.pause_settled(id, one, two)
     lab.resume_alone(one)
     lab.release(one, "d")
     lab.reaches(one, Status.SUCCEEDED)
@@ -82,7 +71,7 @@ def _has_its_result(lab: Lab, id: str) -> bool:
 def test_R4_where_the_engine_would_resume_the_parent_too_it_is_refused(lab: Lab) -> None:
     id = lab.start(shapes.ONLY)
     child = lab.child(id, "one").id
-    _paused(lab, id, child)
+    lab.pause_settled(id, child)
     if lab.facts.resume_up is ResumeUp.NEVER:
         lab.resume(child)
         lab.release(child, "d")
@@ -114,7 +103,7 @@ def test_R5_a_resumed_execution_goes_on_where_it_stopped(lab: Lab) -> None:
 def test_R5_a_task_that_still_runs_is_not_started_a_second_time(lab: Lab) -> None:
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
-    _paused(lab, id, one, two)
+    lab.pause_settled(id, one, two)
     lab.resume_alone(one)
     gate = lab.gate(one, "d")
     lab.resume(id)

@@ -45,12 +45,7 @@ def test_S3_the_engines_own_word_stands_beside_the_status(lab: Lab) -> None:
 def test_S4_a_branch_that_was_resumed_alone_changes_nothing_above_it(lab: Lab) -> None:
     id = lab.start(shapes.TWINS)
     one, two = lab.child(id, "one").id, lab.child(id, "two").id
-    for child in (one, two):
-        lab.gate(child, "c")
-    lab.pause(id)
-    for child in (one, two):
-        lab.release(child, "c")
-    lab.reaches(id, Status.PAUSED)
+    lab.pause_settled(id, one, two)
     lab.resume_alone(one)
     lab.gate(one, "d")
     assert (lab.status(id), lab.status(one), lab.status(two)) == (Status.PAUSED, Status.RUNNING, Status.PAUSED)
