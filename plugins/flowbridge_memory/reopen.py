@@ -60,11 +60,12 @@ def _task(run: Run, id: str) -> Task:
     return run.tasks[int(number) - 1]
 
 
-def _require_errored(task: Task) -> None:
+def _require_errored(task: Task, refused: str = "") -> None:
+    """Refuse what cannot be run again, or waited for again; `refused` begins the words."""
     if task.state is not State.ERRORED:
-        raise EngineRefused(f"Task '{task.plan.name}' is {task.state.value}, not errored.")
+        raise EngineRefused(f"{refused}Task '{task.plan.name}' is {task.state.value}, not errored.")
     if task.run.state is EngineState.RUNNING and task.handled:
-        raise EngineRefused(f"Task '{task.plan.name}' is errored, and its workflow goes on behind it.")
+        raise EngineRefused(f"{refused}Task '{task.plan.name}' is errored, and its workflow goes on behind it.")
 
 
 def _open_all(world: World, run: Run) -> list[Run]:
@@ -89,16 +90,11 @@ def _open_all(world: World, run: Run) -> list[Run]:
 
 
 def _require_waits_for(call: Call, run: Run) -> None:
+    refused = f"Execution {run.id} cannot open again: "
     if call.child is not run:
-        raise EngineRefused(
-            f"Execution {run.id} cannot open again: task '{call.task.plan.name}' above has a newer one."
-        )
-    if _goes_over_items(call):
-        return
-    try:
-        _require_errored(call.task)
-    except EngineRefused as error:
-        raise EngineRefused(f"Execution {run.id} cannot open again: {error.message}") from None
+        raise EngineRefused(f"{refused}task '{call.task.plan.name}' above it has a newer one.")
+    if not _goes_over_items(call):
+        _require_errored(call.task, refused)
 
 
 def _goes_over_items(call: Call) -> bool:
