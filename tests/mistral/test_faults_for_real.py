@@ -184,24 +184,17 @@ def test_a_server_whose_certificate_nobody_vouches_for_is_asked_once_and_trusted
     assert waits == []
 
 
-def test_a_server_that_speaks_no_tls_is_asked_once() -> None:
+@pytest.mark.parametrize(("peer", "error", "tries"), [(speaks_plainly, Untrusted, 1), (hangs_up, Unavailable, TRIES)])
+def test_a_server_that_speaks_no_tls_is_asked_once_and_a_greeting_that_breaks_off_is_tried_again(
+    peer: Callable[[socket.socket], None], error: type[Unavailable], tries: int
+) -> None:
     waits: list[float] = []
-    with server(speaks_plainly) as address:
+    with server(peer) as address:
         client = MistralClient("prod", Access(address.replace("http", "https")), waits.append)
-        with pytest.raises(Untrusted):
+        with pytest.raises(error):
             client.get("executions")
     client.close()
-    assert waits == []
-
-
-def test_a_connection_that_breaks_within_the_tls_greeting_is_tried_again() -> None:
-    waits: list[float] = []
-    with server(hangs_up) as address:
-        client = MistralClient("prod", Access(address.replace("http", "https")), waits.append)
-        with pytest.raises(Unavailable):
-            client.get("executions")
-    client.close()
-    assert len(waits) == TRIES - 1
+    assert len(waits) == tries - 1
 
 
 def _unsent(error: EngineError) -> bool:
