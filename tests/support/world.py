@@ -266,17 +266,11 @@ def after_pass(scene: Scene, world: World, found: Passed) -> World:
         if one.taken and not one.sent:
             raise Broken(f"{one.call} of {one.slot} was done, and would be sent again (O3)")
     for one in set(world.once) - set(once):
-        is_told = is_overtaken(one, found.snapshot) or _is_re_opened_below(scene, one.slot, found)
         # Where one came late that a cancel had taken back, nobody can tell whose doing it is.
-        if not (one.taken or one.refused or world.vague or is_told):
+        if not (one.taken or one.refused or world.vague or is_overtaken(one, found.snapshot)):
             raise Broken(f"{one.call} of {one.slot} was never done, and is taken for done (O4)")
     world = world._replace(kept=found.kept, once=once, again=world.again if once else frozenset())
     return world._replace(steps=to_send(world, found))
-
-
-def _is_re_opened_below(scene: Scene, slot: int, found: Passed) -> bool:
-    below = {str(at) for at in scene.below(slot)}
-    return any(event.kind is Kind.REOPENED_OUTSIDE and event.record in below for event in found.events)
 
 
 def _resume_goes_up(scene: Scene, world: World) -> bool:
