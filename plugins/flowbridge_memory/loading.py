@@ -69,7 +69,7 @@ def _sorted(by_kind: Mapping[str, list[tuple[tuple[Any, ...], str]]], kind: str)
 
 def _read(by_kind: Mapping[str, list[tuple[tuple[Any, ...], str]]], kind: str) -> Iterable[tuple[Any, Any]]:
     """The same with its fields. There are many of them, and to read all texts as one costs half as much."""
-    found = sorted(by_kind.get(kind, ()))
+    found = list(_sorted(by_kind, kind))
     fields = json.loads(f"[{','.join(text for _, text in found)}]")
     return zip((place for place, _ in found), fields, strict=True)
 
