@@ -1,10 +1,14 @@
-"""How the tests are spread over processes where `-n auto` says so."""
+"""What holds for every test: Ctrl-C interrupts, and `-n auto` says how they are spread over processes."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+
+# What a shell without job control starts in the background ignores Ctrl-C, and hands that on. Some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)  # there is no such hook under -p no:xdist

@@ -196,8 +196,9 @@ class Bridge:
         (the last look may take a second more); `expect` is the fingerprint of a plan that was confirmed (O9). With
         `already_ok` the history calls what is already so by that name; it is raised as `Rejected` all the same (O7).
 
-        Raises `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed. What an engine did not do, or did
-        not answer, stands in the outcome.
+        Raises `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed, and `Unavailable` where a resume,
+        a re-run or a skip needs an engine that is silent (O2). What an engine did not do, or did not answer, stands in
+        the outcome.
         """
         asked = request or RerunRequest()
         options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accept)}

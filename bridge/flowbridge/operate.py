@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flowbridge.carry import Carrier, Progress
-from flowbridge.errors import CallerError, FlowbridgeError, LedgerError, NotFound, Rejected, Unsupported
+from flowbridge.errors import CallerError, FlowbridgeError, LedgerError, NotFound, Rejected, Unavailable, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan
 from flowbridge.law.edges import once_steps, reopened
@@ -463,10 +463,15 @@ class Operator:
 
 
 def _checked(found: Pass, place: int, verb: Verb, check: Check) -> Effect:
-    effect = check(found.snapshot, place)
-    if verb in _NEEDS_EVERY_ENGINE:
-        for touched in {*effect.wants, *effect.rerun, *effect.skip}:
-            require(found.snapshot.nodes[touched], verb)
+    """A verb's effect. An engine that it needs and that is silent is told in that engine's own words (O2)."""
+    try:
+        effect = check(found.snapshot, place)
+        if verb in _NEEDS_EVERY_ENGINE:
+            for touched in {*effect.wants, *effect.rerun, *effect.skip}:
+                require(found.snapshot.nodes[touched], verb)
+    except Unavailable as error:
+        heard = "".join(f" {name}: {words}" for name, words in found.silent.items())
+        raise Unavailable(f"{error.message}{heard}") from None
     return effect
 
 

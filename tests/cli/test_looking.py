@@ -85,9 +85,14 @@ def test_O2_a_pause_on_a_silent_engine_is_not_done_and_stays_open(flowbridge: Fl
     assert (recovered.code, recovered.data[0]["unfinished"]) == (5, ["pause by ada"])
 
 
-def test_O2_a_re_run_needs_its_engine(flowbridge: Flowbridge, silent: str) -> None:
-    said = flowbridge("re-run", silent, "--tasks", "t", "--accept", "X6", "-o", "json")
-    assert (said.code, said.row["rule"]) == (3, "O2")
+@pytest.mark.parametrize("verb", ["re-run", "skip"])
+def test_O2_a_verb_that_needs_a_silent_engine_ends_with_5_and_says_where_it_was_looked_for(
+    flowbridge: Flowbridge, silent: str, verb: str
+) -> None:
+    said = flowbridge(verb, silent, "--tasks", "t", "-o", "json")
+    assert (said.code, said.row["result"], said.row["exit_code"]) == (5, "failed", 5)
+    assert "prod does not answer: nothing was done (O2). Do it again when `flowbridge backend check prod`" in said.err
+    assert re.search(r"prod \(http://127\.0\.0\.1:\d+/v2\) does not answer", said.err)
 
 
 def test_backend_check_and_doctor_end_with_the_code_of_what_is_wrong(flowbridge: Flowbridge, silent: str) -> None:

@@ -197,14 +197,14 @@ def test_every_plugin_of_every_kind_is_listed_with_where_it_comes_from(plant: Pl
     assert not found[BACKENDS, "memory"].problem
 
 
-def test_a_command_is_loaded_when_it_is_called(plant: Plant) -> None:
+def test_a_command_is_loaded_when_it_is_called(plant: Plant, tmp_path: Path) -> None:
     plant("speak", "def speak(): return 7\n", group=COMMANDS, target=":speak")
     plant("bad", "1 / 0\n", group=COMMANDS)
     loaded, problem = load_command("speak")
     assert (loaded(), problem) == (7, "")
     assert load_command("none") == (None, "")
     assert "does not load: ZeroDivisionError" in load_command("bad")[1]
-    assert not [name for name in sys.modules if name.startswith("planted_bad")]
+    assert f"planted_bad_{tmp_path.name}" not in sys.modules
 
 
 # Backend types

@@ -9,7 +9,7 @@ import pytest
 from flowbridge.bridge import Bridge
 from flowbridge.capabilities import PartialRerun
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import EngineRefused, Rejected, Unsupported
+from flowbridge.errors import EngineRefused, Rejected, Unavailable, Unsupported
 from flowbridge.law.decide import Action
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
 from flowbridge.planning import fingerprint
@@ -156,7 +156,7 @@ def test_X7_where_the_host_cannot_wait_a_second_time_it_is_unsupported_and_nothi
 def test_X3_every_engine_on_the_way_must_answer(desk: Desk) -> None:
     flow, root, _ = errored(desk)
     desk.other.down = True
-    with pytest.raises(Rejected, match="O2"):
+    with pytest.raises(Unavailable, match="O2"):
         again(flow, root, "t.work")
     assert desk.host.sent() == []
 

@@ -343,16 +343,14 @@ def cases(verb: str, fault: str, worlds: Worlds, healthy: Any, clock: Clock) -> 
 def tried(verb: str, world: World) -> tuple[int, str]:
     """The exit code that a verb ends with, and its words. Only errors of an engine are expected.
 
-    Resume, re-run and skip are rejected where an engine does not answer: nothing was done (O2).
+    What says that nothing was done has done nothing (O2).
     """
     before = world.standing()
     try:
         came = VERBS[verb][1](world)
     except EngineError as error:
-        return error.exit_code, error.message
-    except Rejected as error:
-        same = world.standing() == before
-        return error.exit_code if same and error.reason == "unreachable" else -1, error.message
+        refused = "nothing was done" in error.message
+        return error.exit_code if not refused or world.standing() == before else -1, error.message
     if isinstance(came, Outcome):
         return came.exit_code, "; ".join(came.not_done.values())
     if verb == "recover" and world.bridge.ledger.operations.open_trees():

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from flowbridge.capabilities import Cascade, ResumeUp
-from flowbridge.errors import Rejected
+from flowbridge.errors import Rejected, Unavailable
 from flowbridge.law.fold import Facts, resume_under_way
 from flowbridge.law.tables import ACTIVE, ALLOWED, ALREADY, TERMINAL, possible
 from flowbridge.model import EngineState, Node, Snapshot, Status, TaskRerun, TaskStatus, Want
@@ -109,7 +109,10 @@ def check_cancel(snapshot: Snapshot, place: int) -> Effect:
 
 
 def require(node: Node, verb: str) -> None:
-    """Reject what no verb but a re-run from the beginning may touch: a superseded record (X2), a gone one (S7)."""
+    """Reject what no verb but a re-run from the beginning may touch: a superseded record (X2), a gone one (S7).
+
+    Raises `Unavailable` where a verb needs an engine that does not answer (O2).
+    """
     record = node.record
     if record.superseded_by:
         raise Rejected(
@@ -126,11 +129,10 @@ def require(node: Node, verb: str) -> None:
             execution=record.id,
         )
     if not node.reachable and verb not in ("pause", "cancel"):
-        raise Rejected(
-            f"{verb} of {describe(node)} needs its engine, and {record.ref.backend} does not answer (O2).",
-            rule="O2",
-            reason="unreachable",
-            execution=record.id,
+        backend = record.ref.backend
+        raise Unavailable(
+            f"{verb} of {describe(node)} needs its engine, and {backend} does not answer: nothing was done (O2). "
+            f"Do it again when `flowbridge backend check {backend}` says that it answers."
         )
 
 
