@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from flowbridge import config as configuration
+from flowbridge.adoption import Adoption
 from flowbridge.backend import Backend, Definition, Listed, Said
 from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
@@ -23,7 +23,6 @@ from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
-from flowbridge.law.fold import birth_want
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
@@ -31,7 +30,7 @@ from flowbridge.ledger.operations import Entry, Operation
 from flowbridge.links import Links
 from flowbridge.listing import listed
 from flowbridge.looks import Look, place_of, shape
-from flowbridge.model import ExecutionLook, ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
+from flowbridge.model import ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
 from flowbridge.observers import Observers
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, Outcome
@@ -81,6 +80,7 @@ class Bridge:
         self._pruning = Pruning(self.ledger, self.config.actor)
         self._checks = Checks(self.instances, self._sync)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
+        self._adoption = Adoption(self.ledger, self.instances, self._operator, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self.targets, self._operator, self.config.actor)
 
     def __enter__(self) -> Bridge:
@@ -400,40 +400,7 @@ class Bridge:
 
         Raises `NotFound` where the engine has no such execution.
         """
-        known = self.ledger.executions.current(ref)
-        if known is not None:
-            return known
-        looks = next(iter(self.instances.get(ref.backend).observe([ref.id]).values()), ())
-        if not looks:
-            raise NotFound(f"{ref.backend} has no execution {ref.id}")
-        record = self._taken_in(looks[0])
-        if looks[0].ref == ref:
-            self._operator.tend(record.tree, set())
-        else:
-            # A child must be in the ledger before it is named: to take its root instead would widen a verb (O10).
-            self._operator.refresh(record.tree, self.config.actor)
-        adopted = self.ledger.executions.current(ref)
-        if adopted is None:
-            raise NotFound(f"{ref.backend} did not show execution {ref.id} a second time; try again")
-        return adopted
-
-    def _taken_in(self, root: ExecutionLook) -> Record:
-        """The record of a root, made where there is none: one, whoever asks at the same time."""
-        with self.ledger.transaction():
-            known = self.ledger.executions.current(root.ref)
-            if known is not None:
-                return known
-            record = Record(
-                id=str(uuid.uuid4()),
-                tree=str(uuid.uuid4()),
-                ref=root.ref,
-                workflow=root.workflow,
-                want=birth_want(None),
-                actor=self.config.actor,
-                created=time.time(),
-            )
-            self.ledger.executions.put([record])
-        return record
+        return self._adoption.adopt(ref)
 
     def recover(
         self,
