@@ -134,10 +134,10 @@ def _syntax(text: str) -> str:
     """What Jinja says against a template; nothing is rendered."""
     import jinja2  # noqa: PLC0415  most templates only name something
 
-    from flowbridge_actionchain.helper import environment  # noqa: PLC0415
+    from flowbridge_actionchain.helper import reader  # noqa: PLC0415
 
     try:
-        environment().compile(text, raw=True)
+        reader().compile(text, raw=True)
     except jinja2.TemplateSyntaxError as error:
         line = f" (line {error.lineno} of it)" if "\n" in text.strip() else ""
         return f"{error.message}{line}"

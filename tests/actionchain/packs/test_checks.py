@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from jinja2.tests import TESTS
 
 from actionchain.packkit import Site
 from flowbridge.backend import Definition
 from flowbridge.config import CatalogConfig, Config
 from flowbridge.errors import InvalidInput
 from flowbridge_actionchain.checks import require_sound
+from flowbridge_actionchain.filters import FILTERS
+from flowbridge_actionchain.helper import reader
 from flowbridge_actionchain.packs.targets import entry_of, target_of
 
 
@@ -75,6 +78,28 @@ def test_what_is_wrong_is_told_with_its_place(site: Site, text: str, told: str) 
     (only,) = wrong(site, text)
     assert told in only
     assert "xyzzy" not in only
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'x' * 99 }}",
+        "{{ - 9 ** 99 }}",
+        "{{ 'x' | center(99) }}",
+        "{{ 'x' | spy }}",
+        "{{ 'x' is spy }}",
+        "{% autoescape 'x' * 99 %}{{ 'x' | spy }}{% endautoescape %}",
+    ],
+)
+def test_nothing_of_a_template_is_worked_out_while_it_is_read(
+    site: Site, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jinja works out what is constant, in our own process: a huge repeat, or a pattern that never comes to an end."""
+    monkeypatch.setitem(FILTERS, "spy", lambda _: pytest.fail("a filter was called"))
+    monkeypatch.setitem(TESTS, "spy", lambda _: pytest.fail("a test was called"))
+    assert wrong(site, one(f'    publish: {{v: "{template}"}}\n', "core.noop")) == []
+    made = reader().compile(template, raw=True)
+    assert all(grown not in made for grown in ("x" * 99, str(9**99), "x".center(99)))
 
 
 def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_its_lines(site: Site) -> None:
