@@ -64,11 +64,13 @@ class Target:
 class Deployed:
     """What a deployment made available: the names of the workflows, the one to start by default first.
 
-    `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere.
+    `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere. `warnings` are for
+    whoever has it checked: what can hardly be meant, and is no reason not to run it.
     """
 
     workflows: tuple[str, ...]
     links: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def load(text: str, source: str, *, nodes: int = MAX_NODES, usual: bool = False)
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
-            reader = _Reader(loader, source, nodes, usual)
+            reader = _Reader(loader, source, nodes, usual=usual)
             data = None if root is None else reader.read(root, (), 0)
         finally:
             loader.dispose()
@@ -106,7 +106,7 @@ def _wrong_at(mark: Any, source: str, message: str) -> InvalidInput:
 class _Reader:
     """Turns composed nodes into plain data, counting every node again each time an alias repeats it."""
 
-    def __init__(self, loader: Any, source: str, nodes: int, usual: bool) -> None:
+    def __init__(self, loader: Any, source: str, nodes: int, *, usual: bool) -> None:
         self._loader = loader
         self._source = source
         self._allowed = self._left = nodes

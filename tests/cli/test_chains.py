@@ -64,6 +64,15 @@ def test_a_file_goes_to_the_engine_whose_language_it_is_in(flowbridge: Flowbridg
     assert flowbridge("run", "den.nope").code in (2, 4)
 
 
+def test_what_a_chain_can_hardly_mean_is_a_warning_of_validate_and_it_runs(flowbridge: Flowbridge, home: Path) -> None:
+    (home / "chain.yaml").write_text("chain:\n  - {name: a, ref: core.noop, ref: core.uuid}\n")
+    checked = flowbridge("validate", "chain.yaml", "-o", "json")
+    assert (checked.code, checked.data) == (0, [{"workflow": "chain"}])
+    assert checked.err == "warning: chain.yaml:2:31: 'ref' stands here a second time; the last one counts\n"
+    ran = flowbridge("run", "chain.yaml", "-o", "json")
+    assert (ran.code, ran.data["status"]) == (0, "succeeded")
+
+
 @pytest.mark.parametrize("plan", [(), ("--dry-run",)], ids=["done", "planned"])
 def test_X1_an_override_that_is_of_a_wrong_type_is_refused_alike_whether_planned_or_done(
     flowbridge: Flowbridge, packs: Path, plan: tuple[str, ...]

@@ -10,7 +10,7 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge_cli import options
 from flowbridge_cli.commands.run import read
-from flowbridge_cli.output import emit
+from flowbridge_cli.output import emit, note
 
 
 @click.command("validate")
@@ -22,12 +22,14 @@ def validate(file: str, backend: str | None, show_deployed: bool, output: str) -
     """Check the definition in FILE and name its workflows, the one that `run` starts first."""
     definition = Definition(read(Path(file)), file)
     with Bridge() as bridge:
-        names = bridge.validate(definition, backend)
+        found = bridge.instances.get(backend or bridge.default_backend(definition)).validate(definition)
         deployed = bridge.deployed_text(definition, backend) if show_deployed else ""
+    for warning in found.warnings:
+        note(f"warning: {warning}")
     if not show_deployed:
-        emit([{"workflow": name} for name in names], output, columns=("workflow",))
+        emit([{"workflow": name} for name in found.workflows], output, columns=("workflow",))
     elif output == "table":
         click.echo(deployed, nl=not deployed.endswith("\n"))
     else:
-        emit({"workflows": list(names), "deployed": deployed}, output)
+        emit({"workflows": list(found.workflows), "deployed": deployed}, output)
     return 0
