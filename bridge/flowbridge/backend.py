@@ -49,6 +49,7 @@ class Target:
     `links` tells that it may come to wait for an execution elsewhere; of a definition its backend tells that itself.
     `bind` makes of what a caller gives what the target is started with: checked, cast, with the catalog's defaults.
     It raises `InvalidInput`, and lets sealed values through as they are; None where the backend does all that.
+    `warnings` are what was found odd, as in `Deployed`; of a definition its backend tells that itself.
     """
 
     definition: Definition | None = None
@@ -58,6 +59,7 @@ class Target:
     text: frozenset[str] = frozenset()
     links: bool = False
     bind: Callable[[Given], Given] | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
