@@ -49,6 +49,7 @@ class Target:
     `links` tells that it may come to wait for an execution elsewhere; of a definition its backend tells that itself.
     `bind` makes of what a caller gives what the target is started with: checked, cast, with the catalog's defaults.
     It raises `InvalidInput`, and lets sealed values through as they are; None where the backend does all that.
+    `warnings` are what was found odd, as in `Deployed`; of a definition its backend tells that itself.
     """
 
     definition: Definition | None = None
@@ -58,17 +59,20 @@ class Target:
     text: frozenset[str] = frozenset()
     links: bool = False
     bind: Callable[[Given], Given] | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """What a deployment made available: the names of the workflows, the one to start by default first.
 
-    `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere.
+    `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere. `warnings` are for
+    whoever has it checked: what can hardly be meant, and is no reason not to run it.
     """
 
     workflows: tuple[str, ...]
     links: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

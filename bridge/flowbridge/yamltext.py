@@ -21,16 +21,19 @@ MAX_NODES = 1_000_000
 Path = tuple[str | int, ...]
 Position = tuple[int, int]
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Plain data, and where each part of it stands in `source`."""
+    """Plain data, and where each part of it stands in `source`; `repeated` are the keys that stood there before."""
 
     data: Any
     source: str
     positions: Mapping[Path, Position]
+    repeated: tuple[Path, ...] = ()
 
     def position(self, path: Path) -> Position:
         """Line and column (from one) of what is at a path; of the nearest thing above it that has a place."""
@@ -44,8 +47,11 @@ class Located:
         return InvalidInput(message, source=self.source, line=line, column=column)
 
 
-def load(text: str, source: str, *, nodes: int = MAX_NODES) -> Located:
+def load(text: str, source: str, *, nodes: int = MAX_NODES, usual: bool = False) -> Located:
     """One YAML document as plain data, of at most so many values. An empty text gives None.
+
+    A key that stands twice is refused, and `<<` is a key. `usual` is for what others write for others: the last one of
+    a key counts, and `<<` takes in what another mapping holds, as most readers of YAML have it.
 
     Raises `InvalidInput` with file, line and column.
     """
@@ -56,7 +62,7 @@ def load(text: str, source: str, *, nodes: int = MAX_NODES) -> Located:
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
-            reader = _Reader(loader, source, nodes)
+            reader = _Reader(loader, source, nodes, usual=usual)
             data = None if root is None else reader.read(root, (), 0)
         finally:
             loader.dispose()
@@ -68,7 +74,7 @@ def load(text: str, source: str, *, nodes: int = MAX_NODES) -> Located:
     except (yaml.YAMLError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidInput(f"broken YAML: {first}", source=source) from error
-    return Located(data, source, reader.positions)
+    return Located(data, source, reader.positions, tuple(reader.repeated))
 
 
 def _reject_deep(text: str, source: str) -> None:
@@ -100,35 +106,64 @@ def _wrong_at(mark: Any, source: str, message: str) -> InvalidInput:
 class _Reader:
     """Turns composed nodes into plain data, counting every node again each time an alias repeats it."""
 
-    def __init__(self, loader: Any, source: str, nodes: int) -> None:
+    def __init__(self, loader: Any, source: str, nodes: int, *, usual: bool) -> None:
         self._loader = loader
         self._source = source
         self._allowed = self._left = nodes
+        self._usual = usual
         self.positions: dict[Path, Position] = {}
+        self.repeated: list[Path] = []
 
     def read(self, node: yaml.Node, path: Path, depth: int) -> Any:
         mark = node.start_mark
         self.positions.setdefault(path, (mark.line + 1, mark.column + 1))
-        self._left -= 1
-        if self._left < 0:
-            raise _wrong(node, self._source, f"more than {self._allowed} values, aliases counted each time")
-        if depth > MAX_DEPTH:
-            raise _wrong(node, self._source, f"nested more than {MAX_DEPTH} levels deep")
+        self._count(node, depth)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*path, place), depth + 1) for place, child in enumerate(node.value)]
         return self._scalar(node)
 
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _wrong(node, self._source, f"more than {self._allowed} values, aliases counted each time")
+        if depth > MAX_DEPTH:
+            raise _wrong(node, self._source, f"nested more than {MAX_DEPTH} levels deep")
+
     def _mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self._key(key_node)
-            if key in found:
-                raise _wrong(key_node, self._source, f"{key!r} stands here a second time")
+        for key, (key_node, value_node) in self._pairs(node, path, depth).items():
             mark = key_node.start_mark
             self.positions[(*path, key)] = (mark.line + 1, mark.column + 1)
             found[key] = self.read(value_node, (*path, key), depth + 1)
+        return found
+
+    def _pairs(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """The keys and values of a mapping: what it takes in from others, and over that its own."""
+        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key_node, value_node in node.value:
+            if self._usual and key_node.tag == _MERGE:
+                merged |= self._merged(value_node, path, depth)
+                continue
+            key = self._key(key_node)
+            if key in own:
+                if not self._usual:
+                    raise _wrong(key_node, self._source, f"{key!r} stands here a second time")
+                self.repeated.append((*path, key))
+            own[key] = (key_node, value_node)
+        return merged | own
+
+    def _merged(self, node: yaml.Node, path: Path, depth: int) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """What `<<` takes in: a mapping, or a list of them, of which the first counts most."""
+        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for one in reversed(node.value) if isinstance(node, yaml.SequenceNode) else (node,):
+            if not isinstance(one, yaml.MappingNode):
+                raise _wrong(one, self._source, "'<<' takes in a mapping, or a list of mappings")
+            for place in one.value:
+                self._count(place[0], depth)
+            found |= self._pairs(one, path, depth + 1)
         return found
 
     def _key(self, node: yaml.Node) -> str:

@@ -64,9 +64,9 @@ class ActionChainBackend(LocalBackend):
 
     def validate(self, definition: Definition) -> Deployed:
         """Check a chain, every action that it names, and what it gives to them; its name is its file's."""
-        require_sound(definition, self._catalog)
+        odd = require_sound(definition, self._catalog)
         chain = language.parse(definition)
-        return Deployed((Path(definition.source).stem,), links=may_link(chain, self._catalog))
+        return Deployed((Path(definition.source).stem,), links=may_link(chain, self._catalog), warnings=odd)
 
     def deploy(self, definition: Definition) -> Deployed:
         """The same as `validate`: a definition travels with each execution."""

@@ -14,7 +14,7 @@ from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.yamltext import Path, load
 from flowbridge_actionchain.births import LINK, LINK_TAKES, definition_of
 from flowbridge_actionchain.casts import cast
-from flowbridge_actionchain.language import read
+from flowbridge_actionchain.language import in_order, read
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.parameters import fitting, has_template, require_accepted
@@ -27,9 +27,13 @@ class _Problem(NamedTuple):
     message: str
 
 
-def require_sound(definition: Definition, catalog: Catalog) -> None:
-    """Raise `InvalidInput` with everything that is wrong with a chain, one line each, with its place."""
+def require_sound(definition: Definition, catalog: Catalog) -> tuple[str, ...]:
+    """Raise `InvalidInput` with everything that is wrong with a chain, one line each, with its place.
+
+    Gives what is odd in it, in the same way, and no reason not to run it.
+    """
     found: list[InvalidInput] = []
+    odd: list[str] = []
     seen: set[str] = set()
     open_ = [definition]
     while open_:
@@ -40,35 +44,31 @@ def require_sound(definition: Definition, catalog: Catalog) -> None:
         calls: list[PackAction] = []
         try:
             found += _wrong(one, catalog, calls)
+            odd += (remark.message for remark in read(one)[0].odd)
             open_ += [definition_of(call) for call in calls]
         except InvalidInput as error:
             found.append(error)
     if found:
         raise InvalidInput.together(found)
+    return tuple(odd)
 
 
-def _wrong(definition: Definition, catalog: Catalog, calls: list[PackAction]) -> list[InvalidInput]:
+def _wrong(definition: Definition, catalog: Catalog, calls: list[PackAction]) -> tuple[InvalidInput, ...]:
     chain, lost = read(definition)
     problems = list(_problems(chain.written, catalog, calls))
     if not problems:
-        return list(lost)
-    located = load(definition.text, definition.source)
+        return lost
+    located = load(definition.text, definition.source, usual=True)
     found = [*lost, *(located.wrong(path, message) for path, message in problems)]
-    return sorted(found, key=lambda error: (error.line or 0, error.column or 0))
+    return in_order(found)
 
 
 def _problems(data: Mapping[str, Any], catalog: Catalog, calls: list[PackAction]) -> Iterator[_Problem]:
     """What is wrong with a chain of a right shape. `calls` takes in the chains that it calls."""
     yield from _broken_templates(data.get("vars"), ("vars",))
     yield from _broken_templates(data.get("default"), ("default",))
-    first: set[str] = set()
     for place, task in enumerate(data["chain"]):
-        path, name = ("chain", place), task["name"]
-        if name in first:
-            yield _Problem(
-                (*path, "name"), f"task {name!r} stands here a second time; only the first one would ever run"
-            )
-        first.add(name)
+        path = ("chain", place)
         for key in ("parameters", "params", "publish", "on-success", "on-failure"):
             yield from _broken_templates(task.get(key), (*path, key))
         yield from _misfits(task, path, catalog, calls)
@@ -134,10 +134,10 @@ def _syntax(text: str) -> str:
     """What Jinja says against a template; nothing is rendered."""
     import jinja2  # noqa: PLC0415  most templates only name something
 
-    from flowbridge_actionchain.helper import environment  # noqa: PLC0415
+    from flowbridge_actionchain.helper import reader  # noqa: PLC0415
 
     try:
-        environment().compile(text, raw=True)
+        reader().compile(text, raw=True)
     except jinja2.TemplateSyntaxError as error:
         line = f" (line {error.lineno} of it)" if "\n" in text.strip() else ""
         return f"{error.message}{line}"

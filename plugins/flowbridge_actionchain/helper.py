@@ -33,6 +33,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
+class Unworked(Sandbox):
+    """A sandbox in which Jinja works nothing out while it compiles, as it would do with all that is constant."""
+
+    intercepted_binops = frozenset(Sandbox.default_binop_table)
+    intercepted_unops = frozenset(Sandbox.default_unop_table)
+
+
 class Stored:
     """A name in a datastore that may hold dots: text when it is used, empty where there is no such name.
 
@@ -77,12 +84,25 @@ def decrypt_kv(value: Any) -> str:
     return str(entry.get("secret", entry["text"]))
 
 
-def environment() -> Sandbox:
+def environment(kind: type[Sandbox] = Sandbox) -> Sandbox:
     """What StackStorm's templates are read with."""
-    made = Sandbox(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = kind(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(FILTERS)
     made.filters["decrypt_kv"] = decrypt_kv
     made.tests["in"] = lambda item, container: item in container
+    return made
+
+
+def reader() -> Sandbox:
+    """What tells whether a template can be read. It renders none, and needs no bounds: no part of one is worked out."""
+
+    @jinja2.pass_context
+    def unworked(*_: Any) -> None:
+        """Stands for every filter and test: what asks for the context is not called before there is one."""
+
+    made = environment(Unworked)
+    made.filters = dict.fromkeys(made.filters, unworked)
+    made.tests = dict.fromkeys(made.tests, unworked)
     return made
 
 

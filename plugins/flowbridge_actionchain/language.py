@@ -39,13 +39,15 @@ class Node:
 class Chain:
     """A chain that holds together: its tasks by name, the one it begins with, and its variables as they are written.
 
-    `written` is all of it as data; empty for an action that stands as a chain of its own."""
+    `written` is all of it as data; empty for an action that stands as a chain of its own. `odd` is what StackStorm
+    passes over, and so do we, though it can hardly be meant."""
 
     nodes: Mapping[str, Node]
     first: str
     vars: Mapping[str, Any]
     source: str
     written: Mapping[str, Any] = field(default_factory=dict)
+    odd: tuple[InvalidInput, ...] = ()
 
     def place(self, task: str) -> str:
         """Where a task is written, for messages."""
@@ -74,7 +76,7 @@ def parse(definition: Definition) -> Chain:
 @lru_cache(maxsize=64)
 def read(definition: Definition) -> tuple[Chain, tuple[InvalidInput, ...]]:
     """A chain of a right shape, and the tasks that it names and does not have. Raises `InvalidInput` for any other."""
-    located = load(definition.text, definition.source)
+    located = load(definition.text, definition.source, usual=True)
     data = located.data
     if not isinstance(data, dict):
         raise located.wrong((), "a chain must be a mapping with the key 'chain'")
@@ -87,6 +89,10 @@ def read(definition: Definition) -> tuple[Chain, tuple[InvalidInput, ...]]:
         node = _node(located, ("chain", place), task)
         # The first of a name is the one that runs, as in StackStorm.
         nodes.setdefault(node.name, node)
+    odd = [
+        located.wrong(path, f"{path[-1]!r} stands here a second time; the last one counts") for path in located.repeated
+    ]
+    odd += _odd(located, tasks)
     wrong = list(_lost_ways(located, tasks, nodes))
     default = _text(located, (), data, "default")
     if default and default not in nodes and not is_template(default):
@@ -94,13 +100,14 @@ def read(definition: Definition) -> tuple[Chain, tuple[InvalidInput, ...]]:
             located.wrong(("default",), f"'default' names task {default!r}, which is not there; {_there(nodes)}")
         )
     vars = _mapping(located, (), data, "vars")
-    return Chain(nodes, default or _first(nodes), vars, definition.source, data), tuple(wrong)
+    return Chain(nodes, default or _first(nodes), vars, definition.source, data, in_order(odd)), tuple(wrong)
 
 
 def _node(located: Located, path: Path, task: Any) -> Node:
     if not isinstance(task, dict):
         raise located.wrong(path, "a task must be a mapping with 'name' and 'ref'")
-    _known(located, path, task, _TASK_KEYS)
+    if path[-1] == 0:  # StackStorm holds the first task alone against its schema
+        _known(located, path, task, _TASK_KEYS)
     for key in ("name", "ref"):
         if not _text(located, path, task, key):
             raise located.wrong(path, f"a task needs {key!r}: text that is not empty")
@@ -125,6 +132,26 @@ def _node(located: Located, path: Path, task: Any) -> Node:
         notify,
         located.position(path)[0],
     )
+
+
+def in_order(told: Iterable[InvalidInput]) -> tuple[InvalidInput, ...]:
+    """What there is to tell of a text, by its place in it."""
+    return tuple(sorted(told, key=lambda error: (error.line or 0, error.column or 0)))
+
+
+def _odd(located: Located, tasks: Iterable[Mapping[str, Any]]) -> Iterator[InvalidInput]:
+    """Keys that a task does not know, and names that stand twice."""
+    seen: set[str] = set()
+    for place, task in enumerate(tasks):
+        for key in task:
+            if key not in _TASK_KEYS:
+                yield located.wrong(
+                    ("chain", place, key), f"unknown key {key!r} is passed over; known are: {', '.join(_TASK_KEYS)}"
+                )
+        if task["name"] in seen:
+            why = f"task {task['name']!r} stands here a second time; only the first one ever runs"
+            yield located.wrong(("chain", place, "name"), why)
+        seen.add(task["name"])
 
 
 def _lost_ways(

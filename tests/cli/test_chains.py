@@ -64,6 +64,30 @@ def test_a_file_goes_to_the_engine_whose_language_it_is_in(flowbridge: Flowbridg
     assert flowbridge("run", "den.nope").code in (2, 4)
 
 
+def test_a_name_of_a_catalog_is_validated_like_a_file(flowbridge: Flowbridge, packs: Path) -> None:
+    assert flowbridge("validate", "den.two", "-o", "json").data == [{"workflow": "den.two"}]
+    chain = packs / "den" / "actions" / "chains" / "two.yaml"
+    text = chain.read_text()
+    chain.write_text(text.replace("{", '{"default": "a", "default": "a", ', 1))
+    assert flowbridge("validate", "den.two").err.endswith("'default' stands here a second time; the last one counts\n")
+    chain.write_text(text.replace("{", '{"default": "nowhere", ', 1))
+    wrong = flowbridge("validate", "den.two")
+    assert (wrong.code, "'default' names task 'nowhere'" in wrong.err) == (2, True)
+    missing = flowbridge("validate", "den.three")
+    assert (missing.code, "there is no action 'den.three'; did you mean" in missing.err) == (4, True)
+    missing = flowbridge("validate", "nowhere")
+    assert (missing.code, "'nowhere' is no file, and no pack in" in missing.err) == (4, True)
+
+
+def test_what_a_chain_can_hardly_mean_is_a_warning_of_validate_and_it_runs(flowbridge: Flowbridge, home: Path) -> None:
+    (home / "chain.yaml").write_text("chain:\n  - {name: a, ref: core.noop, ref: core.uuid}\n")
+    checked = flowbridge("validate", "chain.yaml", "-o", "json")
+    assert (checked.code, checked.data) == (0, [{"workflow": "chain"}])
+    assert checked.err == "warning: chain.yaml:2:31: 'ref' stands here a second time; the last one counts\n"
+    ran = flowbridge("run", "chain.yaml", "-o", "json")
+    assert (ran.code, ran.data["status"]) == (0, "succeeded")
+
+
 @pytest.mark.parametrize("plan", [(), ("--dry-run",)], ids=["done", "planned"])
 def test_X1_an_override_that_is_of_a_wrong_type_is_refused_alike_whether_planned_or_done(
     flowbridge: Flowbridge, packs: Path, plan: tuple[str, ...]

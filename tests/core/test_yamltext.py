@@ -51,6 +51,41 @@ def test_a_mistake_is_told_with_its_place(text: str, line: int, column: int, say
     assert "\n" not in error.message
 
 
+def test_in_the_usual_way_the_last_one_of_a_key_counts_and_is_told_with_its_place() -> None:
+    located = load("a: {b: 1}\nc: 2\na: {b: 3,\n  b: 4}\n", "flow.yaml", usual=True)
+    assert located.data == {"a": {"b": 4}, "c": 2}
+    assert [(path, located.position(path)) for path in located.repeated] == [(("a",), (3, 1)), (("a", "b"), (4, 3))]
+
+
+@pytest.mark.parametrize(
+    ("text", "gives"),
+    [
+        ("{<<: *a, y: 9}", {"x": 1, "y": 9}),
+        ("{y: 9, <<: *a}", {"x": 1, "y": 9}),
+        ("{<<: [*b, *a]}", {"x": 3, "y": 2, "z": 4}),
+        ("{<<: {<<: *b, w: 5}}", {"x": 3, "z": 4, "w": 5}),
+        ('{"<<": 1}', {"<<": 1}),
+    ],
+)
+def test_in_the_usual_way_a_mapping_takes_in_others(text: str, gives: object) -> None:
+    document = f"- &a {{x: 1, y: 2}}\n- &b {{x: 3, z: 4}}\n- {text}\n"
+    assert load(document, "flow.yaml", usual=True).data[2] == gives == yaml.safe_load(document)[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{<<: 1}", "a mapping, or a list of mappings"),
+        ("&a {<<: *a}", "levels deep"),
+        ("[&a {x: 1}, " + "".join(f"&{b} {{<<: [*{a}, *{a}]}}, " for a, b in pairwise("abcdefghijklmnopqrstuvw")) + "]",
+         "aliases counted each time"),
+    ],
+)  # fmt: skip
+def test_what_a_mapping_takes_in_is_bounded(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        load(text, "flow.yaml", usual=True)
+
+
 @pytest.mark.parametrize("opening", ["[", "{a: "])
 def test_nesting_is_bounded_before_anything_recurses(opening: str) -> None:
     assert f"more than {MAX_DEPTH} levels" in wrong(opening * 100_000).message

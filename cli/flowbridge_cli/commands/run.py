@@ -101,19 +101,22 @@ def _interrupted(bridge: Bridge, id: str) -> int:
 
 
 def _target(target: str, backend: str | None) -> tuple[Definition | str, str | None]:
-    path = Path(target)
-    if path.suffix in (".yaml", ".yml", ".json") or _is_file(path):
-        return Definition(read(path), target), backend
+    if is_file(target):
+        return Definition(read(Path(target)), target), backend
     instance, colon, name = target.partition(":")
     if colon and backend not in (None, instance):
         raise InvalidInput(f"{target} names the backend {instance}, and --backend names {backend}; give one")
     return (name, instance) if colon else (target, backend)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether there is such a file. A name too long for one, or in a folder that is closed to us, is another name."""
+def is_file(target: str) -> bool:
+    """Whether a target is a file, or named like one.
+
+    A name too long for one, or in a folder that is closed to us, is another name.
+    """
+    path = Path(target)
     try:
-        return path.is_file()
+        return path.suffix in (".yaml", ".yml", ".json") or path.is_file()
     except OSError:
         return False
 

@@ -6,28 +6,49 @@ from pathlib import Path
 
 import click
 
-from flowbridge.backend import Definition
+from flowbridge.backend import Definition, Deployed
 from flowbridge.bridge import Bridge
+from flowbridge.errors import NotFound
 from flowbridge_cli import options
-from flowbridge_cli.commands.run import read
-from flowbridge_cli.output import emit
+from flowbridge_cli.commands.run import is_file, read
+from flowbridge_cli.output import emit, note
 
 
 @click.command("validate")
-@click.argument("file")
+@click.argument("target")
 @click.option("--backend", help="The instance that is to run it.")
 @click.option("--show-deployed", is_flag=True, help="Show what the engine would get, with links for work elsewhere.")
 @options.output
-def validate(file: str, backend: str | None, show_deployed: bool, output: str) -> int:
-    """Check the definition in FILE and name its workflows, the one that `run` starts first."""
-    definition = Definition(read(Path(file)), file)
+def validate(target: str, backend: str | None, show_deployed: bool, output: str) -> int:
+    """Check TARGET, a file or a name of a catalog, and name its workflows, the one that `run` starts first."""
     with Bridge() as bridge:
-        names = bridge.validate(definition, backend)
-        deployed = bridge.deployed_text(definition, backend) if show_deployed else ""
+        definition = Definition(read(Path(target)), target) if is_file(target) else None
+        if definition is None:
+            found, definition, backend = _named(bridge, target, backend)
+        else:
+            found = _checked(bridge, definition, backend)
+        deployed = bridge.deployed_text(definition, backend) if show_deployed and definition else ""
+    for warning in found.warnings:
+        note(f"warning: {warning}")
     if not show_deployed:
-        emit([{"workflow": name} for name in names], output, columns=("workflow",))
+        emit([{"workflow": name} for name in found.workflows], output, columns=("workflow",))
     elif output == "table":
         click.echo(deployed, nl=not deployed.endswith("\n"))
     else:
-        emit({"workflows": list(names), "deployed": deployed}, output)
+        emit({"workflows": list(found.workflows), "deployed": deployed}, output)
     return 0
+
+
+def _checked(bridge: Bridge, definition: Definition, backend: str | None) -> Deployed:
+    return bridge.instances.get(backend or bridge.default_backend(definition)).validate(definition)
+
+
+def _named(bridge: Bridge, name: str, backend: str | None) -> tuple[Deployed, Definition | None, str | None]:
+    """What a catalog has under a name, its definition where it has one of its own, and the instance to ask."""
+    target = bridge.targets.catalog(name)
+    if target is None:
+        raise NotFound(f"{name!r} is no file, and {bridge.targets.missing(name)}")
+    if target.definition is None:
+        return Deployed((target.workflow,), warnings=target.warnings), None, backend
+    backend = backend or (bridge.instances.meant(target.backend) if target.backend else None)
+    return _checked(bridge, target.definition, backend), target.definition, backend

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flowbridge_actionchain.jobs import shell
 from flowbridge_actionchain.packs.model import PackAction
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
@@ -55,26 +56,21 @@ def program(script: Path) -> list[str]:
     words = _first_line(script)
     if words is None or (words and os.access(script, os.X_OK)):
         return [str(script)]
-    return [*(words or ["/bin/sh"]), str(script)]
+    return [*(words or [shell.name()]), str(script)]
 
 
-def shell(script: Path) -> list[str] | None:
+def shell_of(script: Path) -> list[str] | None:
     """The shell that a script is written for, None where it is for another program."""
     words = _first_line(script)
     if words is None:
         return None
     if not words:
-        return ["/bin/sh"]
+        return [shell.name()]
     names = [os.path.basename(word) for word in words]
     return words if names[0] in _SHELLS or (names[0] == "env" and len(names) > 1 and names[1] in _SHELLS) else None
 
 
 def _first_line(script: Path) -> list[str] | None:
     """The words after `#!`; none of them in a text that has no such line, None where it is no text."""
-    with open(script, "rb") as file:
-        start = file.read(256)
-    if b"\0" in start:
-        return None
-    if not start.startswith(b"#!"):
-        return []
-    return shlex.split(start[2:].split(b"\n", 1)[0].decode(errors="replace"))
+    line = shell.first_line(script)
+    return None if line is None else shlex.split(line.decode(errors="replace"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbridge.errors import EngineRefused, InvalidInput
-from flowbridge_actionchain.jobs import arguments
+from flowbridge_actionchain.jobs import arguments, shell
 from flowbridge_actionchain.jobs.masking import has_secret, needles
 from flowbridge_actionchain.jobs.model import RunContext
 from flowbridge_actionchain.jobs.process import FEED
@@ -21,7 +21,6 @@ from flowbridge_actionchain.packs import core
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.runnertypes import COMMAND, HTTP, NOOP, PYTHON, SCRIPT
 
-_SHELL = "/bin/sh"
 _WRAPPER = Path(__file__).with_name("wrapper.py")
 
 
@@ -69,13 +68,13 @@ def _command(action: PackAction, parameters: Mapping[str, Any], context: RunCont
     if parameters.get("sudo"):
         return Plan(ask | _by_sudo(action, parameters, command, secrets))
     if not has_secret(command, secrets):
-        return Plan(ask | {"argv": [_SHELL, "-c", command]})
-    return Plan(ask | _fed([_SHELL], _SHELL, command))
+        return Plan(ask | {"argv": shell.words_of(command, parameters)})
+    return Plan(ask | _fed([shell.name()], shell.name(), command))
 
 
-def _fed(shell: list[str], name: str, text: str) -> dict[str, Any]:
+def _fed(words: list[str], name: str, text: str) -> dict[str, Any]:
     """A shell that reads its text from a descriptor: it stands in no process list."""
-    return {"argv": [*shell, "-c", f". /dev/fd/{FEED}", name], "feed": f"exec {FEED}<&-; {text}\n"}
+    return {"argv": [*words, "-c", f". /dev/fd/{FEED}", name], "feed": f"exec {FEED}<&-; {text}\n"}
 
 
 def _by_sudo(action: PackAction, parameters: Mapping[str, Any], command: str, secrets: list[str]) -> dict[str, Any]:
@@ -97,13 +96,13 @@ def _script(action: PackAction, parameters: Mapping[str, Any], context: RunConte
         return Plan(ask | _by_sudo(action, parameters, shlex.join([*arguments.program(script), *words]), secrets))
     if context.secret_arguments or not any(has_secret(word, secrets) for word in words):
         return Plan(ask | {"argv": [*arguments.program(script), *words]})
-    shell = arguments.shell(script)
-    if shell is None:
+    words_of_shell = arguments.shell_of(script)
+    if words_of_shell is None:
         raise EngineRefused(
             f"{action.ref}: a secret would stand in the arguments of {script.name}, where every user of the machine "
             f"can see it; the option `secret_arguments: true` of the backend allows that"
         )
-    return Plan(ask | _fed(shell, str(script), f'set -- {shlex.join(words)}; . "$0"'))
+    return Plan(ask | _fed(words_of_shell, str(script), f'set -- {shlex.join(words)}; . "$0"'))
 
 
 def _entry_point(action: PackAction) -> Path:

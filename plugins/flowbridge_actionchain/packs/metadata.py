@@ -47,9 +47,9 @@ def text_of(path: Path) -> str:
 
 def mapping_of(path: Path) -> Located:
     """A YAML file of a pack that holds one mapping; an empty file holds an empty one."""
-    located = load(text_of(path), str(path), nodes=_NODES)
+    located = load(text_of(path), str(path), nodes=_NODES, usual=True)
     if located.data is None:
-        return Located({}, located.source, located.positions)
+        return replace(located, data={})
     if not isinstance(located.data, dict):
         raise located.wrong((), "it must be a mapping")
     return located

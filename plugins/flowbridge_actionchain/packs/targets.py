@@ -34,10 +34,12 @@ def target_of(ref: str, config: Config) -> Target | None:
         return None
     action = catalog.get(ref)
     require_runnable(action)
+    odd: tuple[str, ...] = ()
     if action.runner_type == CHAIN and action.entry_point is not None:
-        require_sound(Definition(text_of(action.entry_point), str(action.entry_point)), catalog)
+        odd = require_sound(Definition(text_of(action.entry_point), str(action.entry_point)), catalog)
     if action.runner_type not in ELSEWHERE:
-        return Target(None, ref, CHAINS, action.secrets, action.texts, links=calls_elsewhere(ref, catalog))
+        links = calls_elsewhere(ref, catalog)
+        return Target(None, ref, CHAINS, action.secrets, action.texts, links=links, warnings=odd)
     assert action.entry_point is not None  # noqa: S101  as was required
     definition = Definition(text_of(action.entry_point), str(action.entry_point))
     instance = config.catalog.workflows or WORKFLOWS

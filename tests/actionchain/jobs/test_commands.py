@@ -12,6 +12,7 @@ import pytest
 from actionchain.packkit import Site, ended, wait_until
 from core.kit import in_child
 from flowbridge.model import TaskStatus
+from flowbridge_actionchain.jobs import shell
 from flowbridge_actionchain.jobs.model import RunContext
 from flowbridge_actionchain.jobs.process import born
 from flowbridge_actionchain.jobs.shapes import TEXT_LIMIT
@@ -40,6 +41,55 @@ def test_output_that_reads_as_json_is_data_and_any_other_is_text(site: Site) -> 
     assert said("two\n\n") == "two\n"
     assert said("NaN") == "NaN"
     assert said("") == ""
+
+
+def test_bash_reads_commands_as_with_stackstorm(site: Site) -> None:
+    site.action("masked", "local-shell-cmd", cmd={"secret": True})
+    command = '[[ abc == a* ]] && words=(one two) && echo "${words[1]} $0"'
+    assert site.run("core.local", cmd=command).result["stdout"] == "two bash"
+    assert site.run("p.masked", cmd=command).result["stdout"] == "two bash"
+
+
+def test_sh_reads_commands_where_there_is_no_bash(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "name", lambda: "/bin/sh")
+    assert site.run("core.local", cmd="echo $0").result["stdout"] == "/bin/sh"
+
+
+@pytest.mark.parametrize(
+    ("command", "alone"),
+    [
+        ("true", True),
+        ("sleep  0.01", True),
+        ("env A=b env", True),
+        ("A=b env", False),
+        ("echo -e a", False),
+        ("kill -0 1", False),
+        ("not-a-program", False),
+        ("./tool", False),
+        ("true; true", False),
+        ("true $HOME", False),
+        ("true ~", False),
+        ("true *", False),
+        ("true\ntrue", False),
+        ("true #no", False),
+        (" true", False),
+        ("", False),
+    ],
+)
+def test_plain_words_that_begin_with_a_program_need_no_shell(command: str, alone: bool) -> None:
+    words = shell.words_of(command, {})
+    assert words == (command.split() if alone else ["bash", "-c", command])
+
+
+def test_what_only_a_shell_can_start_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tool").write_text("echo hi")
+    (tmp_path / "tool").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert shell.words_of("tool", {})[0] == "bash"
+    assert shell.words_of("true", {"cwd": "/"})[0] == "bash"
+    assert shell.words_of("true", {"env": {"PATH": "/"}})[0] == "bash"
+    monkeypatch.setenv("BASH_FUNC_true%%", "() { false; }")
+    assert shell.words_of("true", {})[0] == "bash"
 
 
 def test_a_command_that_a_signal_ends_says_so(site: Site) -> None:

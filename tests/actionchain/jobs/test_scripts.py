@@ -58,7 +58,7 @@ def test_the_sign_before_named_arguments_is_the_runners_parameter(site: Site) ->
     [
         ("#!/usr/bin/env bash\n[[ 1 == 1 ]] && echo bash", "bash"),
         ("#!/bin/sh -e\nfalse\necho never", ""),
-        ("echo no first line", "no first line"),
+        ("[[ 1 == 1 ]] && echo no first line", "no first line"),
         ("#!/usr/bin/env python3\nprint('{}')", {}),
     ],
 )

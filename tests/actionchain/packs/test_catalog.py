@@ -103,6 +103,16 @@ def test_older_names_of_runner_types_mean_the_ones_in_use(site: Site) -> None:
     assert site.catalog.get("p.old").runner_type == "python-script"
 
 
+def test_of_a_key_that_stands_twice_the_last_one_counts_and_mappings_take_in_others(site: Site) -> None:
+    site.write(
+        "packs/p/actions/say.yaml",
+        "name: other\nname: say\nrunner_type: noop\n"
+        "parameters: {a: &a {type: integer, default: 1}, b: {<<: *a, default: 2}}\n",
+    )
+    found = site.catalog.get("p.say").parameters
+    assert (found["b"].type, found["b"].default) == ("integer", 2)
+
+
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
@@ -122,7 +132,6 @@ def test_older_names_of_runner_types_mean_the_ones_in_use(site: Site) -> None:
             "name: say\nrunner_type: noop\nentry_point: ../../q/x.sh\n",
             ":3:1: the entry point '../../q/x.sh' is outside of its pack",
         ),
-        ("name: say\nname: say\n", ":2:1: 'name' stands here a second time"),
         ("- 1\n", ":1:1: it must be a mapping"),
         ("name: {{ say }}\n", ":1:8: a key must be a single word or text"),
         (BOMB, "values, aliases counted each time"),

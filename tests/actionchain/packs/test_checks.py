@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from jinja2.tests import TESTS
 
 from actionchain.packkit import Site
 from flowbridge.backend import Definition
 from flowbridge.config import CatalogConfig, Config
 from flowbridge.errors import InvalidInput
 from flowbridge_actionchain.checks import require_sound
+from flowbridge_actionchain.filters import FILTERS
+from flowbridge_actionchain.helper import reader
 from flowbridge_actionchain.packs.targets import entry_of, target_of
 
 
@@ -43,7 +46,6 @@ def one(rest: str, ref: str = "p.say") -> str:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (one("", "core.noop") + one("", "core.noop")[7:], "c.yaml:4:5: task 't' stands here a second time;"),
         (one("    parameters: {word: a, cuont: 1}\n"), "c.yaml:4:27: task 't': p.say has no parameter 'cuont'; did"),
         (one("    parameters: {word: a, cmd: x}\n"), "c.yaml:4:27: task 't': p.say: the parameter 'cmd' is immutable"),
         (one("    parameters: {word: c}\n"), "c.yaml:4:18: task 't': p.say: the parameter 'word' must be one of a, b"),
@@ -77,12 +79,47 @@ def test_what_is_wrong_is_told_with_its_place(site: Site, text: str, told: str) 
     assert "xyzzy" not in only
 
 
+def test_what_stackstorm_passes_over_is_told_and_no_reason_not_to_run_it(site: Site) -> None:
+    text = one("    on-success: a\n    on-success: u\n    description: so\n", "core.noop") + (
+        "  - name: u\n    ref: core.noop\n    retry: 3\n  - name: t\n    ref: core.noop\n"
+    )
+    assert require_sound(Definition(text, "c.yaml"), site.catalog) == (
+        "c.yaml:5:5: 'on-success' stands here a second time; the last one counts",
+        "c.yaml:9:5: unknown key 'retry' is passed over; known are: name, ref, parameters, params, on-success, "
+        "on-failure, publish, notify, description",
+        "c.yaml:10:5: task 't' stands here a second time; only the first one ever runs",
+    )
+    assert wrong(site, text.replace("    description: so\n", "    retry: 3\n"))[0].startswith("c.yaml:6:5: unknown key")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'x' * 99 }}",
+        "{{ - 9 ** 99 }}",
+        "{{ 'x' | center(99) }}",
+        "{{ 'x' | spy }}",
+        "{{ 'x' is spy }}",
+        "{% autoescape 'x' * 99 %}{{ 'x' | spy }}{% endautoescape %}",
+    ],
+)
+def test_nothing_of_a_template_is_worked_out_while_it_is_read(
+    site: Site, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jinja works out what is constant, in our own process: a huge repeat, or a pattern that never comes to an end."""
+    monkeypatch.setitem(FILTERS, "spy", lambda _: pytest.fail("a filter was called"))
+    monkeypatch.setitem(TESTS, "spy", lambda _: pytest.fail("a test was called"))
+    assert wrong(site, one(f'    publish: {{v: "{template}"}}\n', "core.noop")) == []
+    made = reader().compile(template, raw=True)
+    assert all(grown not in made for grown in ("x" * 99, str(9**99), "x".center(99)))
+
+
 def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_its_lines(site: Site) -> None:
     text = one("    parameters: {word: c, other: 1}\n    on-success: u\n    publish: {v: '{{ '}\n") + (
         "  - name: t\n    ref: p.sya\n    on-failure: nowhere\n"
     )
     places = [line.partition(": ")[0] for line in wrong(site, text)]
-    assert places == [f"c.yaml:{at}" for at in ("4:18", "4:27", "5:5", "6:15", "7:5", "8:5", "9:5")]
+    assert places == [f"c.yaml:{at}" for at in ("4:18", "4:27", "5:5", "6:15", "8:5", "9:5")]
 
 
 @pytest.mark.parametrize(
