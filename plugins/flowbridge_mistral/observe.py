@@ -31,6 +31,9 @@ _Answer = TypeVar("_Answer")
 #: How long an engine must have done nothing before an execution counts as hung.
 QUIET_SECONDS = 10.0
 
+#: How long the start of a task may be on its way. One that takes longer died with its engine: a resume sends it anew.
+ARRIVING_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Extras:
@@ -233,14 +236,23 @@ def _active(task: Json, extras: Extras) -> bool:
 
     Children that are there are looked at themselves, and so are those elsewhere that a link waits for.
     """
-    if task["state"] == "DELAYED" or _start_arriving(task) or any(_at_work(action) for action in _actions(task)):
+    if (
+        task["state"] == "DELAYED"
+        or _start_arriving(task, extras)
+        or any(_at_work(action) for action in _actions(task))
+    ):
         return True
     return _more_to_come(task, extras) or _pause_arriving(task, extras)
 
 
-def _start_arriving(task: Json) -> bool:
-    """Whether a new task's start is on its way to an engine: it then runs, although its workflow may be paused."""
-    return task["state"] == "IDLE" and "pause-before" not in str(task.get("state_info"))
+def _start_arriving(task: Json, extras: Extras) -> bool:
+    """Whether a new task's start is on its way to an engine: it then runs, although its workflow may be paused.
+
+    An engine that is killed may take it along. The task then stays as it is, and nothing is waited for (S5).
+    """
+    if task["state"] != "IDLE" or "pause-before" in str(task.get("state_info")):
+        return False
+    return extras.now - (seconds(task["updated_at"] or task["created_at"]) or 0.0) < ARRIVING_SECONDS
 
 
 def _hung(entry: Json, extras: Extras) -> str:

@@ -98,6 +98,12 @@ def test_S2_a_task_is_active_by_its_actions_and_not_by_the_engines_word(entry: J
     assert look_at(entry).active is active
 
 
+@pytest.mark.parametrize(("after", "active"), [(59.0, True), (61.0, False)])
+def test_S5_a_start_that_died_with_its_engine_is_not_waited_for(after: float, active: bool) -> None:
+    extras = Extras(now=(seconds("2026-01-02 03:04:05") or 0.0) + after)
+    assert looks(execution("PAUSED", task("IDLE")), extras, "prod")[0].tasks[0].active is active
+
+
 @pytest.mark.parametrize(
     ("children", "active"),
     [((), True), ((execution("RUNNING", id="c"),), False), ((execution("ERROR", id="c"),), False)],
