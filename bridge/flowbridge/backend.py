@@ -4,8 +4,9 @@ A backend *type* is a plugin; a backend *instance* is a name in the configuratio
 rule: it makes the calls and translates words. Every method may be called again with the same arguments and then
 does nothing new, except `resume`, which the core never repeats without having looked (law, O4).
 
-Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `EngineRefused`. The verbs and `read` raise
-`NotFound` for an id that the engine does not have, whatever it looks like: of an execution, or of a task.
+Only three errors leave a backend on purpose: `NotFound`, `Unavailable` and `EngineRefused`; of a definition or an input
+that is wrong also `InvalidInput`. The verbs and `read` raise `NotFound` for an id that the engine does not have,
+whatever it looks like: of an execution, or of a task.
 """
 
 from __future__ import annotations
@@ -220,8 +221,8 @@ class Backend(ABC):
 
         The engine's id of a root is the request's; an engine that makes its own keeps that one as a name or a label to
         find it by. A request with a definition makes that known to the engine first; a re-run from the beginning (X1)
-        brings none, only the workflow's name. Raises `NotFound` where the engine has no such workflow, `EngineRefused`
-        for an input that it does not take.
+        brings none, only the workflow's name. Raises `NotFound` where the engine has no such workflow, `InvalidInput`
+        for an input that it does not take, or `EngineRefused` where that cannot be told from other refusals.
         """
 
     @abstractmethod

@@ -15,7 +15,8 @@
         +-- EngineRefused      exit 6   the engine said no, in its own words
         +-- Unsupported        exit 6   the engine has no such verb and nothing can stand in
 
-A backend raises `NotFound`, `Unavailable` and `EngineRefused` and nothing else on purpose.
+A backend raises `NotFound`, `Unavailable` and `EngineRefused` on purpose, of a definition or an input that is wrong
+also `InvalidInput`, and nothing else.
 """
 
 from __future__ import annotations

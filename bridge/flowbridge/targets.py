@@ -9,7 +9,7 @@ from typing import Any
 
 from flowbridge.backend import Backend, Definition, Given, Target
 from flowbridge.config import Config
-from flowbridge.errors import EngineRefused, InvalidInput, NotFound
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.links import Start
 from flowbridge.localbackend import LocalBackend
@@ -177,7 +177,10 @@ def _is_secret(value: Any, *, named: bool) -> bool:
 
 def _chosen(engine: Backend, definition: Definition, named: str) -> tuple[str, bool]:
     """The workflow to start, and whether its file may come to wait for other engines."""
-    deployed = engine.validate(definition)
+    try:
+        deployed = engine.validate(definition)
+    except Unavailable as error:
+        raise Unavailable(f"{error.message.rstrip('.')}; nothing was started", unsent=True) from error
     known = deployed.workflows
     if not known:
         raise InvalidInput(f"{definition.source} has no workflow in it, as {engine.name} reads it")

@@ -28,7 +28,7 @@ from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
 from flowbridge_mistral import links, reading, storing, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
 from flowbridge_mistral.client import Json, MistralClient
-from flowbridge_mistral.failures import Conflict, Ended, NotErrored, TooLarge
+from flowbridge_mistral.failures import Conflict, Ended, NotErrored, TooLarge, Unfit
 from flowbridge_mistral.observe import Observer, seconds
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class MistralBackend(Backend):
     def start(self, request: StartRequest) -> Ref:
         """The engine answers a second start of an id with the execution that is there.
 
-        Where its definition cannot be stored, no start is sent: `Unavailable.unsent` tells so.
+        Where its definition cannot be stored, no start is sent: `Unavailable.unsent` tells so. The engine looks at
+        the input only now: `InvalidInput` carries its words.
         """
         if request.definition is not None:
             try:
@@ -141,6 +142,8 @@ class MistralBackend(Backend):
         }
         try:
             answer = self._client.post("executions", body=body, repeatable=True)
+        except Unfit as error:
+            raise InvalidInput(error.message) from error
         except Conflict:
             # Two starts of one id at the same moment: the other was first. Where it was not, this is NotFound.
             answer = self._client.get("executions", request.id, fields="id")

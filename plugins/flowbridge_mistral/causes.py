@@ -14,7 +14,9 @@ _RAISED = re.compile(
 _TASK = re.compile(rf"(\S.*?) \[task_ex_id={_ID}\] -> (.*)")
 _PART = re.compile(rf"\[(?:action_ex_id|wf_ex_id)={_ID}, idx=\d+\]: (.*)")
 _ABOVE = "Failure caused by error in tasks: "
-_ITEMS = "One or more actions had failed."
+
+#: What the engine writes of a task where the cause stands further down.
+_NOTHING = frozenset({"One or more actions had failed.", "None"})
 
 
 def one_line(words: str) -> str:
@@ -38,7 +40,9 @@ def cause(words: str) -> str:
             text = found[2]
         elif found := _PART.fullmatch(line):
             text = found[1]
-        if text and text != _ITEMS and not text.startswith(_ABOVE):
+        if text and text not in _NOTHING and not text.startswith(_ABOVE):
             told.setdefault(text, ": ".join([*path, text]))
             path.clear()
+    if path and not told:
+        return ": ".join([*path, "its engine does not say why"])
     return "; ".join(told.values()) or one_line(words)

@@ -18,6 +18,10 @@ class Conflict(EngineRefused):
     """There is one of that name or id already."""
 
 
+class Unfit(EngineRefused):
+    """The input that was given to a start does not fit the workflow."""
+
+
 class Ended(EngineRefused):
     """The action that a result was meant for has ended already."""
 
@@ -73,6 +77,7 @@ KINDS: Mapping[str, Kind] = {
 MARKS: tuple[tuple[str, type[EngineError]], ...] = (
     ("DBEntityNotFoundError", NotFound),
     ("DBDuplicateEntry", Conflict),
+    ("Invalid input [", Unfit),
     ("is already completed", Ended),
     ("must be in ERROR for rerun", NotErrored),
 )
@@ -85,6 +90,9 @@ CERTIFICATE = "Name the certificate authority with ca_file or OS_CACERT; there i
 LASTING_TLS = ("WRONG_VERSION_NUMBER", "CERTIFICATE_VERIFY_FAILED", "NO_CERTIFICATE_OR_CRL_FOUND")
 
 BUSY = frozenset({429, 500, 502, 503, 504})
+
+#: What was asked for is unknown to the server, and stays so: the same request never succeeds.
+UNSUPPORTED = 501
 
 
 def of_transport(error: Exception, where: str) -> EngineError:
@@ -109,6 +117,9 @@ def of_answer(response: requests.Response, where: str, advice: Callable[[int], s
         return EngineRefused(f"{where} does not accept these credentials ({status}){said} {next_step}")
     if status == 413:
         return TooLarge(f"{where} takes no request of that size ({status}){f': {words}' if words else '.'}")
+    if status == UNSUPPORTED:
+        said = f": {words}" if words else "."
+        return EngineRefused(f"{where} does not support this call ({status}){said}")
     if words is None:
         return _of_stranger(response, where)
     for mark, error in MARKS:

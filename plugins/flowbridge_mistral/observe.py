@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from flowbridge.calls import at_once
-from flowbridge.errors import NotFound
+from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
 from flowbridge_mistral import links, words
 from flowbridge_mistral.causes import cause
@@ -30,17 +31,22 @@ _Answer = TypeVar("_Answer")
 #: How long an engine must have done nothing before an execution counts as hung.
 QUIET_SECONDS = 10.0
 
+#: How long the start of a task may be on its way. One that takes longer died with its engine: a resume sends it anew.
+ARRIVING_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Extras:
     """What the report leaves out: item indexes of children, runtime contexts of tasks, links that wait.
 
-    `now` is the engine's clock when it answered.
+    `counted` are the results that count for a task of which more sub-workflows succeeded than it has items. `now` is
+    the engine's clock when it answered.
     """
 
     indexes: Mapping[str, int] = field(default_factory=dict)
     contexts: Mapping[str, Json] = field(default_factory=dict)
     links: Mapping[str, tuple[WaitingChild, ...]] = field(default_factory=dict)
+    counted: Mapping[str, int] = field(default_factory=dict)
     now: float = 0.0
 
 
@@ -77,10 +83,13 @@ class Observer:
         report = read_report(self._client, root)
         executions = [entry for entry, _, _ in _walk(report)]
         tasks = [task for entry in executions for task in _tasks(entry)]
+        indexes = self._indexes(root) if len(executions) > 1 else {}
+        contexts = self._contexts(executions, {task["id"] for task in tasks})
         extras = Extras(
-            indexes=self._indexes(root) if len(executions) > 1 else {},
-            contexts=self._contexts(executions, {task["id"] for task in tasks}),
+            indexes=indexes,
+            contexts=contexts,
             links=self._links(executions, tasks),
+            counted=self._counted(tasks, contexts),
             now=self._client.now(),
         )
         return looks(report, extras, self._instance)
@@ -105,6 +114,19 @@ class Observer:
                 found[member["id"]] = _json(member["runtime_context"])
             if len(found) == len(wanted):
                 break
+        return found
+
+    def _counted(self, tasks: Sequence[Json], contexts: Mapping[str, Json]) -> dict[str, int]:
+        """How many results count for each task that may have run too many sub-workflows: one request for each.
+
+        The report does not tell which of them a re-run has replaced. A task that cannot be shown is left out.
+        """
+        found: dict[str, int] = {}
+        for task in tasks:
+            if _ran_more_children(task, _count(contexts.get(task["id"], {}))):
+                with suppress(NotFound, EngineRefused):
+                    results = json.loads(self._client.get("tasks", task["id"]).get("result") or "[]")
+                    found[task["id"]] = len(results) if isinstance(results, list) else 0
         return found
 
     def _links(self, executions: Sequence[Json], tasks: Sequence[Json]) -> dict[str, tuple[WaitingChild, ...]]:
@@ -214,14 +236,23 @@ def _active(task: Json, extras: Extras) -> bool:
 
     Children that are there are looked at themselves, and so are those elsewhere that a link waits for.
     """
-    if task["state"] == "DELAYED" or _start_arriving(task) or any(_at_work(action) for action in _actions(task)):
+    if (
+        task["state"] == "DELAYED"
+        or _start_arriving(task, extras)
+        or any(_at_work(action) for action in _actions(task))
+    ):
         return True
     return _more_to_come(task, extras) or _pause_arriving(task, extras)
 
 
-def _start_arriving(task: Json) -> bool:
-    """Whether a new task's start is on its way to an engine: it then runs, although its workflow may be paused."""
-    return task["state"] == "IDLE" and "pause-before" not in str(task.get("state_info"))
+def _start_arriving(task: Json, extras: Extras) -> bool:
+    """Whether a new task's start is on its way to an engine: it then runs, although its workflow may be paused.
+
+    An engine that is killed may take it along. The task then stays as it is, and nothing is waited for (S5).
+    """
+    if task["state"] != "IDLE" or "pause-before" in str(task.get("state_info")):
+        return False
+    return extras.now - (seconds(task["updated_at"] or task["created_at"]) or 0.0) < ARRIVING_SECONDS
 
 
 def _hung(entry: Json, extras: Extras) -> str:
@@ -255,7 +286,14 @@ def _why_hung(waiting: Sequence[Json], overrun: Sequence[Json]) -> str:
 def _overrun(task: Json, extras: Extras) -> bool:
     """Whether more items of a running task count than it has: a re-run without reset began some that had succeeded."""
     count = _count(extras.contexts.get(task["id"], {}))
-    return count is not None and task["state"] == "RUNNING" and sum(map(_accepted, _actions(task))) > count
+    counted = max(sum(map(_accepted, _actions(task))), extras.counted.get(task["id"], 0))
+    return count is not None and task["state"] == "RUNNING" and counted > count
+
+
+def _ran_more_children(task: Json, count: int | None) -> bool:
+    """Whether all sub-workflows of a running task have ended, and more of them well than it has items."""
+    succeeded = sum(child["state"] == "SUCCESS" for child in _children(task))
+    return count is not None and task["state"] == "RUNNING" and succeeded > count and not _unended(task)
 
 
 def _accepted(action: Json) -> bool:

@@ -115,7 +115,7 @@ def start_of_an_unknown_workflow(stage: Stage) -> None:
 
 def start_without_an_input(stage: Stage) -> None:
     stage.behind(Hands.deploy)
-    with pytest.raises(EngineRefused, match=r"missing=\['who'\]"):
+    with pytest.raises(InvalidInput, match=r"missing=\['who'\]"):
         stage.backend.start(StartRequest(stage.id(), "tape.inner"))
 
 

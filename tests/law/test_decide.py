@@ -167,8 +167,8 @@ BUSY = task("work", TaskStatus.RUNNING, active=True)
     [
         (Status.PAUSING, (JOIN, BUSY), ["join may start under the pause"]),
         (Status.PAUSING, (JOIN,), []),
-        (Status.PAUSING, (DELAYED,), ["delayed task later may still start"]),
-        (Status.CANCELING, (DELAYED, JOIN, BUSY), ["delayed task later may still start"]),
+        (Status.PAUSING, (DELAYED,), ["task later, delayed or on its way, may still start"]),
+        (Status.CANCELING, (DELAYED, JOIN, BUSY), ["task later, delayed or on its way, may still start"]),
         (Status.RUNNING, (JOIN, DELAYED, BUSY), []),
         (Status.CANCELED, (DELAYED,), []),
     ],

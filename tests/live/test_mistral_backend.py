@@ -122,7 +122,7 @@ def test_starting_an_unknown_workflow_is_not_found(lab: Lab) -> None:
 
 
 def test_starting_without_an_input_is_refused_in_the_engines_words(lab: Lab) -> None:
-    with pytest.raises(EngineRefused, match=r"missing=\['x'\]"):
+    with pytest.raises(InvalidInput, match=r"missing=\['x'\]"):
         lab.start("child")
 
 

@@ -108,6 +108,19 @@ def test_X6_a_workflow_hung_by_an_accepted_rerun_is_shown_as_hung_and_left_to_a_
     assert flow.cancel(id, timeout=60).status is Status.CANCELED
 
 
+def test_X6_a_workflow_hung_by_items_that_are_sub_workflows_is_shown_as_hung_too(flow: Bridge, lab: Lab) -> None:
+    engine_id = lab.start("many")
+    for place, status in enumerate([TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.SUCCEEDED]):
+        lab.end(engine_id, str(place), status)
+    lab.reaches(engine_id, EngineState.ERRORED)
+    id = flow.rerun(flow.find(f"prod:{engine_id}").id, RerunRequest(("t",), ("t",)), accept={"X6"}).execution
+    lab.end(engine_id, "1")
+    lab.end(engine_id, "2")
+    (found,) = until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
+    assert "task t ran more items than it has" in found.hung
+    assert flow.cancel(id, timeout=60).status is Status.CANCELED
+
+
 def test_P5_a_sound_workflow_is_not_hung_and_cannot_be_ended_so(flow: Bridge, lab: Lab) -> None:
     engine_id = lab.start("joined")
     lab.end(engine_id, "a")

@@ -215,7 +215,7 @@ def test_P5_C2_a_delayed_task_starts_its_action_all_the_same_and_plan_and_status
     lab.gates(engine_id, "first")
     id = adopted(flow, engine_id)
     (warning,) = flow.plan(verb, id).warnings
-    assert "delayed task late may still start its action" in warning
+    assert "task late, delayed or on its way, may still start its action" in warning
     outcome = flow.operate(verb, id)
     assert outcome.plan.warnings == (warning,)
     lab.end(engine_id, "first")

@@ -191,6 +191,15 @@ def test_where_a_definition_cannot_be_stored_nothing_was_started_and_it_is_said(
     assert server.executions == {}
 
 
+def test_a_file_for_a_silent_engine_starts_nothing_and_that_is_said(tmp_path: Path) -> None:
+    backend = MistralBackend("prod", {"url": "http://127.0.0.1:9/v2", "timeout": 0.1})
+    with Bridge(Config(ledger=tmp_path / "ledger.db"), backends=[backend], durable=False) as flow:
+        with pytest.raises(Unavailable, match=r"does not answer .*; nothing was started$") as caught:
+            flow.run(FILE, backend="prod")
+        assert caught.value.unsent
+        assert list(flow.list(Filter())) == []
+
+
 @responses.activate
 @pytest.mark.parametrize(
     ("verdict", "expected"), [({"valid": False, "error": "bad"}, InvalidInput), ({"valid": True}, EngineRefused)]

@@ -36,6 +36,12 @@ def test_of_items_each_cause_is_told_once() -> None:
     assert cause(words) == "t: one; two"
 
 
+def test_a_task_that_itself_says_nothing_leads_to_what_stands_below() -> None:
+    below = failed("t", "it broke", "it broke")
+    assert cause(failed("s", "None", below, kind="wf_ex_id")) == "s: t: it broke"
+    assert cause(failed("s", "None")) == "s: its engine does not say why"
+
+
 def test_what_an_action_said_over_several_lines_stands_on_one() -> None:
     assert cause(failed("t", raised("first\n  second\n"))) == "t: first; second"
 

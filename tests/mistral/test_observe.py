@@ -12,7 +12,7 @@ import requests
 import responses
 
 from flowbridge.errors import EngineRefused
-from flowbridge.model import EngineState, ParentLink, Ref, TaskLook, TaskStatus
+from flowbridge.model import EngineState, ExecutionLook, ParentLink, Ref, TaskLook, TaskStatus
 from flowbridge_mistral.access import Access
 from flowbridge_mistral.backend import MistralBackend
 from flowbridge_mistral.client import MistralClient
@@ -96,6 +96,12 @@ REPLACED = action("ERROR", accepted=False)
 )
 def test_S2_a_task_is_active_by_its_actions_and_not_by_the_engines_word(entry: Json, active: bool) -> None:
     assert look_at(entry).active is active
+
+
+@pytest.mark.parametrize(("after", "active"), [(59.0, True), (61.0, False)])
+def test_S5_a_start_that_died_with_its_engine_is_not_waited_for(after: float, active: bool) -> None:
+    extras = Extras(now=(seconds("2026-01-02 03:04:05") or 0.0) + after)
+    assert looks(execution("PAUSED", task("IDLE")), extras, "prod")[0].tasks[0].active is active
 
 
 @pytest.mark.parametrize(
@@ -283,6 +289,65 @@ def test_X6_a_task_of_which_more_items_count_than_it_has_is_hung_once_it_has_bee
     overrun = execution("RUNNING", task("SUCCESS", DONE, id="s"), task("RUNNING", REPLACED, *[DONE] * 4))
     assert "task t ran more items than it has" in hung(overrun, contexts={"t": items(3)})
     assert hung(overrun, after=9.0, contexts={"t": items(3)}) == ""
+
+
+def child(state: str, id: str) -> Json:
+    return execution(state, task("SUCCESS", DONE, id=f"t of {id}"), id=id)
+
+
+@pytest.mark.parametrize(
+    ("counted", "is_hung"),
+    [(4, True), (3, False)],
+    ids=["one that had succeeded ran again and both count", "all were replaced by a re-run"],
+)
+@responses.activate
+def test_X6_of_sub_workflows_that_ended_the_engine_is_asked_how_many_count(counted: int, is_hung: bool) -> None:
+    children = tuple(child(state, f"c{place}") for place, state in enumerate(["SUCCESS", "ERROR", *["SUCCESS"] * 3]))
+    root = execution("RUNNING", task("RUNNING", children=children))
+    _serves(root, items(3), children)
+    shown = responses.get(f"{URL}/tasks/t", json={"id": "t", "result": json.dumps([{}] * counted)})
+    (look, *_) = _observed()
+    assert ("task t ran more items than it has" in look.hung) is is_hung
+    assert shown.call_count == 1
+
+
+@pytest.mark.parametrize(
+    "children",
+    [
+        tuple(child(state, state) for state in ("SUCCESS", "ERROR")),
+        (child("RUNNING", "c"), *(child("SUCCESS", f"c{place}") for place in range(4))),
+    ],
+    ids=["no more than it has", "one is at work"],
+)
+@responses.activate
+def test_X6_nothing_more_is_asked_of_a_task_that_may_still_end(children: tuple[Json, ...]) -> None:
+    _serves(execution("RUNNING", task("RUNNING", children=children)), items(3), children)
+    (look, *_) = _observed()
+    assert look.hung == ""
+    assert "/tasks/t" not in {call.request.path_url for call in responses.calls}
+
+
+@responses.activate
+def test_X6_a_task_that_the_engine_cannot_show_is_not_called_hung() -> None:
+    children = tuple(child("SUCCESS", f"c{place}") for place in range(4))
+    _serves(execution("RUNNING", task("RUNNING", children=children)), items(3), children)
+    responses.get(f"{URL}/tasks/t", status=400, json={"faultstring": "is not bound to a Session"})
+    assert _observed()[0].hung == ""
+
+
+def _serves(root: Json, context: Json, children: tuple[Json, ...]) -> None:
+    """Answers for the tree of one execution, long after the last thing happened in it."""
+    members = [{"id": each["id"], "params": json.dumps({"index": place})} for place, each in enumerate(children)]
+    contexts = [{"id": "t", "runtime_context": json.dumps(context)}]
+    now = {"Date": "Fri, 02 Jan 2026 04:00:00 GMT"}
+    responses.get(f"{URL}/executions/x", json={"root_execution_id": None}, headers=now)
+    responses.get(f"{URL}/executions/x/report", json={"root_workflow_execution": root}, headers=now)
+    responses.get(f"{URL}/executions", json={"executions": members}, headers=now)
+    responses.get(f"{URL}/tasks", json={"tasks": contexts}, headers=now)
+
+
+def _observed() -> tuple[ExecutionLook, ...]:
+    return Observer(MistralClient("prod", Access(url=URL)), "prod").trees(["x"])["x"]
 
 
 @pytest.mark.parametrize(

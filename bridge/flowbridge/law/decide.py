@@ -126,7 +126,9 @@ def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
         if joins and busy and node.record.want is Want.HOLD and fact.join_under_pause is JoinUnderPause.MAY_SLIP:
             found.append(f"{node.record.ref}: {joins} may start under the pause when the last inbound task ends (P5)")
         if delayed and fact.delayed_starts_under_pause:
-            found.append(f"{node.record.ref}: delayed task {delayed} may still start its action (P5, C2)")
+            found.append(
+                f"{node.record.ref}: task {delayed}, delayed or on its way, may still start its action (P5, C2)"
+            )
     return tuple(found)
 
 
