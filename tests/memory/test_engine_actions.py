@@ -250,6 +250,15 @@ def test_an_ad_hoc_action_that_can_make_no_input_fails_and_its_on_error_is_taken
     assert engine.state == "succeeded"
 
 
+def test_an_ad_hoc_action_that_can_make_no_input_of_one_item_fails_the_task_and_no_item_behind_it_begins() -> None:
+    nth = "nth: {input: [i], base: 'std.echo output=<% [5, 6][$.i] %>'}"
+    engine = wrapped(nth, "nth i=<% $.i %>, with-items: 'i in [1, 7, 0]'").finish()
+    assert engine.states() == {"first": "succeeded", "t": "errored", "u": "succeeded"}
+    task = next(task for task in engine.read().tasks if task.name == "t")
+    assert [item.result for item in task.items or ()] == [6, None, None]
+    assert engine.task("t").error.startswith("Item 1 cannot begin: ")
+
+
 def test_an_ad_hoc_action_may_give_another_more_than_it_names_but_not_less() -> None:
     inner = "inner: {input: [a], base: 'std.echo output=<% $.get(b, unseen) %>'}"
     assert wrapped(f"{inner}\n  more: {{base: book.inner a=1 b=2}}", "more").finish().result("t") == 2
