@@ -259,10 +259,23 @@ def test_an_ad_hoc_action_that_can_make_no_input_of_one_item_fails_the_task_and_
     assert engine.task("t").error.startswith("Item 1 cannot begin: ")
 
 
-def test_an_ad_hoc_action_may_give_another_more_than_it_names_but_not_less() -> None:
-    inner = "inner: {input: [a], base: 'std.echo output=<% $.get(b, unseen) %>'}"
-    assert wrapped(f"{inner}\n  more: {{base: book.inner a=1 b=2}}", "more").finish().result("t") == 2
-    assert "missing a" in wrapped(f"{inner}\n  less: {{base: book.inner b=2}}", "less").finish().task("t").error
+INNER = "inner: {input: [a], base: 'std.echo output=<% $.get(b, unseen) %>'}"
+
+
+def test_an_ad_hoc_action_may_give_another_more_than_it_names() -> None:
+    assert wrapped(f"{INNER}\n  more: {{base: book.inner a=1 b=2}}", "more").finish().result("t") == 2
+
+
+def test_an_ad_hoc_action_that_gives_another_less_than_it_takes_is_refused_with_its_place() -> None:
+    with pytest.raises(InvalidInput, match=r"'book.less' does not give 'book.inner' its input: missing a; ") as caught:
+        wrapped(f"{INNER}\n  less: {{base: book.inner b=2}}", "less")
+    assert (caught.value.line, caught.value.column) == (5, 10)
+
+
+def test_where_such_an_action_is_only_known_at_run_time_its_task_fails() -> None:
+    engine = wrapped(f"{INNER}\n  less: {{base: book.inner b=2}}", "<% less %>").finish()
+    assert engine.states() == {"first": "succeeded", "t": "errored", "u": "succeeded"}
+    assert "missing a" in engine.task("t").error
 
 
 def test_the_base_of_an_ad_hoc_action_goes_by_its_full_name() -> None:
