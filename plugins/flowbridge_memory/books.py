@@ -148,6 +148,7 @@ class Library:
                 raise self._unknown_action(book, plan, task, name)
             if name is not None and task.workflow is None:
                 self._check_chain(book, name)
+            self._check_bare_words(book, plan, task)
             self._check_value(book, plan, task)
 
     def _unknown_action(self, book: int, plan: WorkflowPlan, task: TaskPlan, name: str) -> InvalidInput:
@@ -171,6 +172,20 @@ class Library:
                 what = f"action '{outer.name}' does not give '{inner.name}' its input: missing {', '.join(absent)}; "
                 how = f"name it under base-input, or give it a default in the input of '{inner.name}'"
                 raise self._wrong(book, outer.path, "base-input", "base", message=what + how)
+
+    def _check_bare_words(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
+        """Refuse a bare word as an inline value: the language does not read it. A link may have it."""
+        name = task.action_name if task.workflow is None else None
+        found = self.action(book, name) if name is not None else None
+        if found is not None and found.action.kind is Kind.LINK:
+            return
+        calls: list[tuple[Path, tuple[str, ...]]] = [((*plan.spec.path, "tasks", task.name), task.spec.bare)]
+        calls += [(wrap.spec.path, wrap.spec.bare) for wrap in (found.wraps if found is not None else ())]
+        for path, bare in calls:
+            if bare:
+                what = f"{path[-1]!r}: the value of {bare[0]!r} is a bare word, which the language does not read; "
+                how = "put a text in double quotes, or write the value under input: (base-input: for a base)"
+                raise self._wrong(book, path, "workflow", "action", "base", message=what + how)
 
     def _check_value(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
         """Refuse a value that stands in the text and that the task's action can never take."""
