@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from flowbridge.backend import Definition
@@ -145,6 +146,9 @@ class Library:
             name = task.action_name
             if name is not None and task.workflow is None and self.action(book, name) is None:
                 raise self._unknown_action(book, plan, task, name)
+            if name is not None and task.workflow is None:
+                self._check_chain(book, name)
+            self._check_bare_words(book, plan, task)
             self._check_value(book, plan, task)
 
     def _unknown_action(self, book: int, plan: WorkflowPlan, task: TaskPlan, name: str) -> InvalidInput:
@@ -160,6 +164,28 @@ class Library:
         what = f"task '{task.name}' of workflow '{plan.name}' runs action '{name}', which is not known here"
         place = (*plan.spec.path, "tasks", task.name)
         return self._wrong(book, place, "action", message=what + _near(name, known, "Known actions"))
+
+    def _check_chain(self, book: int, name: str) -> None:
+        """Refuse an ad-hoc action that gives the one that it is based on less than that one takes."""
+        for outer, inner in pairwise(self._ad_hoc_chain(book, name)):
+            if absent := missing(inner.input, outer.base_input):
+                what = f"action '{outer.name}' does not give '{inner.name}' its input: missing {', '.join(absent)}; "
+                how = f"name it under base-input, or give it a default in the input of '{inner.name}'"
+                raise self._wrong(book, outer.path, "base-input", "base", message=what + how)
+
+    def _check_bare_words(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
+        """Refuse a bare word as an inline value: the language does not read it. A link may have it."""
+        name = task.action_name if task.workflow is None else None
+        found = self.action(book, name) if name is not None else None
+        if found is not None and found.action.kind is Kind.LINK:
+            return
+        calls: list[tuple[Path, tuple[str, ...]]] = [((*plan.spec.path, "tasks", task.name), task.spec.bare)]
+        calls += [(wrap.spec.path, wrap.spec.bare) for wrap in (found.wraps if found is not None else ())]
+        for path, bare in calls:
+            if bare:
+                what = f"{path[-1]!r}: the value of {bare[0]!r} is a bare word, which the language does not read; "
+                how = "put a text in double quotes, or write the value under input: (base-input: for a base)"
+                raise self._wrong(book, path, "workflow", "action", "base", message=what + how)
 
     def _check_value(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
         """Refuse a value that stands in the text and that the task's action can never take."""

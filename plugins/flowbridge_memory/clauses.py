@@ -13,7 +13,7 @@ from flowbridge_memory import inline
 from flowbridge_memory.definition import Command, Next, Publish, Retry, Transition, WithItems
 from flowbridge_memory.evaluation import ExpressionError
 from flowbridge_memory.expressions import check, has_expression
-from flowbridge_memory.inline import InlineError, InlineNameError
+from flowbridge_memory.inline import Call, InlineError, InlineNameError
 from flowbridge_memory.values import quoted, shown
 
 _EXPRESSION = r"<%.*?%>|\{\{.*?\}\}"
@@ -104,18 +104,18 @@ def expression(located: Located, path: Path, data: Any) -> str:
     return str(expressions(located, path, data))
 
 
-def call(located: Located, path: Path, data: Any) -> tuple[str, dict[str, Any]]:
+def call(located: Located, path: Path, data: Any) -> Call:
     """A name with inline input: `std.echo output=<% $.x %>`. Text that is neither is refused, never left out."""
     instead = "base-input" if path[-1] == "base" else "input"
     try:
-        name, given = inline.call(text(located, path, data))
+        name, given, bare = inline.call(text(located, path, data))
     except InlineNameError as error:
         raise located.wrong(path, f"{_named(path)}: {error}") from error
     except InlineError as error:
         raise located.wrong(path, f"{_named(path)}: {error}; {_INSTEAD} {instead}:") from error
     if not name:
         raise located.wrong(path, f"{_named(path)} must begin with a name")
-    return expressions(located, path, name), expressions(located, path, given)
+    return Call(expressions(located, path, name), expressions(located, path, given), bare)
 
 
 def with_items(located: Located, path: Path, data: Any) -> WithItems | None:
@@ -222,7 +222,7 @@ def _target(located: Located, path: Path, line: str, condition: str | None) -> N
     if word not in _WITH_MESSAGE:
         raise located.wrong(path, f"{quoted(line)!r}: only fail, succeed and pause take a message")
     try:
-        name, given = inline.call(line)
+        name, given, _ = inline.call(line)
     except InlineError as error:
         raise located.wrong(path, f'{_named(path)}: {error}; write {word} msg="..."') from error
     for key in given.keys() - {"msg"}:

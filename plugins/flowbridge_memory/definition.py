@@ -70,7 +70,8 @@ class TaskSpec:
     """One task. Exactly one of `action` and `workflow` is set (`std.noop` where the text names neither).
 
     `join` is None, "all", or the number of inbound tasks to wait for ("one" is 1).
-    `wait_before`, `wait_after`, `timeout` are seconds or expressions. `line` counts from one.
+    `wait_before`, `wait_after`, `timeout` are seconds or expressions. `line` counts from one. `bare` are the inline
+    parameters whose value is a bare word.
     """
 
     name: str
@@ -97,6 +98,7 @@ class TaskSpec:
     keep_result: Any = True
     safe_rerun: Any = False
     requires: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
 
 
 REQUIRED = object()
@@ -126,7 +128,7 @@ class WorkflowSpec:
 class ActionSpec:
     """An ad-hoc action of a workbook: `base` with `base_input`, and an `output` expression over its result.
 
-    `path` is where it stands in its definition.
+    `path` is where it stands in its definition. `bare` are the inline parameters of `base` whose value is a bare word.
     """
 
     name: str
@@ -136,6 +138,7 @@ class ActionSpec:
     input: Mapping[str, Any] = field(default_factory=dict)
     base_input: Mapping[str, Any] = field(default_factory=dict)
     output: Any = None
+    bare: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

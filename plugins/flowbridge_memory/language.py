@@ -12,6 +12,7 @@ from flowbridge.backend import Definition
 from flowbridge.yamltext import Located, Path, load
 from flowbridge_memory import clauses
 from flowbridge_memory.definition import REQUIRED, ActionSpec, Book, Command, Publish, TaskSpec, WorkflowSpec
+from flowbridge_memory.inline import Call
 
 _WORKFLOW = (
     "version",
@@ -157,7 +158,7 @@ def _task(
     _check_name(located, path, name)
     if "action" in body and "workflow" in body:
         raise located.wrong((*path, "workflow"), f"task {name!r} names both an action and a workflow; keep one")
-    action, workflow, inline = _subject(located, path, body)
+    called = _called(located, path, body)
 
     def policy(key: str) -> tuple[Path, Any]:
         """A policy of the task, else of the defaults, with its place."""
@@ -175,9 +176,9 @@ def _task(
     return TaskSpec(
         name=name,
         line=located.position(path)[0],
-        action=action,
-        workflow=workflow,
-        input=_input(located, (*path, "input"), body.get("input"), inline),
+        action=None if "workflow" in body else called.name,
+        workflow=called.name if "workflow" in body else None,
+        input=_input(located, (*path, "input"), body.get("input"), called.given),
         publish=Publish(clauses.mapping(located, (*path, "publish"), body.get("publish"))),
         publish_on_error=Publish(clauses.mapping(located, (*path, "publish-on-error"), body.get("publish-on-error"))),
         publish_on_skip=Publish(clauses.mapping(located, (*path, "publish-on-skip"), body.get("publish-on-skip"))),
@@ -197,6 +198,7 @@ def _task(
         keep_result=clauses.flag(located, (*path, "keep-result"), body.get("keep-result", True)),
         safe_rerun=flag("safe-rerun") or False,
         requires=_requires(located, path, body, defaults, name),
+        bare=called.bare,
     )
 
 
@@ -245,14 +247,10 @@ def _check_name(located: Located, path: Path, name: str) -> None:
         raise located.wrong(path, f"task {name!r}: a name is at most {_LONGEST_NAME} letters, digits, '_', '-', '.'")
 
 
-def _subject(located: Located, path: Path, body: Mapping[str, Any]) -> tuple[str | None, str | None, dict[str, Any]]:
-    if "workflow" in body:
-        workflow, inline = clauses.call(located, (*path, "workflow"), body["workflow"])
-        return None, workflow, inline
-    if "action" in body:
-        action, inline = clauses.call(located, (*path, "action"), body["action"])
-        return action, None, inline
-    return "std.noop", None, {}
+def _called(located: Located, path: Path, body: Mapping[str, Any]) -> Call:
+    """What a task runs."""
+    keyword = next((word for word in ("workflow", "action") if word in body), None)
+    return Call("std.noop", {}) if keyword is None else clauses.call(located, (*path, keyword), body[keyword])
 
 
 def _input(located: Located, path: Path, data: Any, inline: dict[str, Any]) -> Mapping[str, Any] | str:
@@ -295,15 +293,16 @@ def _inputs(located: Located, path: Path, data: Any) -> dict[str, Any]:
 
 def _action(located: Located, path: Path, data: Any, name: str) -> ActionSpec:
     body = clauses.known(located, path, data, _ACTION)
-    base, inline = clauses.call(located, (*path, "base"), body.get("base"))
+    base = clauses.call(located, (*path, "base"), body.get("base"))
     return ActionSpec(
         name=name,
         line=located.position(path)[0],
-        base=base,
+        base=base.name,
         path=path,
         input=_inputs(located, (*path, "input"), body.get("input")),
-        base_input={**inline, **clauses.mapping(located, (*path, "base-input"), body.get("base-input"))},
+        base_input={**base.given, **clauses.mapping(located, (*path, "base-input"), body.get("base-input"))},
         output=clauses.expressions(located, (*path, "output"), body.get("output")),
+        bare=base.bare,
     )
 
 

@@ -239,6 +239,8 @@ def _go_on(world: World, task: Task) -> None:
         while task.todo and (room := _room(task)):
             # An input that cannot be told fails the task before any of these items begins.
             for place, scope, input in [_item(task, place) for place in islice(task.todo, room)]:
+                if task.error:
+                    break  # one before it could not begin
                 task.todo.popleft()
                 _begin_item(world, task, place, scope, input)
     except ExpressionError as wrong:
@@ -269,8 +271,11 @@ def _begin_item(world: World, task: Task, place: int, scope: Any, input: Mapping
 
 
 def _end_items(world: World, task: Task) -> None:
-    states = {call.state for call in task.calls or () if call is not None}
-    if State.CANCELED in states:
+    states = [call.state for call in task.calls or () if call is not None and call.state is not State.IDLE]
+    if len(states) < task.width:
+        error = task.error or f"{task.width - len(states)} of {task.width} items never began."
+        finish(world, task, State.ERRORED, None, error)
+    elif State.CANCELED in states:
         finish(world, task, State.CANCELED, None, "At least one item was canceled.")
     elif State.ERRORED in states:
         failed = [call for call in task.calls or () if call is not None and call.state is State.ERRORED]
@@ -309,7 +314,7 @@ def _open_action(world: World, call: Call, found: Found) -> None:
         call.input = input = _unwrapped(call.task, found, input)
     except ExpressionError as wrong:
         # As where a callable is given what it cannot use: the action fails, and `on-error` is taken.
-        _at_end(world, call, State.ERRORED, str(wrong), str(wrong))
+        _not_begun(world, call, str(wrong), str(wrong))
         return
     if action.kind is Kind.POOL:
         world.launches.append(call)
@@ -349,6 +354,21 @@ def _at_end(world: World, call: Call, state: State, result: Any, error: str) -> 
     _close_call(world, call, state, result, error)
     call.task.running -= 1
     call.task.run.busy -= 1
+
+
+def _not_begun(world: World, call: Call, error: str, result: Any = None) -> None:
+    """What cannot begin fails its task. Of its items no other begins; those that run go on to their end first (S2)."""
+    task = call.task
+    if call.index is None:
+        call_over(world, call, State.ERRORED, result, error)
+        return
+    call.state, call.input = State.IDLE, None
+    call.generation -= 1
+    task.starts -= 1
+    task.running -= 1
+    task.run.busy -= 1
+    task.left, task.todo = task.running, None
+    task.error = f"Item {call.index} cannot begin: {error}"
 
 
 def _close_call(world: World, call: Call, state: State, result: Any, error: str) -> None:
@@ -413,26 +433,26 @@ def _open_child(world: World, call: Call, name: str, input: Mapping[str, Any]) -
         why = f"{MAX_LEVELS} executions stand one below another already, as many as may"
         why = f"{why}." if parent.level >= MAX_LEVELS else too_many(world)
         message = f"The sub-workflow '{name}' is not started: {why}"
-        _at_end(world, call, State.ERRORED, None, message)
+        _not_begun(world, call, message)
         return
     try:
         found = world.library.find(parent.book, name)
     except FlowbridgeError as wrong:
-        _at_end(world, call, State.ERRORED, None, f"The sub-workflow '{name}' cannot be loaded: {wrong}")
+        _not_begun(world, call, f"The sub-workflow '{name}' cannot be loaded: {wrong}")
         return
     if found is None:
-        _at_end(world, call, State.ERRORED, None, f"There is no workflow '{name}'.")
+        _not_begun(world, call, f"There is no workflow '{name}'.")
         return
     book, plan = found
     if plan.spec.type == "reverse":
         # What a workflow does not take as its input goes to its start, and so does the name of its target.
         goal = str(input.get("task_name"))
         if goal not in plan.spec.tasks:
-            _at_end(world, call, State.ERRORED, None, f"The reverse sub-workflow '{name}' has no target task '{goal}'.")
+            _not_begun(world, call, f"The reverse sub-workflow '{name}' has no target task '{goal}'.")
             return
         plan = plan.toward(goal)
     if absent := missing(plan.spec.input, input):
-        _at_end(world, call, State.ERRORED, None, f"Missing input for sub-workflow '{name}': {', '.join(absent)}.")
+        _not_begun(world, call, f"Missing input for sub-workflow '{name}': {', '.join(absent)}.")
         return
     given = {key: value for key, value in input.items() if key in plan.spec.input}
     id = str(uuid5(CHILDREN, call.key))

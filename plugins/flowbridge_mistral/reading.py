@@ -158,14 +158,16 @@ def by_output(actions: Sequence[Json], results: Any, count: int) -> tuple[ItemRe
     """Items that ran an action, None where their places cannot be told.
 
     They can be told when all have ended (the list of results is then complete, so a place in it is an index) and no
-    two with the same output ended differently, as they do where the results were not kept. While all of them run, they
-    can be told too: nothing sets them apart.
+    two with the same output ended differently, as they do where the results were not kept. Items begin in order, so
+    where some never began, and none was replaced, those that did are the first. While all of them run, they can be told
+    too: nothing sets them apart.
     """
     current = [action for action in actions if action["accepted"] or action["state"] not in words.ENDED]
     statuses = {_status(action) for action in current}
     if len(current) == count and len(statuses) == 1 and not results:
         return tuple(ItemRead(index, next(iter(statuses))) for index in range(count))
-    if not isinstance(results, list) or len(results) != count or len(current) != count:
+    begun = count if len(current) < len(actions) else len(current)
+    if not isinstance(results, list) or not results or len(results) != begun or len(current) != begun:
         return None
     known: dict[str, set[TaskStatus]] = {}
     for action in current:

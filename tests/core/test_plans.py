@@ -148,6 +148,18 @@ def test_P5_a_pause_names_the_joins_right_behind_what_runs_though_they_are_not_t
         assert plan.warnings == (said,)
 
 
+@pytest.mark.parametrize(
+    ("join", "at_risk"), [(TaskStatus.SUCCEEDED, True), (TaskStatus.WAITING, False), (TaskStatus.RUNNING, False)]
+)
+def test_R5_a_pause_names_a_join_that_has_run_while_another_task_before_it_runs(
+    desk: Desk, join: TaskStatus, at_risk: bool
+) -> None:
+    """A join of one or N: its engine has it wait once more, and then does not look at it again."""
+    record = forked(desk, a=TaskStatus.SUCCEEDED, b=TaskStatus.RUNNING, j=join)
+    warnings = desk.bridges[-1].plan(Verb.PAUSE, record.id).warnings
+    assert any("join j may wait for good after the resume" in said for said in warnings) == at_risk
+
+
 def test_P5_a_resume_names_the_joins_all_of_whose_tasks_ended_under_the_pause(desk: Desk) -> None:
     record = forked(desk, a=TaskStatus.SUCCEEDED)
     flow = desk.bridges[-1]

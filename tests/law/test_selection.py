@@ -240,6 +240,8 @@ def _read(shape: str) -> tuple[ItemRead, ...]:
         ("ESS", 3, False, False),
         ("SES", 3, True, True),  # concurrency 1
         ("SE", 3, False, True),  # the last never ran
+        ("SS", 3, False, True),
+        ("ES", 3, False, False),
         ("", 3, False, True),  # none ever ran
         (None, 3, False, False),  # their places cannot be told
         (None, 3, True, True),
@@ -259,7 +261,7 @@ def test_X6_refused_where_the_engine_would_run_succeeded_items_again(
         check_partial(snapshot, found, read, FACTS, frozenset())
     assert (caught.value.rule, caught.value.accept) == ("X6", "X6")
     assert caught.value.message.endswith("--accept X6. Write it otherwise."), "what would keep the rule is told too"
-    why = "which item failed cannot be told from their results" if shape is None else "the last item is not among"
+    why = "which item failed cannot be told from their results" if shape is None else "behind the last failed one"
     assert why in caught.value.message
 
 

@@ -39,7 +39,7 @@ ABSENT = "absent"
 TEXT = "<text>"
 PATIENCE = 60.0
 
-_FACTS = ("input", "env", "task_name", "allowed", "law", "known", "refused", "steps")
+_FACTS = ("input", "env", "task_name", "allowed", "law", "refused", "steps")
 _RESTING = frozenset({EngineState.SUCCEEDED, EngineState.ERRORED, EngineState.CANCELED, EngineState.PAUSED})
 _HEADER = re.compile(rf"({'|'.join(_FACTS)}):")
 _STUMBLED = re.compile(r"sqlalche\.me|bound to a Session|database is locked|changed size during|Timed out waiting")
@@ -52,9 +52,8 @@ class Case:
     """One workflow of the corpus, and what its header says.
 
     `allowed` maps a path, or a pattern of paths, to the values that either engine may come to: the outcome is a race.
-    `law` names the `rule` that Mistral breaks, with the `fact` in words and the values of both engines by path;
-    `known` is the same for a difference that no rule speaks of. `refused` names the engine that does not start it, or
-    `both`.
+    `law` names the `rule` that Mistral breaks, with the `fact` in words and the values of both engines by path.
+    `refused` names the engine that does not start it, or `both`.
     `task_name` is the goal of a reverse workflow. `steps` is what is done to the execution while it runs (see `Play`).
     """
 
@@ -64,7 +63,6 @@ class Case:
     env: Mapping[str, Any] = field(default_factory=dict)
     allowed: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     law: Mapping[str, Any] = field(default_factory=dict)
-    known: Mapping[str, Any] = field(default_factory=dict)
     refused: str = ""
     task_name: str = ""
     steps: Sequence[str] = ()
@@ -291,17 +289,16 @@ def differences(case: Case, memory: Document, mistral: Document) -> list[str]:
     if refused or case.refused:
         wanted = set(both) if case.refused == "both" else {case.refused} - {""}
         return [] if refused == wanted else [f"refused by {sorted(refused)}, the header says {sorted(wanted)}"]
-    found, known = [], set()
-    for note in filter(None, (case.law, case.known)):
-        assert note.get("fact"), f"{case.name}: a difference is told in words"
-    assert not case.law or case.law.get("rule"), f"{case.name}: a law that is broken has a number"
-    for note in (case.law, case.known):
-        for engine, each in both.items():
-            for path, value in note.get(engine, {}).items():
-                known.add(path)
-                if each.get(path, ABSENT) != value:
-                    found.append(f"{path}: the header says {value!r} of {engine}, it is {each.get(path, ABSENT)!r}")
-    for path in sorted({*memory, *mistral} - known):
+    found, told = [], set()
+    if case.law:
+        assert case.law.get("rule"), f"{case.name}: a law that is broken has a number"
+        assert case.law.get("fact"), f"{case.name}: a difference is told in words"
+    for engine, each in both.items():
+        for path, value in case.law.get(engine, {}).items():
+            told.add(path)
+            if each.get(path, ABSENT) != value:
+                found.append(f"{path}: the header says {value!r} of {engine}, it is {each.get(path, ABSENT)!r}")
+    for path in sorted({*memory, *mistral} - told):
         found += _difference(case, path, memory.get(path, ABSENT), mistral.get(path, ABSENT))
     return found
 

@@ -286,7 +286,7 @@ def test_X6_a_refusal_for_items_of_actions_says_why_and_what_it_advises_works(fl
     request = RerunRequest(("t",), ("t",))
     refused = errored_in_the_middle(lab, "at_once")
     before = without_times(lab.tree(refused))
-    with pytest.raises(Rejected, match=r"the last item is not among the failed .*concurrency: 1 runs only its fail"):
+    with pytest.raises(Rejected, match=r"one behind the last failed one .*concurrency: 1 runs only its fail"):
         flow.rerun(adopted(flow, refused), request)
     assert without_times(lab.tree(refused)) == before
     engine_id = errored_in_the_middle(lab, "one_by_one")

@@ -243,6 +243,40 @@ def test_the_input_of_an_ad_hoc_action_hides_a_variable_of_its_name() -> None:
     assert engine.result("t") == 8
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "action: std.echo output=hello",
+        "action: std.echo output=0.5",
+        "action: std.echo output=-1",
+        "action: <% $.a %> output=hello",
+        "workflow: sub x=hello",
+        "action: loud",
+    ],
+)
+def test_a_bare_word_that_the_language_does_not_read_is_refused_with_its_place(call: str) -> None:
+    text = (
+        "version: '2.0'\nname: book\nactions:\n  loud: {base: std.echo output=hello}\nworkflows:\n  main:\n    tasks:\n"
+        f"      t: {{{call}}}\n  sub:\n    input: [x]\n    tasks:\n      u: {{action: std.noop}}\n"
+    )
+    with pytest.raises(
+        InvalidInput, match="is a bare word, which the language does not read; put a text in dou"
+    ) as caught:
+        Engine().start(text, "main")
+    assert (caught.value.line, caught.value.column) == ((4, 10) if call.endswith("loud") else (8, 11))
+
+
+@pytest.mark.parametrize("value", ['"hello"', "'hello'", "5", "true", "null", "[a, b]", "<% 1 %>", "{{ 1 }}"])
+def test_other_inline_values_are_read(value: str) -> None:
+    engine = Engine().start(HEAD + f"main:\n  tasks:\n    t:\n      action: std.echo output={value}\n")
+    assert engine.state == "succeeded"
+
+
+def test_the_input_of_a_link_may_be_bare_words() -> None:
+    engine = Engine().start(HEAD + "main:\n  tasks:\n    t: {action: flowbridge.run target=b:wf}\n")
+    assert [waiting.target for waiting in engine.look().waiting] == ["b:wf"]
+
+
 @pytest.mark.parametrize("base", ["std.echo output=<% task().name %>", "std.noop output=1", "std.echo"])
 def test_an_ad_hoc_action_that_can_make_no_input_fails_and_its_on_error_is_taken(base: str) -> None:
     engine = wrapped(f"echo: {{base: '{base}'}}", "echo").finish()
@@ -250,10 +284,32 @@ def test_an_ad_hoc_action_that_can_make_no_input_fails_and_its_on_error_is_taken
     assert engine.state == "succeeded"
 
 
-def test_an_ad_hoc_action_may_give_another_more_than_it_names_but_not_less() -> None:
-    inner = "inner: {input: [a], base: 'std.echo output=<% $.get(b, unseen) %>'}"
-    assert wrapped(f"{inner}\n  more: {{base: book.inner a=1 b=2}}", "more").finish().result("t") == 2
-    assert "missing a" in wrapped(f"{inner}\n  less: {{base: book.inner b=2}}", "less").finish().task("t").error
+def test_an_ad_hoc_action_that_can_make_no_input_of_one_item_fails_the_task_and_no_item_behind_it_begins() -> None:
+    nth = "nth: {input: [i], base: 'std.echo output=<% [5, 6][$.i] %>'}"
+    engine = wrapped(nth, "nth i=<% $.i %>, with-items: 'i in [1, 7, 0]'").finish()
+    assert engine.states() == {"first": "succeeded", "t": "errored", "u": "succeeded"}
+    task = next(task for task in engine.read().tasks if task.name == "t")
+    assert [item.result for item in task.items or ()] == [6, None, None]
+    assert engine.task("t").error.startswith("Item 1 cannot begin: ")
+
+
+INNER = "inner: {input: [a], base: 'std.echo output=<% $.get(b, unseen) %>'}"
+
+
+def test_an_ad_hoc_action_may_give_another_more_than_it_names() -> None:
+    assert wrapped(f"{INNER}\n  more: {{base: book.inner a=1 b=2}}", "more").finish().result("t") == 2
+
+
+def test_an_ad_hoc_action_that_gives_another_less_than_it_takes_is_refused_with_its_place() -> None:
+    with pytest.raises(InvalidInput, match=r"'book.less' does not give 'book.inner' its input: missing a; ") as caught:
+        wrapped(f"{INNER}\n  less: {{base: book.inner b=2}}", "less")
+    assert (caught.value.line, caught.value.column) == (5, 10)
+
+
+def test_where_such_an_action_is_only_known_at_run_time_its_task_fails() -> None:
+    engine = wrapped(f"{INNER}\n  less: {{base: book.inner b=2}}", "<% less %>").finish()
+    assert engine.states() == {"first": "succeeded", "t": "errored", "u": "succeeded"}
+    assert "missing a" in engine.task("t").error
 
 
 def test_the_base_of_an_ad_hoc_action_goes_by_its_full_name() -> None:
@@ -332,7 +388,7 @@ def test_the_real_clock_is_waited_for_no_longer_than_needed() -> None:
 @pytest.mark.parametrize("items", ["", "with-items: 'i in [1, 2]', "])
 def test_an_output_of_an_ad_hoc_action_that_cannot_be_told_ends_the_workflow(items: str) -> None:
     engine = Engine().start(
-        "version: '2.0'\nname: book\nactions:\n  greet: {base: std.echo output=hello, output: <% $.no.where %>}\n"
+        "version: '2.0'\nname: book\nactions:\n  greet: {base: std.echo output='hello', output: <% $.no.where %>}\n"
         f"workflows:\n  main:\n    tasks:\n      t: {{{items}action: greet, on-error: u}}\n"
         "      u: {action: std.noop}\n",
         workflow="main",
@@ -386,7 +442,7 @@ def test_one_item_with_a_value_that_its_action_cannot_take_fails_alone() -> None
     ("task", "column"),
     [
         ("action: std.sleep, input: {seconds: soon}", 36),
-        ("action: std.sleep seconds=soon", 9),
+        ('action: std.sleep seconds="soon"', 9),
         ("action: std.echo, input: {output: 1, delay: -1}", 46),
     ],
 )

@@ -334,3 +334,56 @@ def test_no_item_begins_where_the_input_of_another_cannot_be_told() -> None:
     assert engine.state == "errored"
     assert engine.states() == {"t": "errored"}
     assert engine.task("t").starts == 0
+
+
+def short_of_input(*missing: int, count: int = 3, more: str = "") -> Engine:
+    """Items over a sub-workflow with a gate `g`, of which these places are not given its input."""
+    return Engine().start(
+        "version: '2.0'\nmain:\n  input: [list]\n  tasks:\n"
+        f"    t: {{with-items: i in <% $.list %>, workflow: sub, input: <% $.i %>{more}}}\n"
+        "sub:\n  input: [x]\n  tasks:\n    g: {action: std.async_noop}\n",
+        "main",
+        list=[{} if place in missing else {"x": place} for place in range(count)],
+    )
+
+
+def items_of(engine: Engine) -> list[str]:
+    (task,) = engine.read().tasks
+    return [item.status.value for item in task.items or ()]
+
+
+@pytest.mark.parametrize("reload", [False, True])
+def test_where_an_item_cannot_begin_none_behind_it_does_and_those_before_it_go_on_to_their_end(reload: bool) -> None:
+    engine = short_of_input(1)
+    assert engine.gates() == ["g"]
+    assert (engine.states(), engine.task("t").starts) == ({"t": "running"}, 1)
+    if reload:
+        engine.reload()
+    engine.end("t[0]/g")
+    assert (engine.state, items_of(engine)) == ("errored", ["succeeded", "waiting", "waiting"])
+    assert engine.task("t").error == "Item 1 cannot begin: Missing input for sub-workflow 'sub': x."
+
+
+def test_an_item_that_cannot_begin_later_for_its_concurrency_fails_the_task_then() -> None:
+    engine = short_of_input(2, count=4, more=", concurrency: 1")
+    engine.end("t[0]/g")
+    assert engine.state == "running"
+    engine.end("t[1]/g")
+    assert (engine.state, items_of(engine)) == ("errored", ["succeeded", "succeeded", "waiting", "waiting"])
+
+
+def test_a_task_whose_item_cannot_begin_is_tried_again_as_its_retry_says() -> None:
+    engine = short_of_input(0, more=", retry: {count: 1, delay: 1}")
+    assert engine.states() == {"t": "running"}
+    engine.pass_time(2)
+    assert (engine.state, engine.states()) == ("errored", {"t": "errored"})
+
+
+def test_X5_re_running_the_child_before_an_item_that_could_not_begin_leaves_the_task_errored() -> None:
+    engine = short_of_input(1)
+    engine.end("t[0]/g", "errored")
+    child = engine.child("t", 0)
+    engine.do("rerun", child, tasks=[[engine.task("g", child).id, True]])
+    engine.end("t[0]/g")
+    assert (engine.state, items_of(engine)) == ("errored", ["succeeded", "waiting", "waiting"])
+    assert "2 of 3 items never began" in engine.task("t").error

@@ -15,7 +15,7 @@ build:
   type: reverse
   output: {made: <% $.get(made) %>}
   tasks:
-    fetch: {action: std.echo output=src, publish: {src: <% task().result %>}}
+    fetch: {action: std.echo output='src', publish: {src: <% task().result %>}}
     tools: {action: std.async_noop}
     compile:
       requires: [fetch, tools]

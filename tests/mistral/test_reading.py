@@ -68,8 +68,15 @@ def test_items_that_all_run_have_places() -> None:
     assert by_output(actions, [], 2) == (ItemRead(0, R), ItemRead(1, R))
 
 
-def test_items_that_never_ran_leave_the_places_untold() -> None:
-    assert by_output([action("ERROR", 1)], [1], 3) is None
+def test_items_begin_in_order_so_those_that_did_stand_first() -> None:
+    assert by_output([action("ERROR", 2), action("SUCCESS", 1)], [1, 2], 3) == (
+        ItemRead(0, S, 1),
+        ItemRead(1, E, 2, "2"),
+    )
+
+
+def test_items_that_never_ran_leave_the_places_untold_where_others_were_replaced_or_none_ran() -> None:
+    assert by_output([action("ERROR", 1), action("ERROR", 2, accepted=False)], [1], 3) is None
     assert by_output([], [], 3) is None
 
 

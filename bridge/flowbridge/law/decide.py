@@ -136,19 +136,20 @@ def join_warnings(snapshot: Snapshot, joins: Mapping[str, Joins]) -> tuple[str, 
     """Which joins a pause and the resume after it may leave waiting for good, by the joins that each instance told.
 
     An engine whose joins slip does not look again at one that comes into being with the resume, because every task
-    before it has ended under the pause (P5).
+    before it has ended under the pause (P5); nor at one of some of those tasks that has run, and that it has wait once
+    more (R5).
     """
     found = []
     for node in snapshot.nodes:
         behind = joins.get(node.record.ref.backend, {}).get(node.record.workflow, {})
         if not behind or ended(node):
             continue
-        there = {task.name for task in node.tasks}
         if node.record.want is Want.HOLD:
-            ahead = {join for task in node.tasks if task.active for join in behind.get(task.name, ())} - there
+            wait = {task.name for task in node.tasks if task.status not in TASK_OVER}
+            ahead = {join for task in node.tasks if task.active for join in behind.get(task.name, ())} - wait
             words = "may wait for good after the resume, if all tasks before it end under the pause"
         elif node.record.want is Want.RUN and node.state is EngineState.PAUSED:
-            ahead = _ended_under_the_pause(node, behind) - there
+            ahead = _ended_under_the_pause(node, behind) - {task.name for task in node.tasks}
             words = "may wait for good after the resume, because all tasks before it ended under the pause"
         else:
             continue

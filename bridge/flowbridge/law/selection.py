@@ -154,7 +154,7 @@ def _why_unsafe(fact: PartialRerun, items: tuple[ItemRead, ...] | None) -> str:
         return "cannot run only the failed items of a task again"
     if items is None:
         return "may run items again that had succeeded, and hang: which item failed cannot be told from their results"
-    return "would run items again that had succeeded, and may hang, because the last item is not among the failed ones"
+    return "would run items again that had succeeded, and may hang, because one behind the last failed one succeeded"
 
 
 def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:
@@ -162,8 +162,9 @@ def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:
         return True
     if items is None or task.items is None:
         return False
-    never_ran = len(items) < task.items
-    return never_ran or (bool(items) and items[-1].status is not TaskStatus.SUCCEEDED)
+    succeeded = [item.status is TaskStatus.SUCCEEDED for item in items]
+    never_ran = len(items) < task.items  # they stand behind those that did, and run behind what failed last
+    return not succeeded[-1] if False in succeeded else never_ran
 
 
 def below(snapshot: Snapshot, place: int, path: str) -> int:
