@@ -22,6 +22,7 @@ from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.leases import TTL_SECONDS, Lease
 from flowbridge.model import Status
 from flowbridge.plugins import one_line
+from flowbridge.sending import Sent
 from flowbridge.sync import Pass
 from flowbridge.views import trouble_view
 
@@ -57,15 +58,17 @@ class Agent:
         self._interval = interval
         self._own = threading.local()
         self._bridges: list[Bridge] = []
-        self._sent: dict[Group, set[tuple[str, str]]] = {}
+        self._sent: dict[Group, Sent] = {}
         self._found: dict[Group, _Found] = {}
         self._health = Health()
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event, tell: Callable[[Health], object] = lambda _: None) -> None:
-        """Go on until `stop` is set; what was begun is finished. `tell` is given the health after each round.
+        """Go on until `stop` is set; passes that were begun are finished. `tell` is given the health after each round.
 
         Raises `LedgerError` where the ledger cannot be used when it begins.
         """
+        self._stop = stop
         with self._open() as bridge, ThreadPoolExecutor(_GROUPS, thread_name_prefix="agent") as pool:
             lease = _lease(bridge)
             under_way: dict[Group, Future[None]] = {}
@@ -92,7 +95,7 @@ class Agent:
                 self._found.pop(group, None)
         for group, trees in groups.items():
             if group not in under_way or under_way[group].done():
-                self._sent.setdefault(group, set())
+                self._sent.setdefault(group, Sent()).lately()
                 under_way[group] = pool.submit(self._drive, group, trees)
         found = list(self._found.values())
         self._health = Health(
@@ -107,6 +110,8 @@ class Agent:
     def _drive(self, group: Group, trees: list[str]) -> None:
         found = _Found()
         for begin in range(0, len(trees), _BATCH):
+            if self._stop.is_set():  # thousands of trees, or an engine that hangs, are not gone through any more
+                return
             batch = trees[begin : begin + _BATCH]
             problem = self._tended(group, batch, found)
             # One of them is at fault: the others are not to wait for it.

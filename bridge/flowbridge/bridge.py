@@ -38,6 +38,7 @@ from flowbridge.plugins import Hooks
 from flowbridge.pruning import Pruning
 from flowbridge.recovery import Recovery
 from flowbridge.runners import Host, Launcher, ProcessLauncher
+from flowbridge.sending import Sent
 from flowbridge.starting import Starter
 from flowbridge.sync import Pass, Sync
 from flowbridge.targets import Targets, Wish
@@ -360,12 +361,12 @@ class Bridge:
                 self._drive(record)
 
     def _looks_alone(self, record: Record, deadline: float | None, longest: float) -> Iterator[tuple[Look, bool]]:
-        sent: set[tuple[str, str]] = set()
+        sent = Sent()
         last: object = None
         wait = _FIRST_POLL
         while True:
             with in_time_for(deadline):
-                look = self._looked(self._operator.tend(record.tree, sent, standing=True), record.id)
+                look = self._looked(self._operator.tend(record.tree, sent.lately(), standing=True), record.id)
             record = look.record
             with self.ledger.if_possible():
                 self._observers.tell()

@@ -123,9 +123,9 @@ class Carrier:
         if any(step.action is Action.REPORT for step in due):
             due = self._without_reopening(snapshot, due)
         calls = [(step.record, str(step.action)) for step in due]
-        sent.intersection_update(calls)
-        over = no_longer_due(snapshot, calls)
         records = {node.record.id: node.record for node in snapshot.nodes}
+        sent -= {call for call in sent if call[0] in records}.difference(calls)
+        over = no_longer_due(snapshot, calls)
         fresh = [step for step, call in zip(due, calls, strict=True) if call not in sent]
         if standing:
             fresh = [step for step in fresh if not rests(records[step.record], step.action, found.at)]

@@ -17,6 +17,7 @@ from flowbridge.errors import FlowbridgeError, NotFound
 from flowbridge.law.driving import awaits_driver
 from flowbridge.law.tables import ACTIVE
 from flowbridge.model import Snapshot
+from flowbridge.sending import Sent
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 
@@ -51,12 +52,12 @@ def drive(bridge: Bridge, tree: str) -> None:
 
 
 def _drive(bridge: Bridge, tree: str, keep: Callable[[], object]) -> None:
-    sent: set[tuple[str, str]] = set()
+    sent = Sent()
     wait, last = _FIRST_WAIT, -1
     while True:
         news = last
         try:
-            if is_over(bridge.tend([tree], sent)[tree].snapshot if keep() else bridge.known(tree)):
+            if is_over(bridge.tend([tree], sent.lately())[tree].snapshot if keep() else bridge.known(tree)):
                 return
             news = bridge.ledger.operations.last(tree)
         except NotFound:

@@ -77,7 +77,6 @@ class Operator:
         self._sync = sync
         self._hooks = hooks
         self._carrier = Carrier(ledger, instances, sync)
-        self._left: set[Lease] = set()
 
     def plan(self, execution: str, verb: Verb, check: Check) -> Plan:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
@@ -272,13 +271,7 @@ class Operator:
             self._sync.write(found)
             return self._carrier.tend(found, sent, standing=standing)
         finally:
-            self._give(lease)
-
-    def _give(self, lease: Lease) -> None:
-        """Give a lease back. One that cannot be given back (a full disk) is not to keep us waiting for ourselves."""
-        self._left.add(lease)
-        self._ledger.leases.give(lease)
-        self._left.discard(lease)
+            self._ledger.leases.give(lease)
 
     @contextmanager
     def recovering(self, tree: str, actor: str, timeout: float) -> Iterator[Alone]:
@@ -299,8 +292,6 @@ class Operator:
 
     def _tree(self, tree: str, ask: Ask) -> AbstractContextManager[Lease]:
         """One operation at a time for each tree (O5)."""
-        for left in tuple(self._left):
-            self._give(left)
         holder = f"{ask.verb} by {ask.actor}"
         return self._ledger.leases.held(f"tree:{tree}", holder, what=f"the tree {tree}", timeout=ask.left)
 

@@ -144,9 +144,10 @@ class Host:
     def _carry_out(self, backend: LocalBackend, root: Ref, lease: Lease) -> None:
         """Carry out what waits, then hand the run to a runner if there is work left."""
         journal = _Journal(self._db, root, lease)
-        session = backend.open_session(journal.load(), journal.write)
+        session: Session | None = None
         launching = False
         try:
+            session = backend.open_session(journal.load(), journal.write)
             drain(journal, session)
             # A leaf whose end nobody saw waits for `recover`: no runner can go on before that (S6).
             idle = session.settled or any(look.unknown for look in session.look())
@@ -161,7 +162,8 @@ class Host:
                 self._leases.give(lease)
             raise
         finally:
-            session.close()
+            if session is not None:
+                session.close()
 
 
 class _LeaseLostError(Exception):

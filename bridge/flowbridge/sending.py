@@ -6,11 +6,12 @@ ledger; between the two only engines are spoken to.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.calls import at_once
@@ -24,6 +25,9 @@ from flowbridge.model import EngineState, Record, Snapshot, Status, TaskStatus
 #: How many calls are made before whoever sends them looks after its lease again.
 _CHUNK = 64
 
+#: How long a call that was taken is not made again.
+_REMEMBERED_SECONDS = 30.0
+
 #: What an engine says that will not change by asking again.
 _REFUSALS = (EngineRefused, NotFound, InvalidInput)
 
@@ -31,6 +35,26 @@ Error = FlowbridgeError | None
 
 #: What was deployed, by instance, with what came of it.
 _Deployed = dict[tuple[str, Definition], Error]
+
+
+class Sent(set[tuple[str, str]]):
+    """The calls, by record and action, that whoever goes on looking made and that were taken, from pass to pass.
+
+    Such a one is not made at each look while the engine has yet to show it. It is once more after a while: what an
+    engine took and lost (it was put back to an older state, say) would otherwise be waited for as long as this process
+    lives. None of these calls does anything a second time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until = 0.0
+
+    def lately(self) -> Self:
+        """Itself, without what was made longer ago."""
+        if (now := time.monotonic()) >= self._until:
+            self._until = now + _REMEMBERED_SECONDS
+            self.clear()
+        return self
 
 
 class _Call(NamedTuple):

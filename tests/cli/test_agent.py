@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,16 @@ def tree(home: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def agent(home: Path, tree: Path) -> Iterator[subprocess.Popen[str]]:
+def systemd(home: Path) -> Iterator[socket.socket]:
+    """Where systemd would listen to its services; nobody takes away what was told but a test that wants to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(home / "notify"))
+        channel.settimeout(30)
+        yield channel
+
+
+@pytest.fixture
+def agent(home: Path, tree: Path, systemd: socket.socket) -> Iterator[subprocess.Popen[str]]:
     """An agent over the same ledger, asked to stop at the end."""
     words = ["agent", "--interval", "0.05", "--health", str(home / "health.json")]
     process = subprocess.Popen(
@@ -47,6 +60,7 @@ def agent(home: Path, tree: Path) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=home,
+        env={**os.environ, "NOTIFY_SOCKET": str(home / "notify")},
     )
     until((home / "health.json").exists, "the agent's health")
     yield process
@@ -70,6 +84,40 @@ def test_O13_the_agent_drives_a_detached_tree_to_its_end_and_stops_when_it_is_to
     agent.send_signal(signal.SIGTERM)
     assert "the agent has stopped" in agent.communicate(timeout=30)[1]
     assert agent.returncode == 0
+
+
+def test_O13_a_stopped_agent_leaves_no_lease_and_what_runs_to_its_runner(
+    flowbridge: Any, home: Path, tree: Path, gates: Gates, agent: subprocess.Popen[str]
+) -> None:
+    id = flowbridge("run", str(tree), "--detach").out.strip()
+    gates.arrived("leaf")
+    agent.send_signal(signal.SIGTERM)
+    agent.communicate(timeout=30)
+    assert agent.returncode == 0
+    with closing(sqlite3.connect(home / "ledger.db")) as ledger:
+        assert ledger.execute("SELECT name FROM leases WHERE pid = ?", (agent.pid,)).fetchall() == []
+    assert flowbridge("tree", id, "-o", "json").data["waits_for_driver"]
+    gates.set(leaf=200)
+    until(lambda: flowbridge("list", "--children", "--status", "succeeded", "-o", "json").data, "the child to end")
+    assert flowbridge("watch", id).code == 0
+
+
+def test_the_agent_tells_systemd_that_it_is_ready_that_it_lives_and_that_it_stops(
+    agent: subprocess.Popen[str], systemd: socket.socket
+) -> None:
+    assert [systemd.recv(100) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
+    told: list[bytes] = []
+
+    def listen() -> None:
+        while b"STOPPING=1" not in told:
+            told.append(systemd.recv(100))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    agent.send_signal(signal.SIGTERM)
+    agent.communicate(timeout=30)
+    listener.join(30)
+    assert told[-1] == b"STOPPING=1"
 
 
 def test_O13_without_an_agent_a_detached_tree_gets_a_driver_of_its_own(

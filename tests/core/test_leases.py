@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from core.kit import Desk, one
 from flowbridge.bridge import Bridge
-from flowbridge.errors import Timeout
+from flowbridge.errors import LedgerError, Timeout
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases
 
@@ -172,6 +173,52 @@ def test_what_fails_under_a_lease_gives_it_back(leases: Leases) -> None:
     with pytest.raises(KeyError), leases.held("tree:t", "me", what="it", timeout=0):
         raise KeyError
     assert leases.holder("tree:t") is None
+
+
+@pytest.fixture
+def full(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """A while in which no lease can be given back."""
+    run = ledger.run
+
+    def refused(sql: str, values: Iterable[object] = ()) -> int:
+        if sql.startswith("DELETE FROM leases"):
+            raise LedgerError("the disk is full")
+        return run(sql, values)
+
+    @contextmanager
+    def refusing() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "run", refused)
+            yield
+
+    return refusing
+
+
+@pytest.mark.parametrize("asks", ["take", "holder"])
+def test_O5_a_lease_that_could_not_be_given_back_is_when_its_process_asks_next(
+    leases: Leases, full: Callable[[], AbstractContextManager[None]], asks: str
+) -> None:
+    lease = taken(leases)
+    with full():
+        with pytest.raises(LedgerError):
+            leases.give(lease)
+        assert leases.holder("tree:t") == "me"
+    if asks == "take":
+        assert leases.ours(taken(leases, "tree:another"))
+    assert leases.holder("tree:t") is None
+
+
+def test_O5_a_lease_that_was_left_is_not_taken_from_who_has_it_by_then(
+    ledger: Database, leases: Leases, full: Callable[[], AbstractContextManager[None]]
+) -> None:
+    lease = taken(leases)
+    with full(), pytest.raises(LedgerError):
+        leases.give(lease)
+    ledger.run("DELETE FROM leases")
+    other = Leases(ledger)
+    theirs = taken(other, holder="you")
+    assert leases.holder("tree:t") == "you"
+    assert other.ours(theirs)
 
 
 def test_O5_a_verb_waits_for_its_timeout_only_and_names_who_holds_the_tree(flow: Bridge, desk: Desk) -> None:

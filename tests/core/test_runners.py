@@ -16,7 +16,7 @@ from flowbridge import patience
 from flowbridge.backend import Capabilities, Definition, Deployed, Health, Listed, StartRequest
 from flowbridge.deadline import within
 from flowbridge.detached import Detached
-from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
+from flowbridge.errors import EngineRefused, InvalidInput, LedgerError, NotFound, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease, Leases
 from flowbridge.ledger.rows import Rows
@@ -300,6 +300,23 @@ def test_a_runner_that_cannot_be_started_leaves_the_run_free(bench: Bench) -> No
     bench.engine.recover("r1", "failed")
     bench.driver().join(20)
     assert bench.state() is EngineState.SUCCEEDED
+
+
+def test_S6_a_run_that_cannot_be_opened_now_is_left_free_and_the_next_look_begins_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(rows: Mapping[str, str], flush: Flush) -> Session:
+        raise LedgerError("in use by another process")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.engine, "open_session", unreadable)
+        with pytest.raises(LedgerError):
+            bench.start(2)
+        assert bench.leases.holder("run:toy:r1") is None
+    assert bench.state() is EngineState.RUNNING
+    bench.driver().join(20)
+    assert bench.state() is EngineState.SUCCEEDED
+    assert bench.log() == ["start"]
 
 
 def test_a_runner_that_does_not_answer_is_told_and_the_command_is_taken_back(

@@ -202,6 +202,7 @@ def test_the_unit_for_systemd_starts_an_agent_that_tells_when_it_is_ready(capsys
     unit.read_string(text)
     service = unit["Service"]
     assert service["Type"] == "notify"
+    assert service["KillMode"] == "process", "what the agent has begun would end with it (P5)"
     assert float(service["WatchdogSec"]) > 2 * TTL_SECONDS
     _, verb, *words = shlex.split(service["ExecStart"])
     assert run([verb, "--help"]) == 0

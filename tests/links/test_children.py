@@ -14,6 +14,7 @@ from flowbridge.driver import is_over
 from flowbridge.drivers import undriven
 from flowbridge.errors import EngineRefused, LedgerError, NotFound
 from flowbridge.model import EngineState, Status, TaskStatus
+from flowbridge.sending import Sent
 from flowbridge.sync import Pass
 from flowbridge.treeviews import tree_view
 from links.kit import Desk, children, settle, statuses, task
@@ -360,7 +361,7 @@ def test_O13_the_agent_drives_the_other_trees_where_one_of_them_is_broken() -> N
 
     agent = Agent(lambda: cast(Bridge, Broken()))
     group = frozenset({"engine"})
-    agent._sent[group] = set()
+    agent._sent[group] = Sent()
     agent._drive(group, ["one", "bad", "two"])
     assert tended == ["one", "two"]
     assert "tree bad: RuntimeError: a bug" in agent._found[group].problems

@@ -15,6 +15,7 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, LedgerError, NotFound, Unavailable
 from flowbridge.ledger.operations import Entry
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Trouble
+from flowbridge.sending import Sent
 from flowbridge.treeviews import tree_view
 from flowbridge.views import execution_view
 from links.kit import Desk, children, settle, statuses
@@ -226,7 +227,7 @@ def test_O13_the_agents_health_names_the_calls_that_fail(desk: Desk) -> None:
     flow, root, child = untold(desk, EngineRefused("not that one"))
     agent = Agent(lambda: flow)
     group = frozenset({"host", "other"})
-    agent._sent[group] = set()
+    agent._sent[group] = Sent()
     agent._drive(group, [root.tree])
     (failing,) = agent._found[group].failing
     assert failing["execution"] == child.id

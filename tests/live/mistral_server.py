@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -158,7 +159,7 @@ class Server:
         return b""
 
     def __enter__(self) -> Self:
-        with (self.folder / "process.log").open("wb") as log:
+        with (self.folder / "process.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )
@@ -196,6 +197,11 @@ class Server:
         self._process.kill()
         self._process.wait()
 
+    def start_again(self) -> None:
+        """Start one that was killed once more, in the same folder."""
+        self._stop()
+        self.__enter__()
+
     def _stop(self) -> None:
         process, self._process = self._process, None
         if process is None:
@@ -214,7 +220,8 @@ class Server:
 class MistralServer(Server):
     """One running Mistral. `extra` is configuration to be read after ours: what it says counts.
 
-    `parts` of it run in the process: "engine", "api" or both. An engine alone has no `url`.
+    One that is started in the folder of another that was stopped has its address and its executions. `parts` of it run
+    in the process: "engine", "api" or both. An engine alone has no `url`.
     """
 
     def __init__(self, folder: Path, extra: str = "", parts: tuple[str, ...] = ("engine", "api")) -> None:
@@ -239,16 +246,21 @@ def serve(folder: Path, parts: list[str]) -> None:
     if "engine" in parts:
         _start_engine()
     if "api" in parts:
-        _serve_api(ready)
+        _serve_api(ready, folder / "port")
     print(json.dumps({"url": ""}), file=ready, flush=True)
     _end_with_parent()
 
 
-def _serve_api(ready: TextIO) -> None:
+def _serve_api(ready: TextIO, known: Path) -> None:
+    """Serve at the port that was served at before, if any: whoever knows the address finds it again."""
     from cheroot import wsgi  # type: ignore[import-not-found, unused-ignore]
     from mistral.api import app  # type: ignore[import-not-found, unused-ignore]
 
-    server = wsgi.Server(("127.0.0.1", 0), app.setup_app(), numthreads=8)
+    if not known.exists():
+        # Not left to the server: at a port that it did not ask for it lets nobody listen for a minute after its end.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            known.write_text(str(free.getsockname()[1]))
+    server = wsgi.Server(("127.0.0.1", int(known.read_text())), app.setup_app(), numthreads=8)
     server.prepare()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     print(json.dumps({"url": f"http://127.0.0.1:{server.bind_addr[1]}/v2"}), file=ready, flush=True)

@@ -9,9 +9,11 @@ each.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.detached import Detached
+from flowbridge.drivers import AGENT
 from flowbridge.law.tables import TERMINAL
 from flowbridge.looks import Look
 from flowbridge.model import Record, Status, Verb
@@ -90,14 +93,22 @@ class Shop:
         config = configuration.load({"FLOWBRIDGE_CONFIG": str(self.folder / "config.yaml"), "FLOWBRIDGE_ACTOR": "ada"})
         return Bridge(config, drive=lambda _: None, durable=False)
 
-    def start(self) -> Tree:
-        """A tree of which nothing but its root was started."""
+    def place(self) -> Tree:
+        """The files of a tree that is not started yet, and so has no id."""
         place = self.folder / f"tree{len(self._gates)}"
         place.mkdir()
         gate = Gate(place / "gate")
         self._gates.append(gate)
-        record = self.bridge.run(Definition(ROOT, "main.yaml"), {"message": str(place)}, backend="mistral")
-        return Tree(record.id, place, gate)
+        return Tree("", place, gate)
+
+    def run(self, bridge: Bridge, tree: Tree) -> str:
+        """Start its root; gives the record's id."""
+        return bridge.run(Definition(ROOT, "main.yaml"), {"message": str(tree.folder)}, backend="mistral").id
+
+    def start(self) -> Tree:
+        """A tree of which nothing but its root was started."""
+        tree = self.place()
+        return replace(tree, id=self.run(self.bridge, tree))
 
     def gated(self) -> Tree:
         """One whose first command is at work."""
@@ -166,6 +177,28 @@ def agent(shop: Shop) -> Callable[[Bridge, Tree], object]:
     return run
 
 
+@contextmanager
+def agent_beside(shop: Shop) -> Iterator[None]:
+    """An agent in a process of its own meanwhile, which nobody kills: told to stop it ends, and leaves no lease."""
+    pid = os.fork()
+    if pid == 0:
+        status, stop = 1, threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        try:
+            Agent(shop.open, interval=0.05).run(stop)
+            status = 0
+        finally:
+            os._exit(status)
+    try:
+        until(lambda: shop.bridge.ledger.leases.holders(AGENT), "the agent", PATIENCE)
+        yield
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    held = shop.bridge.ledger.database.all("SELECT name FROM leases WHERE pid = ?", (pid,))
+    assert held == []
+
+
 def killed(shop: Shop, tree: Tree, act: Callable[[Bridge, Tree], object], point: int) -> int:
     """Carry something out in a process that dies at a point; gives how many points it passed, -1 where it died."""
     passed = shop.folder / "passed"
@@ -193,14 +226,32 @@ def at_every_point(
     act: Callable[[Bridge, Tree], object],
     check: Callable[[Tree], object],
 ) -> None:
-    tree = prepared()
-    count = killed(shop, tree, act, NEVER)
-    check(tree)
+    def tried(point: int) -> int:
+        tree = prepared()
+        passed = killed(shop, tree, act, point)
+        with told(shop, tree, f"killed at point {point}"):
+            check(tree)
+        return passed
+
+    count = tried(NEVER)
     assert count > 10
     for point in points(count):
-        tree = prepared()
-        killed(shop, tree, act, point)
-        check(tree)
+        tried(point)
+
+
+@contextmanager
+def told(shop: Shop, tree: Tree, when: str) -> Iterator[None]:
+    """Where what is inside fails, it is said when that was, and where the tree and its leases stood then."""
+    try:
+        yield
+    except Exception as error:
+        nodes = shop.bridge.known(shop.newest(tree).tree).nodes if tree.id else ()
+        error.add_note(f"{when}, of {tree.folder.name}; its commands said {tree.said()}")
+        for node in nodes:
+            error.add_note(f"{node.record} waits for {node.waiting}, has {node.tasks}")
+        for lease in shop.bridge.ledger.database.all("SELECT * FROM leases"):
+            error.add_note(f"lease {lease}")
+        raise
 
 
 # Where the law says that the tree then is
@@ -247,6 +298,16 @@ def test_O3_an_agent_killed_at_any_point_starts_and_tells_each_child_once(shop: 
     at_every_point(shop, prepared, agent(shop), lambda tree: ended(shop, tree, Status.SUCCEEDED, "first", "second"))
 
 
+def test_O3_of_two_agents_one_killed_at_any_point_starts_and_tells_each_child_once(shop: Shop) -> None:
+    def prepared() -> Tree:
+        tree = shop.start()
+        tree.gate.open()
+        return tree
+
+    with agent_beside(shop):
+        at_every_point(shop, prepared, agent(shop), lambda tree: ended(shop, tree, Status.SUCCEEDED, "first", "second"))
+
+
 def test_O3_a_pause_killed_at_any_point_pauses_all_three_levels(shop: Shop) -> None:
     def check(tree: Tree) -> None:
         look = finished(shop, tree, Verb.PAUSE)
@@ -289,3 +350,34 @@ def test_X7_a_re_run_of_the_deepest_task_killed_at_any_point_runs_it_once_more(s
         assert all(node.record.rerun_of for node in nodes)
 
     at_every_point(shop, shop.errored, verb(Verb.RERUN, *deepest), check)
+
+
+def test_K1_a_skip_of_the_deepest_task_killed_at_any_point_goes_on_behind_it_once(shop: Shop) -> None:
+    deepest = ("one.u.first",)
+
+    def check(tree: Tree) -> None:
+        finished(shop, tree, Verb.SKIP, *deepest)
+        ended(shop, tree, Status.SUCCEEDED, "first", "second", starts=2)
+
+    at_every_point(shop, shop.errored, verb(Verb.SKIP, *deepest), check)
+
+
+def test_O3_a_start_killed_at_any_point_starts_each_level_once_or_nothing(shop: Shop) -> None:
+    seen = {record.id for _, record in shop.bridge.list_engine("mistral", limit=1000) if record}
+
+    def prepared() -> Tree:
+        tree = shop.place()
+        tree.gate.open()
+        return tree
+
+    def check(tree: Tree) -> None:
+        shop.bridge.recover(timeout=PATIENCE)
+        there = [record for _, record in shop.bridge.list_engine("mistral", limit=1000)]
+        assert all(there), "something was started that nobody wrote down"
+        started = [record for record in there if record and not record.superseded_by and record.id not in seen]
+        seen.update(record.id for record in started)
+        assert len(started) <= 1
+        for record in started:
+            ended(shop, replace(tree, id=record.id), Status.SUCCEEDED, "first", "second")
+
+    at_every_point(shop, prepared, shop.run, check)

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from flowbridge.errors import Timeout
+from flowbridge.errors import LedgerError, Timeout
 from flowbridge.ledger.database import Database
 from flowbridge.model import Ref
 
@@ -41,13 +41,19 @@ class Last(NamedTuple):
 
 
 class Leases:
-    """The leases of one ledger."""
+    """The leases of one ledger.
+
+    One that cannot be given back (a full disk) is given back by the next question: a process that lives on is not to
+    keep everybody, itself included, waiting for what it no longer uses.
+    """
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._left: set[Lease] = set()
 
     def take(self, name: str, holder: str) -> Lease | None:
         """Take a lease that is free, or gives None. `holder` says in words who holds it and why."""
+        self._give_what_is_left()
         with self._db.transaction():
             if self.holder(name) is not None:
                 return None
@@ -61,6 +67,7 @@ class Leases:
 
     def holder(self, name: str) -> str | None:
         """Who holds a lease now, in words, or None where it is free."""
+        self._give_what_is_left()
         row = self._db.one("SELECT holder, host, pid, started, expires FROM leases WHERE name = ?", (name,))
         if row is None:
             return None
@@ -108,7 +115,14 @@ class Leases:
 
     def give(self, lease: Lease) -> None:
         """Give a lease back. One that was lost is left alone."""
+        self._left.add(lease)
         self._db.run("DELETE FROM leases WHERE name = ? AND token = ?", (lease.name, lease.token))
+        self._left.discard(lease)
+
+    def _give_what_is_left(self) -> None:
+        for lease in tuple(self._left):
+            with suppress(LedgerError):
+                self.give(lease)
 
     @contextmanager
     def held(self, name: str, holder: str, *, what: str, timeout: float) -> Iterator[Lease]:

@@ -32,7 +32,7 @@ def agent(interval: float, health: Path | None) -> int:
     and do what follows from holds and cancels.
 
     It stays in the foreground until SIGTERM or Ctrl-C; what it has begun it finishes. Killed at any point it loses
-    nothing. It tells systemd when it is ready and that it is alive, where systemd asks for that.
+    nothing. It tells systemd when it is ready, that it is alive and that it stops, where systemd asks for that.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -43,7 +43,12 @@ def agent(interval: float, health: Path | None) -> int:
 
 
 def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
-    return lambda _number, _frame: stop.set()
+    def told(_number: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            _systemd("STOPPING=1")
+
+    return told
 
 
 def _teller(file: Path | None) -> Callable[[Health], None]:
@@ -100,6 +105,7 @@ def _systemd(word: str) -> None:
         return
     address = "\0" + place[1:] if place.startswith("@") else place
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.settimeout(0.0)  # what nobody takes away must not keep the trees waiting
         try:
             channel.sendto(word.encode(), address)
         except OSError as error:

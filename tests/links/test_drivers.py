@@ -1,0 +1,96 @@
+"""Who goes on looking: no call is made at each look, none is waited for in vain, and a stop comes soon (O13)."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from flowbridge import agent as agents
+from flowbridge import sending
+from flowbridge.agent import Agent
+from flowbridge.bridge import Bridge
+from flowbridge.drivers import AGENT
+from flowbridge.model import EngineState, Record, TaskStatus
+from flowbridge.sending import Sent
+from flowbridge.sync import Pass
+from links.kit import Desk, children
+
+
+def lost(desk: Desk, flow: Bridge, *names: str) -> list[Record]:
+    """Trees that were adopted, and the starts of whose children were taken by an engine that has lost them."""
+    for name in names:
+        desk.host.host(name, "other:flow")
+    desk.other.ignores = {"start"}
+    roots = [flow.find(f"host:{name}") for name in names]
+    assert desk.other.count()["start"] == len(names)
+    return roots
+
+
+def test_O4_a_call_that_was_taken_and_lost_is_made_again_after_a_while_by_the_same_driver(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, sent, clock = desk.open(), Sent(), SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("time.monotonic", lambda: clock.now)
+    (root,) = lost(desk, flow, "r")
+    for _ in range(3):
+        flow.tend([root.tree], sent.lately())
+    assert desk.other.count()["start"] == 1 + 1
+    desk.other.ignores = set()
+    clock.now += sending._REMEMBERED_SECONDS
+    flow.tend([root.tree], sent.lately())
+    assert desk.other.count()["start"] == 1 + 2
+    (child,) = children(flow.get(root.id))
+    assert desk.other.has[child.ref.id].state is EngineState.RUNNING
+
+
+def test_O4_a_call_that_was_taken_is_not_made_at_each_look_however_many_trees_are_looked_at(desk: Desk) -> None:
+    flow, sent = desk.open(), Sent()
+    trees = [root.tree for root in lost(desk, flow, "r1", "r2", "r3")]
+    for _ in range(3):
+        flow.tend(trees, sent)
+    assert desk.other.count()["start"] == 3 + 3
+
+
+def test_O13_an_agent_that_is_told_to_stop_goes_through_no_more_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "_BATCH", 1)
+    stop, tended = threading.Event(), []
+
+    class Told:
+        ledger = SimpleNamespace(unwritten="")
+
+        def tend(self, trees: list[str], _: object) -> dict[str, Pass]:
+            tended.extend(trees)
+            stop.set()
+            return {}
+
+    agent = Agent(lambda: cast(Bridge, Told()))
+    agent._stop, group = stop, frozenset({"engine"})
+    agent._sent[group] = Sent()
+    agent._drive(group, ["one", "two", "three"])
+    assert tended == ["one"]
+
+
+def test_O13_an_agent_that_is_told_to_stop_finishes_the_call_under_way_and_leaves_no_lease(desk: Desk) -> None:
+    root = desk.root()
+    flow, stop, under_way = desk.bridges[0], threading.Event(), threading.Event()
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.SUCCEEDED)
+
+    def slow(name: str) -> None:
+        if name == "report":
+            under_way.set()
+            assert stop.wait(20)
+
+    desk.host.before = slow
+    agent = threading.Thread(target=Agent(desk.open, interval=0.01).run, args=(stop,), daemon=True)
+    agent.start()
+    assert under_way.wait(20)
+    assert flow.ledger.leases.holders(AGENT)
+    stop.set()
+    agent.join(20)
+    assert not agent.is_alive()
+    assert [status for _, status, _ in desk.host.reports] == [TaskStatus.SUCCEEDED]
+    assert flow.ledger.database.all("SELECT name FROM leases") == []

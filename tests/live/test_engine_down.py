@@ -1,0 +1,90 @@
+"""A tree over a real Mistral, the reference engine and a chain, and the Mistral is down for a while (O2).
+
+It is killed and started again in the same place. What is below it goes on meanwhile; nothing is started or told twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowbridge.errors import Unavailable
+from flowbridge.model import Status
+from live.mistral_server import MistralServer
+from live.test_three_engines_survive import CANCELED, PATIENCE, PAUSED, Shop, Tree, agent_beside, ended
+from live.three_engines import until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def mistral(tmp_path: Path) -> Iterator[MistralServer]:
+    """One that this test may kill."""
+    folder = tmp_path / "mistral"
+    folder.mkdir()
+    with MistralServer(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def shop(mistral: MistralServer, tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path, mistral.url)
+    yield made
+    made.close()
+
+
+def below(shop: Shop, tree: Tree) -> list[Status]:
+    """What is shown of the executions below the Mistral's, while that does not answer."""
+    look = shop.bridge.get(tree.id)
+    assert set(look.silent) == {"mistral"}
+    return [node.record.status for node in look.snapshot.nodes[1:]]
+
+
+def test_O2_what_ended_while_it_was_down_is_told_once_when_it_is_back(shop: Shop, mistral: MistralServer) -> None:
+    tree = shop.gated()
+    with agent_beside(shop):
+        mistral.kill()
+        tree.gate.open()
+        until(lambda: below(shop, tree) == [Status.SUCCEEDED] * 2, "all below to end", PATIENCE)
+        assert shop.bridge.find(tree.id).status is Status.RUNNING
+        mistral.start_again()
+        ended(shop, tree, Status.SUCCEEDED, "first", "second")
+
+
+def test_O2_a_pause_while_it_is_down_holds_the_others_and_is_finished_when_it_is_back(
+    shop: Shop, mistral: MistralServer
+) -> None:
+    tree = shop.gated()
+    mistral.kill()
+    outcome = shop.bridge.pause(tree.id, timeout=10)
+    assert (outcome.done, outcome.exit_code) == (False, Unavailable.exit_code)
+    assert set(below(shop, tree)) <= PAUSED
+    tree.gate.open()
+    with agent_beside(shop):
+        until(lambda: below(shop, tree) == [Status.PAUSED] * 2, "all below to be paused", PATIENCE)
+        with pytest.raises(Unavailable):
+            shop.bridge.resume(tree.id, timeout=10)
+        mistral.start_again()
+        shop.bridge.wait(tree.id, timeout=PATIENCE, until=frozenset({Status.PAUSED}))
+        assert tree.said() == ["first"]
+        shop.bridge.resume(tree.id, timeout=PATIENCE)
+        ended(shop, tree, Status.SUCCEEDED, "first", "second")
+    assert [entry.doc["verb"] for entry in shop.bridge.history(tree.id) if entry.kind == "operation"].count(
+        "pause"
+    ) == 1
+
+
+def test_O2_a_cancel_while_it_is_down_cancels_the_others_and_is_finished_when_it_is_back(
+    shop: Shop, mistral: MistralServer
+) -> None:
+    tree = shop.gated()
+    mistral.kill()
+    outcome = shop.bridge.cancel(tree.id, timeout=10)
+    assert (outcome.done, outcome.exit_code) == (False, Unavailable.exit_code)
+    assert set(below(shop, tree)) <= CANCELED
+    tree.gate.open()
+    with agent_beside(shop):
+        mistral.start_again()
+        ended(shop, tree, Status.CANCELED, "first")
