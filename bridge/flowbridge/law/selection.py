@@ -216,6 +216,8 @@ def _resolve(snapshot: Snapshot, children: Children, place: int, name: str) -> l
             return _resolve_below(snapshot, children, found, head, rest)
         if _runs(snapshot, place, head) or _runs(snapshot, place, _without_item(head)):
             raise _Wrong(_childless(snapshot, children, place, head, rest))
+    if named := _runs(snapshot, place, _without_item(name)):
+        raise _Wrong(_one_item(snapshot, children, place, name, named[-1]))
     there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
     raise _Wrong(f"{name}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
 
@@ -228,6 +230,22 @@ def _childless(snapshot: Snapshot, children: Children, place: int, head: str, re
     if items and head != _without_item(head):
         return f"{head}: no such item in {where}; there are: {', '.join(map(str, items))}"
     return f"{head}: has no child execution in {where}, so {rest} is not there"
+
+
+def _one_item(snapshot: Snapshot, children: Children, place: int, name: str, task: TaskLook) -> str:
+    """How items are chosen: never one alone, but those that failed, or tasks that stand inside of one (X5, X6)."""
+    where = describe(snapshot.nodes[place])
+    index = name.removeprefix(task.name)
+    if task.items is None:
+        return f"{name}: {task.name} has no items in {where}; name it without {index}"
+    said = (
+        f"{name}: one item is not run again or skipped alone in {where}; without {index} the whole task is meant, of "
+        "which a re-run with --no-reset runs only the failed items"
+    )
+    inside = dict.fromkeys(
+        one.name for child in _matching(snapshot, children, place, name) for one in snapshot.nodes[child].tasks
+    )
+    return f"{said}; behind {index} and a dot stands a task of that item: {', '.join(inside)}" if inside else said
 
 
 def _resolve_below(
