@@ -147,12 +147,15 @@ def test_X5_an_item_named_alone_is_told_how_items_are_chosen() -> None:
     snapshot = tree(
         errored("root", -1, task("sub"), task("one")),
         errored("sub", 0, task("each", items=2), task("acts", items=2), parent_task="sub"),
-        *(errored(f"c{item}", 1, task("a"), task("b"), parent_task="each", item=item) for item in range(2)),
+        *(
+            errored(f"c{item}", 1, task("a"), task("b"), task("c", OK), parent_task="each", item=item)
+            for item in range(2)
+        ),
     )
     message = rejected(snapshot, "sub.each[1]").message
     assert "sub.each[1]: one item is not run again or skipped alone in execution sub" in message
     assert "without [1] the whole task is meant" in message
-    assert message.endswith("behind [1] and a dot stands a task of that item: a, b")
+    assert message.endswith("behind [1] and a dot may stand what failed in that item: a, b")
     assert rejected(snapshot, "sub.acts[0]").message.endswith("runs only the failed items")
     assert "one[0]: one has no items in execution root" in rejected(snapshot, "one[0]").message
     assert "ach[1]: no such task" in rejected(snapshot, "sub.ach[1]").message

@@ -243,9 +243,14 @@ def _one_item(snapshot: Snapshot, children: Children, place: int, name: str, tas
         "which a re-run with --no-reset runs only the failed items"
     )
     inside = dict.fromkeys(
-        one.name for child in _matching(snapshot, children, place, name) for one in snapshot.nodes[child].tasks
+        one.name
+        for child in _matching(snapshot, children, place, name)
+        for one in snapshot.nodes[child].tasks
+        if one.status is TaskStatus.ERRORED
     )
-    return f"{said}; behind {index} and a dot stands a task of that item: {', '.join(inside)}" if inside else said
+    return (
+        f"{said}; behind {index} and a dot may stand what failed in that item: {', '.join(inside)}" if inside else said
+    )
 
 
 def _resolve_below(
