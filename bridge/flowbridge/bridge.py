@@ -192,19 +192,21 @@ class Bridge:
     ) -> Outcome:
         """Carry out a verb on one execution.
 
-        `accept` names rules whose refusal is to be overridden (O8); `reason` is kept in the history; `timeout` is
-        how long all of it may take, in seconds: until the tree is free, until the engines answer and show the outcome
-        (the last look may take a second more); `expect` is the fingerprint of a plan that was confirmed (O9). With
-        `already_ok` the history calls what is already so by that name; it is raised as `Rejected` all the same (O7).
+        `accept` names rules whose refusal is to be overridden, R4 or X6 (O8); `reason` is kept in the history;
+        `timeout` is how long all of it may take, in seconds: until the tree is free, until the engines answer and
+        show the outcome (the last look may take a second more); `expect` is the fingerprint of a plan that was
+        confirmed (O9). With `already_ok` the history calls what is already so by that name; it is raised as
+        `Rejected` all the same (O7).
 
-        Raises `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed, and `Unavailable` where a resume,
-        a re-run or a skip needs an engine that is silent (O2). What an engine did not do, or did not answer, stands in
-        the outcome.
+        Raises `InvalidInput`, `Rejected`, `Unsupported`, `NotFound`, `Timeout` with nothing changed, and `Unavailable`
+        where a resume, a re-run or a skip needs an engine that is silent (O2). What an engine did not do, or did not
+        answer, stands in the outcome.
         """
         asked = request or RerunRequest()
-        options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accept)}
+        accepted = frozenset(accept)
+        options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accepted)}
         ask = Ask(verb, self.config.actor, reason, timeout, expect, options, already_ok)
-        check = self._checks.of(verb, asked, frozenset(accept))
+        check = self._checks.of(verb, asked, accepted)
         with self._telling(), in_time_for(time.monotonic() + timeout):
             record = self.find(id)
             if verb is Verb.RERUN and asked.tasks is None:

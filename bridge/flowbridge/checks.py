@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flowbridge.errors import Rejected
+from flowbridge.errors import InvalidInput, Rejected
 from flowbridge.instances import Instances
 from flowbridge.law import selection
+from flowbridge.law.tables import ACCEPTABLE
 from flowbridge.law.verbs import Effect, check_cancel, check_pause, check_resume
 from flowbridge.model import Snapshot, Verb
 from flowbridge.operate import Check
@@ -36,7 +37,11 @@ class Checks:
         self._sync = sync
 
     def of(self, verb: Verb, request: RerunRequest, accept: frozenset[str]) -> Check:
-        """The check to plan or carry out a verb with. It raises `Rejected` or `Unsupported`."""
+        """The check to plan or carry out a verb with. It raises `Rejected` or `Unsupported`.
+
+        Raises `InvalidInput` at once where `accept` names what nobody is ever refused for.
+        """
+        reject_unless_acceptable(accept)
 
         def check(snapshot: Snapshot, place: int) -> Effect:
             facts = self._sync.facts(snapshot)
@@ -73,6 +78,13 @@ class Checks:
         ref = snapshot.nodes[choice.place].record.ref
         read = self._instances.get(ref.backend).read(ref.id, [choice.task.id])
         return next((task.items for task in read.tasks if task.id == choice.task.id), None)
+
+
+def reject_unless_acceptable(accept: Iterable[str]) -> None:
+    """Raises `InvalidInput` for a rule whose refusal cannot be overridden (O8): a slip would be taken for consent."""
+    wrong = sorted(set(accept).difference(ACCEPTABLE))
+    if wrong:
+        raise InvalidInput(f"{wrong[0]!r} is no rule that can be accepted; there are: {', '.join(ACCEPTABLE)} (O8)")
 
 
 def _reject_without_tasks(request: RerunRequest) -> None:

@@ -25,15 +25,15 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts, joins: Mapping[str
     plan = decide(wanted, facts)
     lines = list(plan.lines)
     children = snapshot.children()
+    reopened = frozenset(effect.reopened)
     for place in effect.reopened:
         action = Action.RERUN if place in effect.rerun else Action.SKIP if place in effect.skip else Action.REOPEN
         by = "engine" if action is Action.REOPEN else "bridge"
-        lines[place] = lines[place]._replace(
-            action=action, by=by, reason=_names(snapshot, effect, place, children[place])
-        )
-    for place in effect.awaited.difference(effect.reopened):
+        why = _names(snapshot, effect, place, children[place], reopened)
+        lines[place] = lines[place]._replace(action=action, by=by, reason=why)
+    for place in effect.awaited - reopened:
         lines[place] = lines[place]._replace(reason="it is over: its end is told once more, nothing runs again (X6)")
-    for place, task in _replaced(snapshot, effect, children):
+    for place, task in _replaced(snapshot, effect, children, reopened):
         why = f"it stays as it ended: task {task} starts a new one (X5)"
         lines[place] = lines[place]._replace(reason=why)
     for place in effect.along:
@@ -46,18 +46,22 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts, joins: Mapping[str
     return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *effect.warnings, *join_warnings(wanted, joins)))
 
 
-def _replaced(snapshot: Snapshot, effect: Effect, children: Sequence[Sequence[int]]) -> list[tuple[int, str]]:
+def _replaced(
+    snapshot: Snapshot, effect: Effect, children: Sequence[Sequence[int]], reopened: frozenset[int]
+) -> list[tuple[int, str]]:
     """The children that a task which runs again starts anew, each with the task's name."""
     found = []
     for place, tasks in effect.rerun.items():
         node = snapshot.nodes[place]
         names = {task.id: task.name for task in node.tasks}
+        newest: dict[str, dict[int | None, int]] = {}
+        for child in children[place]:
+            record = snapshot.nodes[child].record
+            newest.setdefault(record.parent_task, {})[record.item] = child
         for task in tasks:
-            mine = [child for child in children[place] if snapshot.nodes[child].record.parent_task == task.task]
-            newest = {snapshot.nodes[child].record.item: child for child in mine}
-            for child in newest.values():
+            for child in newest.get(task.task, {}).values():
                 good = snapshot.nodes[child].record.status is Status.SUCCEEDED
-                if child not in effect.awaited and child not in effect.reopened and (task.reset or not good):
+                if child not in effect.awaited and child not in reopened and (task.reset or not good):
                     found.append((child, names.get(task.task, task.task)))
     return found
 
@@ -105,15 +109,15 @@ def fingerprint(plan: Plan) -> frozenset[tuple[str, str]]:
     return frozenset((line.record, str(line.action)) for line in plan.lines if line.by and line.action not in _FOLLOWS)
 
 
-def _names(snapshot: Snapshot, effect: Effect, place: int, children: Sequence[int]) -> str:
+def _names(snapshot: Snapshot, effect: Effect, place: int, children: Sequence[int], reopened: frozenset[int]) -> str:
     anew = {snapshot.nodes[child].record.parent_task for child in children if child in effect.awaited}
     again = {task.task for task in effect.rerun.get(place, ())}
     skipped = set(effect.skip.get(place, ()))
     names = {task.id: task.name for task in snapshot.nodes[place].tasks}
-    reopened = {snapshot.nodes[child].record.parent_task for child in children if child in effect.reopened}
+    below = {snapshot.nodes[child].record.parent_task for child in children if child in reopened}
     parts = []
-    if direct := [names[id] for id in names if id in again | skipped and id not in anew & reopened]:
+    if direct := [names[id] for id in names if id in again | skipped and id not in anew & below]:
         parts.append(f"tasks {', '.join(direct)}")
-    if waits := [names[id] for id in names if id in again & anew & reopened]:
+    if waits := [names[id] for id in names if id in again & anew & below]:
         parts.append(f"task {', '.join(waits)} waits again for what is re-opened below it (X7)")
     return "; ".join(parts) or "its engine re-opens it with the task below (X2)"

@@ -93,7 +93,13 @@ def verb(*, wait: bool, until: str) -> Callable[[_Function], _Function]:
 
 def _verb(function: _Function, *, wait: bool, until: str) -> _Function:
     for option in (
-        click.option("--accept", multiple=True, metavar="RULE", help="Go ahead although the engine breaks this rule."),
+        click.option(
+            "--accept",
+            multiple=True,
+            metavar="RULE",
+            callback=_rules,
+            help="Go ahead although the engine breaks this rule, R4 or X6.",
+        ),
         click.option(
             "--timeout",
             type=SECONDS,
@@ -109,6 +115,18 @@ def _verb(function: _Function, *, wait: bool, until: str) -> _Function:
     ):
         function = option(function)
     return function
+
+
+def _rules(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Rules whose refusal can be overridden. The law says which; it is not asked where none is named."""
+    if values:
+        from flowbridge.checks import reject_unless_acceptable  # noqa: PLC0415  help needs no law
+
+        try:
+            reject_unless_acceptable(values)
+        except InvalidInput as error:
+            raise click.BadParameter(str(error)) from error
+    return values
 
 
 def age(_: click.Context, __: click.Parameter, value: str | None) -> float | None:

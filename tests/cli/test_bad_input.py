@@ -87,6 +87,11 @@ COMMANDS: dict[tuple[str, ...], tuple[int, str]] = {
     ("pause", "--status", "sleeping"): (2, "sleeping"),
     ("pause", "--older-than", "soon"): (2, "soon"),
     ("skip", "x"): (2, "--tasks"),
+    ("skip", "x", "--tasks", "t", "--accept", "Z9"): (2, "'Z9' is no rule that can be accepted; there are: R4, X6"),
+    **{
+        (verb, "x", "--accept", "X6", "--accept", "Z9"): (2, "'Z9' is no rule that can be accepted; there are: R4, X6")
+        for verb in ("pause", "resume", "cancel", "re-run")
+    },
     ("list", "--limit", "9223372036854775807"): (2, "limit"),
     ("list", "--older-than", 400 * "9" + "d"): (2, "no age"),
     ("pauze", "x"): (2, "did you mean 'pause'"),

@@ -1,4 +1,4 @@
-"""The verbs from the command line: the seed's sentences, the options that all verbs share, many at once."""
+"""The verbs from the command line: what they do, the options that all of them share, many at once."""
 
 from __future__ import annotations
 
@@ -225,10 +225,14 @@ def test_O7_already_so_is_a_rejection_of_its_own_that_an_option_turns_into_succe
     assert flowbridge("pause", id, "--already-ok").code == 3  # canceled is not paused
 
 
-def test_waiting_for_a_pause_ends_with_9_when_time_is_over(flowbridge: Flowbridge, home: Path, gates: Gates) -> None:
+@pytest.mark.parametrize(("verb", "status"), [("pause", "pausing"), ("cancel", "canceling")])
+def test_waiting_for_what_settles_ends_with_9_when_time_is_over(
+    flowbridge: Flowbridge, home: Path, gates: Gates, verb: str, status: str
+) -> None:
     id = _start(flowbridge, home, gates)
     gates.arrived("sub")
-    assert flowbridge("pause", id, "--wait", "--timeout", "0.3").code == 9
+    assert flowbridge(verb, id, "--wait", "--timeout", "0.3").code == 9
+    assert _get(flowbridge, id)["status"] == status
 
 
 def test_several_ids_give_a_result_each_and_the_worst_code(flowbridge: Flowbridge, home: Path, gates: Gates) -> None:

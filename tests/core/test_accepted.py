@@ -8,7 +8,7 @@ from core.kit import Desk, current, told
 from flowbridge.bridge import Bridge
 from flowbridge.capabilities import PartialRerun, ResumeUp
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import Rejected
+from flowbridge.errors import InvalidInput, Rejected
 from flowbridge.model import EngineState, Status, TaskStatus, Verb, Want
 from support.fakes import FakeEngine, task
 
@@ -89,3 +89,15 @@ def test_O8_an_accepted_partial_re_run_says_what_may_happen(desk: Desk) -> None:
     assert "may run items again that had succeeded, and may hang (accepted X6)" in warning
     outcome = flow.rerun("fake:e0", request, accept=["X6"])
     assert outcome.plan.warnings == (warning,)
+
+
+@pytest.mark.parametrize("accept", [["Z9"], ["X6", "Z9"], ["x6"], ["P1"], [""], "X6"], ids=str)
+@pytest.mark.parametrize("verb", Verb)
+def test_O8_what_nobody_is_refused_for_cannot_be_accepted(desk: Desk, verb: Verb, accept: list[str]) -> None:
+    flow = three_levels(desk)
+    before = len(flow.history())
+    for asked in (flow.plan, flow.operate):
+        with pytest.raises(InvalidInput, match=r"is no rule that can be accepted; there are: R4, X6 \(O8\)"):
+            asked(verb, "fake:e2", accept=accept)
+    assert len(flow.history()) == before
+    assert desk.engine.count()["resume"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -120,6 +121,25 @@ def test_O1_the_plan_of_a_rerun_goes_through_the_tree_as_often_however_much_is_r
     plan = planned(snapshot, effect, FACTS, {})
     assert [str(line.action) for line in plan.lines] == ["re-open", *["re-run"] * items]
     assert len(asked) == 1
+
+
+class Searched(tuple[int, ...]):
+    """Places that count how often one of them is looked for from the first to the last."""
+
+    searches = 0
+
+    def __contains__(self, place: object) -> bool:
+        self.searches += 1
+        return super().__contains__(place)
+
+
+def test_O1_the_plan_of_a_rerun_looks_for_nothing_in_the_list_of_what_is_reopened() -> None:
+    children = [errored(f"c{n}", 0, task_look("y"), parent_task="t", item=n) for n in range(8)]
+    snapshot = tree(errored("root", -1, task_look("t", items=8)), *children)
+    effect = rerun_effect(snapshot, select(snapshot, 0, ["t.y"], "re-run"), (), FACTS)
+    reopened = Searched(effect.reopened)
+    assert planned(snapshot, replace(effect, reopened=reopened), FACTS, {}) == planned(snapshot, effect, FACTS, {})
+    assert reopened.searches == 0
 
 
 def test_O8_what_the_engine_may_still_do_under_a_pause_stands_in_plan_and_outcome(desk: Desk) -> None:

@@ -2,16 +2,20 @@
 
 It imports everything once, YAQL and the plugins' metadata too; each child then costs a fork. A child's local runs are
 handed to the parent, which drives them in threads as a runner would.
+
+An order with `stop` has its child say so at the point instead of dying there where that is true, and go on when it is
+told to. Such an order's child says once that it has to wait for a tree, too.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from crash.points import doomed, in_child
+from crash.points import die, doomed, in_child
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
@@ -51,10 +55,38 @@ def act(order: dict[str, Any], parent: int) -> None:
 
 def _doomed(order: dict[str, Any], parent: int) -> int:
     def work() -> None:
-        doomed(order["point"])
+        doomed(order["point"], reached=_stop if order.get("stop") else die)
+        if "stop" in order:
+            _tell_of_waiting()
         act(order, parent)
 
     return in_child(work)
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+def _stop() -> None:
+    """Say so, and go on when a line comes. The parent reads no line while its child lives."""
+    _say("stopped")
+    os.read(sys.stdin.fileno(), 100)
+
+
+def _tell_of_waiting() -> None:
+    """Say so once where a tree is in use by another."""
+    take = Leases.take
+    said: list[str] = []
+
+    def taking(self: Leases, name: str, holder: str) -> Lease | None:
+        lease = take(self, name, holder)
+        if lease is None and name.startswith("tree:") and not said:
+            said.append(name)
+            _say("waits")
+        return lease
+
+    Leases.take = taking  # type: ignore[method-assign]
 
 
 def _warm_up() -> None:
@@ -66,5 +98,4 @@ def _warm_up() -> None:
 if __name__ == "__main__":
     _warm_up()
     for line in sys.stdin:
-        sys.stdout.write(f"{_doomed(json.loads(line), int(sys.argv[1]))}\n")
-        sys.stdout.flush()
+        _say(str(_doomed(json.loads(line), int(sys.argv[1]))))

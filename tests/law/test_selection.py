@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from flowbridge.errors import Rejected, Unsupported
+from flowbridge.law import reopening, selection
 from flowbridge.law.selection import (
     Chosen,
     check_partial,
@@ -140,6 +141,24 @@ def test_X5_the_longest_head_that_has_children_is_taken() -> None:
         errored("c", 0, task("v"), parent_task="t.u"),
     )
     assert chosen(snapshot, "t.u.v") == [(2, "v")]
+
+
+def test_X5_an_item_named_alone_is_told_how_items_are_chosen() -> None:
+    snapshot = tree(
+        errored("root", -1, task("sub"), task("one")),
+        errored("sub", 0, task("each", items=2), task("acts", items=2), parent_task="sub"),
+        *(
+            errored(f"c{item}", 1, task("a"), task("b"), task("c", OK), parent_task="each", item=item)
+            for item in range(2)
+        ),
+    )
+    message = rejected(snapshot, "sub.each[1]").message
+    assert "sub.each[1]: one item is not run again or skipped alone in execution sub" in message
+    assert "without [1] the whole task is meant" in message
+    assert message.endswith("behind [1] and a dot may stand what failed in that item: a, b")
+    assert rejected(snapshot, "sub.acts[0]").message.endswith("runs only the failed items")
+    assert "one[0]: one has no items in execution root" in rejected(snapshot, "one[0]").message
+    assert "ach[1]: no such task" in rejected(snapshot, "sub.ach[1]").message
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.ERRORED}))
@@ -290,6 +309,68 @@ def test_X7_the_dotted_name_crosses_engines_and_says_so_where_nothing_can_re_ope
     assert names(found) == [(1, "s")]
     with pytest.raises(Unsupported, match="execution root above it"):
         rerun_effect(_linked(), found, (), FACTS)
+
+
+class _Walked(list[int]):
+    """The children of a task, counting how often somebody goes through them or looks for one of them."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        _Walked.walks += 1
+        return super().__iter__()
+
+    def __contains__(self, place: object) -> bool:
+        _Walked.walks += 1
+        return super().__contains__(place)
+
+
+def _walks(monkeypatch: pytest.MonkeyPatch, items: int) -> int:
+    """How often the children of a task are gone through to re-open so many of them, which live elsewhere."""
+    facts = {**FACTS, "host": replace(FACTS["plain"], hosts_children=True)}
+    children = [
+        errored(f"c{item}", 0, task("s"), parent_task="t", item=item, native=False, key=str(item))
+        for item in range(items)
+    ]
+    snapshot = tree(errored("root", -1, task("t", items=items), engine="host"), *children)
+    found = select(snapshot, 0, ["t.s"], "re-run")
+    whole = reopening.children_by_task
+    monkeypatch.setattr(
+        reopening, "children_by_task", lambda given: {above: _Walked(of) for above, of in whole(given).items()}
+    )
+    _Walked.walks = 0
+    assert len(rerun_effect(snapshot, found, (), facts).awaited) == items
+    monkeypatch.undo()
+    return _Walked.walks
+
+
+def test_X7_a_task_is_gone_through_as_often_however_many_of_its_children_are_re_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _walks(monkeypatch, 20) == _walks(monkeypatch, 2) > 0
+
+
+def test_X6_whether_children_live_elsewhere_is_told_from_one_reading_of_the_tree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"t{number}" for number in range(9)]
+    snapshot = tree(
+        errored("root", -1, *(task(name, items=1) for name in names)),
+        *(errored(f"of {name}", 0, parent_task=name, item=0, native=False, key=name) for name in names),
+    )
+    found = select(snapshot, 0, names, "re-run")
+    asked: list[Snapshot] = []
+    whole = reopening.children_by_task
+
+    def read(given: Snapshot) -> Mapping[tuple[int, str], list[int]]:
+        asked.append(given)
+        return whole(given)
+
+    monkeypatch.setattr(reopening, "children_by_task", read)
+    monkeypatch.setattr(selection, "children_by_task", read)
+    assert check_partial(snapshot, found, {}, FACTS, frozenset()) == ()
+    rerun_effect(snapshot, found, names, FACTS)
+    assert len(asked) == 3  # to check the items, to keep the good ones, to re-open
 
 
 @pytest.mark.parametrize("verb", ["re-run", "skip"])

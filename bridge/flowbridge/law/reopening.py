@@ -7,8 +7,8 @@ told once more, and nothing of them runs a second time (X6).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, NoReturn
 
 from flowbridge.capabilities import Cascade, PartialRerun
 from flowbridge.errors import Rejected, Unsupported
@@ -18,6 +18,9 @@ from flowbridge.model import Snapshot, Status, TaskLook, TaskRerun, TaskStatus, 
 
 #: place -> task id -> how that task is run again.
 Tasks = dict[int, dict[str, TaskRerun]]
+
+#: (place, task id) -> the places of its children, of each item the latest only (X5).
+Children = Mapping[tuple[int, str], list[int]]
 
 
 class Reopening(NamedTuple):
@@ -40,27 +43,45 @@ def reopened(snapshot: Snapshot, places: Iterable[int], facts: Facts, verb: Verb
     for place in places:
         _reject_without(snapshot, place, facts, verb)
         found |= {place, *ancestors(snapshot, place)}
+    children = children_by_task(snapshot)
+    waits = _tasks_that_wait(snapshot, found, children, facts)
+    shown = {parent: {task.id: task for task in snapshot.nodes[parent].tasks} for parent, _ in waits}
     waiting: Tasks = {}
     awaited: set[int] = set()
-    children = children_by_task(snapshot)
-    for place in found:
-        node = snapshot.nodes[place]
-        if node.parent < 0:
-            continue
-        beside = children[node.parent, node.record.parent_task]
-        _reject_unless_latest(snapshot, place, beside)
-        if node.record.native:
-            _reject_unless_opens_up(snapshot, place, facts)
-            continue
-        _reject_unless_waits_again(snapshot, place, facts)
-        task = _task(snapshot, node.parent, node.record.parent_task)
+    for (parent, id), place in waits.items():
+        task = _task(snapshot, parent, shown[parent].get(id))
         _reject_unless_errored(snapshot, place, task)
-        again = _again(snapshot, node.parent, task, facts)
-        waiting.setdefault(node.parent, {})[task.id] = again
+        again = _again(snapshot, parent, task, facts)
+        waiting.setdefault(parent, {})[id] = again
+        beside = children[parent, id]
         told = {at for at in beside if at not in found and (again.reset or not _succeeded(snapshot, at))}
         _reject_gone(snapshot, told)
         awaited |= told | found.intersection(beside)
     return Reopening(tuple(sorted(found)), waiting, frozenset(awaited))
+
+
+def _tasks_that_wait(
+    snapshot: Snapshot, found: Iterable[int], children: Children, facts: Facts
+) -> dict[tuple[int, str], int]:
+    """(place, task id) -> one of the children that it waits for anew, of all tasks with such a child elsewhere.
+
+    A task is gone through once, however many of its children are re-opened.
+    """
+    latest = {at for beside in children.values() for at in beside}
+    waits: dict[tuple[int, str], int] = {}
+    for place in found:
+        node = snapshot.nodes[place]
+        if node.parent < 0:
+            continue
+        above = (node.parent, node.record.parent_task)
+        if place not in latest:
+            _reject_older(snapshot, place, children[above])
+        if node.record.native:
+            _reject_unless_opens_up(snapshot, place, facts)
+            continue
+        _reject_unless_waits_again(snapshot, place, facts)
+        waits.setdefault(above, place)
+    return waits
 
 
 def keeping(snapshot: Snapshot, tasks: Tasks, facts: Facts) -> frozenset[int]:
@@ -73,17 +94,17 @@ def keeping(snapshot: Snapshot, tasks: Tasks, facts: Facts) -> frozenset[int]:
     for place, named in tasks.items():
         partial = facts[snapshot.nodes[place].record.ref.backend].partial_rerun
         for again in [one for one in named.values() if not one.reset and partial is not PartialRerun.YES]:
-            if is_linked(snapshot, place, _task(snapshot, place, again.task)):
+            if is_linked(snapshot, children, place, again.task):
                 named[again.task] = TaskRerun(again.task)
                 kept |= {at for at in children[place, again.task] if _succeeded(snapshot, at)}
     _reject_gone(snapshot, kept)
     return frozenset(kept)
 
 
-def is_linked(snapshot: Snapshot, place: int, task: TaskLook) -> bool:
-    """Whether every child of a task lives elsewhere, linked by the bridge, and there is one."""
-    children = children_by_task(snapshot).get((place, task.id), ())
-    return bool(children) and all(not snapshot.nodes[at].record.native for at in children)
+def is_linked(snapshot: Snapshot, children: Children, place: int, task: str) -> bool:
+    """Whether every child of a task, given by its id, lives elsewhere, linked by the bridge, and there is one."""
+    found = children.get((place, task), ())
+    return bool(found) and all(not snapshot.nodes[at].record.native for at in found)
 
 
 def children_by_task(snapshot: Snapshot) -> dict[tuple[int, str], list[int]]:
@@ -108,8 +129,7 @@ def _succeeded(snapshot: Snapshot, place: int) -> bool:
     return snapshot.nodes[place].record.status is Status.SUCCEEDED
 
 
-def _task(snapshot: Snapshot, place: int, id: str) -> TaskLook:
-    task = next((task for task in snapshot.nodes[place].tasks if task.id == id), None)
+def _task(snapshot: Snapshot, place: int, task: TaskLook | None) -> TaskLook:
     if task is None:
         raise Unsupported(f"{describe(snapshot.nodes[place])} no longer shows the task that waited for it (X7).")
     return task
@@ -129,17 +149,16 @@ def _reject_unless_errored(snapshot: Snapshot, place: int, task: TaskLook) -> No
         )
 
 
-def _reject_unless_latest(snapshot: Snapshot, place: int, beside: Collection[int]) -> None:
+def _reject_older(snapshot: Snapshot, place: int, beside: Iterable[int]) -> NoReturn:
     """Of several children of one item the latest is meant, whatever name it is given (X5, X8)."""
-    if place not in beside:
-        node = snapshot.nodes[place]
-        newer = next(snapshot.nodes[at].record for at in beside if snapshot.nodes[at].record.item == node.record.item)
-        raise Rejected(
-            f"{describe(node)} cannot be re-opened: the task above it has a newer child, {newer.id} (X8).",
-            rule="X8",
-            reason="has_a_newer_one",
-            execution=node.record.id,
-        )
+    node = snapshot.nodes[place]
+    newer = next(snapshot.nodes[at].record for at in beside if snapshot.nodes[at].record.item == node.record.item)
+    raise Rejected(
+        f"{describe(node)} cannot be re-opened: the task above it has a newer child, {newer.id} (X8).",
+        rule="X8",
+        reason="has_a_newer_one",
+        execution=node.record.id,
+    )
 
 
 def _reject_gone(snapshot: Snapshot, places: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flowbridge.capabilities import PartialRerun
 from flowbridge.errors import NotFound, Rejected
 from flowbridge.law.fold import Facts
-from flowbridge.law.reopening import Tasks, children_by_task, is_linked, keeping, reopened
+from flowbridge.law.reopening import Children, Tasks, children_by_task, is_linked, keeping, reopened
 from flowbridge.law.tables import TERMINAL
 from flowbridge.law.verbs import Effect, ancestors, describe, reject_unless_allowed, require
 from flowbridge.model import ItemRead, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb
@@ -104,8 +104,9 @@ def _merged(tasks: Tasks, waiting: Tasks) -> dict[int, tuple[TaskRerun, ...]]:
 
 def partial(chosen: Iterable[Chosen], no_reset: Sequence[str], names: Sequence[str]) -> tuple[Chosen, ...]:
     """The chosen tasks that run only their failed items. Raises `Rejected` (X6) for a name that may not be there."""
-    wrong = [f"{name}: --no-reset names a task that --tasks does not" for name in no_reset if name not in set(names)]
-    found = [choice for choice in chosen if choice.name in set(no_reset)]
+    given, kept = frozenset(names), frozenset(no_reset)
+    wrong = [f"{name}: --no-reset names a task that --tasks does not" for name in no_reset if name not in given]
+    found = [choice for choice in chosen if choice.name in kept]
     wrong += [
         f"{choice.name}: has no items, so --no-reset has no meaning" for choice in found if choice.task.items is None
     ]
@@ -119,6 +120,7 @@ def check_partial(
 ) -> tuple[str, ...]:
     """X6, O8: refuse a partial re-run that the engine would get wrong; where `X6` is accepted, say what it may do."""
     warnings: list[str] = []
+    children = children_by_task(snapshot)
     for choice in found:
         node = snapshot.nodes[choice.place]
         engine = facts[node.record.ref.backend]
@@ -126,7 +128,7 @@ def check_partial(
         known = items.get((choice.place, choice.task.id))
         if (
             fact is PartialRerun.YES
-            or is_linked(snapshot, choice.place, choice.task)
+            or is_linked(snapshot, children, choice.place, choice.task.id)
             or (fact is PartialRerun.LAST_FAILED and _safe(choice.task, known))
         ):
             continue
@@ -136,7 +138,7 @@ def check_partial(
                 f"(accepted X6)"
             )
             continue
-        has_children = (choice.place, choice.task.id) in children_by_task(snapshot)
+        has_children = (choice.place, choice.task.id) in children
         remedy = engine.remedy if has_children else engine.remedy_of_actions
         raise Rejected(
             f"{choice.name}: the engine of {describe(node)} {_why_unsafe(fact, known)} (X6). Re-run it without "
@@ -203,9 +205,7 @@ def with_items(snapshot: Snapshot, place: int, path: str) -> tuple[int, str] | N
     return None
 
 
-def _resolve(
-    snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], place: int, name: str
-) -> list[tuple[int, TaskLook]]:
+def _resolve(snapshot: Snapshot, children: Children, place: int, name: str) -> list[tuple[int, TaskLook]]:
     runs = _runs(snapshot, place, name)
     if runs:
         errored = [task for task in runs if task.status is TaskStatus.ERRORED]
@@ -217,13 +217,13 @@ def _resolve(
             return _resolve_below(snapshot, children, found, head, rest)
         if _runs(snapshot, place, head) or _runs(snapshot, place, _without_item(head)):
             raise _Wrong(_childless(snapshot, children, place, head, rest))
+    if named := _runs(snapshot, place, _without_item(name)):
+        raise _Wrong(_one_item(snapshot, children, place, name, named[-1]))
     there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
     raise _Wrong(f"{name}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
 
 
-def _childless(
-    snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], place: int, head: str, rest: str
-) -> str:
+def _childless(snapshot: Snapshot, children: Children, place: int, head: str, rest: str) -> str:
     """Why nothing can be named below a task that is there: it has no children at all, or none for that item."""
     siblings = _matching(snapshot, children, place, _without_item(head))
     items = sorted({item for child in siblings if (item := snapshot.nodes[child].record.item) is not None})
@@ -233,8 +233,29 @@ def _childless(
     return f"{head}: has no child execution in {where}, so {rest} is not there"
 
 
+def _one_item(snapshot: Snapshot, children: Children, place: int, name: str, task: TaskLook) -> str:
+    """How items are chosen: never one alone, but those that failed, or tasks that stand inside of one (X5, X6)."""
+    where = describe(snapshot.nodes[place])
+    index = name.removeprefix(task.name)
+    if task.items is None:
+        return f"{name}: {task.name} has no items in {where}; name it without {index}"
+    said = (
+        f"{name}: one item is not run again or skipped alone in {where}; without {index} the whole task is meant, of "
+        "which a re-run with --no-reset runs only the failed items"
+    )
+    inside = dict.fromkeys(
+        one.name
+        for child in _matching(snapshot, children, place, name)
+        for one in snapshot.nodes[child].tasks
+        if one.status is TaskStatus.ERRORED
+    )
+    return (
+        f"{said}; behind {index} and a dot may stand what failed in that item: {', '.join(inside)}" if inside else said
+    )
+
+
 def _resolve_below(
-    snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], found: list[int], head: str, rest: str
+    snapshot: Snapshot, children: Children, found: list[int], head: str, rest: str
 ) -> list[tuple[int, TaskLook]]:
     hits: list[tuple[int, TaskLook]] = []
     problems: list[str] = []
@@ -263,7 +284,7 @@ def _splits(name: str) -> Iterable[tuple[str, str]]:
             yield name[:at], name[at + 1 :]
 
 
-def _matching(snapshot: Snapshot, children: Mapping[tuple[int, str], list[int]], place: int, head: str) -> list[int]:
+def _matching(snapshot: Snapshot, children: Children, place: int, head: str) -> list[int]:
     runs = _runs(snapshot, place, head)
     item = None
     if not runs and (match := _INDEXED.match(head)):

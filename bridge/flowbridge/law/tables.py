@@ -52,6 +52,9 @@ FOLD: Mapping[Want, Mapping[EngineState, tuple[Status, Status]]] = {
     },
 }
 
+#: The rules whose refusal can be overridden (O8): going ahead does harm on an engine that breaks them by itself.
+ACCEPTABLE = ("R4", "X6")
+
 #: What is said of an abandoned execution.
 DIED = "its runner died"
 
