@@ -265,12 +265,13 @@ class Backend(ABC):
         Where `RERUN_UP` is declared, a call for one below it may have re-opened the execution already: errored tasks of
         a running one are then taken too. Where all of the tasks run already, nothing is to be done. A task that has a
         child begins a new one; the old one stays in the tree. Raises `NotFound` for an execution, or a task, that the
-        engine does not have, `EngineRefused` for a task that is in another state.
+        engine does not have, `EngineRefused` for a task that is in another state; where the engine does not tell,
+        that task is left as it is.
         """
 
     def skip(self, id: str, tasks: Sequence[str]) -> None:
         """Skip errored tasks of an errored execution (K1). Only called where `Verb.SKIP` is declared."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method skip: leave SKIP out of its verbs, or write it")
 
     def joins_behind(self, workflows: Collection[str]) -> Mapping[str, Mapping[str, Collection[str]]]:
         """By workflow and the name of a task: the joins right behind it, as the workflows are defined now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from conformance.mutants import Mutant, Tree
@@ -70,6 +71,27 @@ class ListsEveryState(Lists):
     def list_executions(self, *, limit: int, state: str | None = None) -> Iterable[Listed]:
         del state
         return super().list_executions(limit=limit)
+
+
+class StartsAnotherBeside(Lists):
+    """A start that comes again begins another one, and tells of the first."""
+
+    caught_by = "test_O3_starting_the_same_id_twice_leaves_nothing_beside_it"
+
+    def start(self, request: StartRequest) -> Ref:
+        again = request.id in self.requests
+        super().start(replace(request, id=f"{request.id}-{len(self.requests)}") if again else request)
+        return Ref(self.name, request.id)
+
+
+class TakesAnyTask(Mutant):
+    """A task that is not there is taken for one that was run again."""
+
+    caught_by = "test_a_re_run_of_what_has_not_failed_or_is_not_there_runs_nothing"
+
+    def rerun(self, id: str, tasks: Sequence[TaskRerun]) -> None:
+        with suppress(NotFound):
+            super().rerun(id, tasks)
 
 
 class KeyedByTheRoot(Mutant):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from conformance.mutants import BRIDGED, NATIVE, Anew, Mutant, Tree, changed, declaring
 from conformance.mutants_status import PausesInWordsOnly
-from flowbridge.backend import Backend, StartRequest
+from flowbridge.backend import Backend, Health, StartRequest
 from flowbridge.capabilities import Capabilities, Cascade, PartialRerun
 from flowbridge.errors import EngineRefused, FlowbridgeError
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus, Verb
@@ -313,6 +313,27 @@ class StartsTwice(Mutant):
     def start(self, request: StartRequest) -> Ref:
         again = request.id in self.requests
         return super().start(replace(request, id=f"{request.id}-{len(self.requests)}") if again else request)
+
+
+class ChecksNothing(Mutant):
+    """It is well as long as it is configured."""
+
+    caught_by = "test_O2_an_engine_that_does_not_answer_is_neither_obeyed_nor_believed"
+
+    def unreachable(self) -> Backend:
+        return _Careless()
+
+
+class _Careless(FakeEngine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = True
+
+    def cancel(self, id: str) -> None:
+        self._reach("cancel", id)
+
+    def check(self) -> Health:
+        return Health("1", "configured")
 
 
 class AnswersAndDoesNothing(Mutant):

@@ -115,6 +115,42 @@ def test_a_whole_run_that_differs_from_what_was_kept_fails(
 NATIVE = {"how": "native", "why": []}
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "it cannot be read (No such file or directory)"),
+        ("[]", "that is no matrix"),
+        ("{}", "there is no backend"),
+    ],
+)
+def test_a_matrix_that_cannot_be_compared_with_is_told_before_the_first_test(
+    pytester: pytest.Pytester, text: str | None, why: str
+) -> None:
+    if text is not None:
+        (pytester.path / "kept.json").write_text(text)
+    result = ran(pytester, "--conformance-expect", "kept.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"kept.json: {why}" in result.stderr.str()
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_the_first_test(pytester: pytest.Pytester) -> None:
+    result = ran(pytester, "--conformance-json", "nowhere/run.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "there is no folder nowhere" in result.stderr.str()
+
+
+def test_the_first_run_writes_what_the_next_one_is_compared_with(pytester: pytest.Pytester) -> None:
+    both = ("--conformance-json", "run.json", "--conformance-expect", "run.json", "-k", "S1")
+    assert ran(pytester, *both).ret == pytest.ExitCode.OK
+    assert cells(pytester) == {"S1": {"how": "kept", "why": []}}
+
+
+def test_a_run_that_is_compared_with_nothing_says_so(pytester: pytest.Pytester) -> None:
+    (pytester.path / "kept.json").write_text(json.dumps({"theirs": {"facts": {}, "rules": {"S1": NATIVE}}}))
+    result = ran(pytester, "--conformance-expect", "kept.json", "-k", "S1")
+    result.stdout.fnmatch_lines(["compared with nothing: kept.json has no column ours"])
+
+
 def test_what_could_not_be_tried_of_a_rule_is_said_and_what_does_not_apply_is_not() -> None:
     seen = matrix.Matrix()
     told = {"backend": "ours", "facts": {}, "rule": "S1", "calls": 2, "why": [], "outcome": "passed", "reason": ""}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,38 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report  # type: ignore[return-value]  # the same
 
 
+def _folder_is_there(file: str | None) -> None:
+    if file and not Path(file).absolute().parent.is_dir():
+        raise pytest.UsageError(f"--conformance-json {file}: there is no folder {Path(file).parent}; make it first")
+
+
+def _kept(path: Path) -> Mapping[str, matrix.Column]:
+    """The matrix of an earlier run."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        columns = [column["facts"] is not column["rules"] for column in kept.values()]
+    except OSError as error:
+        why = f"it cannot be read ({error.strerror})"
+    except (ValueError, AttributeError, KeyError, TypeError):
+        why = "that is no matrix"
+    else:
+        if columns:
+            return kept  # type: ignore[no-any-return]  # as JSON has it
+        why = "there is no backend in it"
+    raise pytest.UsageError(f"--conformance-expect {path}: {why}; --conformance-json FILE writes one")
+
+
 class _Teller:
-    """Collects what the tests saw, and tells it at the end."""
+    """Collects what the tests saw, and tells it at the end. A wrong path is told before the first test."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._matrix = matrix.Matrix()
         self._json: str | None = config.getoption("--conformance-json")
         self._expect: str | None = config.getoption("--conformance-expect")
+        _folder_is_there(self._json)
+        path = config.rootpath / self._expect if self._expect else None
+        is_first = bool(self._json) and path is not None and not path.exists()  # it is being written
+        self._kept = _kept(path) if path and not is_first else {}
         self._differences: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -93,9 +118,8 @@ class _Teller:
         if self._json:
             text = json.dumps(columns, indent=1, sort_keys=False) + "\n"
             Path(self._json).write_text(text, encoding="utf-8")
-        if self._expect and columns:
-            kept = json.loads((session.config.rootpath / self._expect).read_text(encoding="utf-8"))
-            self._differences = matrix.differences(kept, self._complete(columns))
+        if columns:
+            self._differences = matrix.differences(self._kept, self._complete(columns))
             if self._differences and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -111,6 +135,9 @@ class _Teller:
             terminalreporter.section("rules of the law by backend")
         for line in lines:
             terminalreporter.write_line(line)
+        strange = sorted(self._matrix.columns())
+        if strange and self._kept and not self._kept.keys() & strange:
+            terminalreporter.write_line(f"compared with nothing: {self._expect} has no column {' or '.join(strange)}")
         if self._differences:
             terminalreporter.section(f"the matrix is not that of {self._expect}", red=True)
         for line in self._differences:

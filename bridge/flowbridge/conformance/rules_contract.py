@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from flowbridge.backend import Definition, Deployed, Health, Listed, StartReques
 from flowbridge.conformance import shapes
 from flowbridge.conformance.lab import Lab, not_asked
 from flowbridge.conformance.shapes import Flow, Shape, Step
-from flowbridge.errors import InvalidInput, NotFound
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import (
     EngineState,
@@ -154,6 +155,23 @@ def test_O10_a_re_run_that_is_repeated_runs_nothing_a_second_time(lab: Lab) -> N
     lab.meanwhile(shapes.CHAIN)
     assert lab.gate(id, "a") == gate
     assert lab.starts(id) == {"a": 2}
+
+
+def test_a_re_run_of_what_has_not_failed_or_is_not_there_runs_nothing(lab: Lab) -> None:
+    lab.needs(Verb.RERUN)
+    id = lab.start(shapes.CHAIN)
+    lab.release(id, "a")
+    lab.release(id, "b", ok=False)
+    lab.reaches(id, Status.ERRORED)
+    own, before = lab.own(id), lab.fingerprint(id)
+    assert own is not None
+    succeeded = next(task.id for task in own.tasks if task.name == "a")
+    with suppress(EngineRefused):
+        lab.harness.backend.rerun(own.ref.id, [TaskRerun(succeeded)])
+    with pytest.raises(NotFound):
+        lab.harness.backend.rerun(own.ref.id, [TaskRerun(str(uuid.uuid4()))])
+    lab.meanwhile(shapes.CHAIN)
+    assert lab.fingerprint(id) == before
 
 
 def test_the_engines_list_keeps_to_its_limit_and_has_the_newest_first(lab: Lab) -> None:

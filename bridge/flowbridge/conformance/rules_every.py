@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable, Mapping
+
 import pytest
 
+from flowbridge.backend import Definition, Listed, StartRequest
 from flowbridge.conformance import shapes
-from flowbridge.conformance.lab import Lab, not_possible
+from flowbridge.conformance.lab import Lab, not_asked, not_possible
+from flowbridge.conformance.shapes import Flow, Shape, Step
 from flowbridge.errors import Unavailable
 from flowbridge.law.decide import Action
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import EngineState, Status, Verb
+from flowbridge.model import EngineState, Ref, Status, Verb
 from flowbridge.planning import fingerprint
 
 
@@ -36,27 +41,57 @@ def test_O2_an_engine_that_does_not_answer_is_neither_obeyed_nor_believed(lab: L
         not_possible("the engine runs in a process of ours" if local else "the harness has no engine that is down")
     id = lab.start(shapes.CHAIN)
     engine_id = lab.ref(id).id
-    for call in (
-        lambda: backend.observe([engine_id]),
-        lambda: backend.read(engine_id),
-        lambda: backend.cancel(engine_id),
-    ):
-        with pytest.raises(Unavailable):
-            call()
+    calls: Mapping[str, Callable[[], object]] = {
+        "observe": lambda: backend.observe([engine_id]),
+        "read": lambda: backend.read(engine_id),
+        "cancel": lambda: backend.cancel(engine_id),
+        "start": lambda: backend.start(_request(lab, id)),
+        "list_executions": lambda: list(backend.list_executions(limit=1)),
+        "check": backend.check,
+    }
+    for name, call in calls.items():
+        try:
+            answer = call()
+        except Unavailable:
+            continue
+        pytest.fail(f"{name} of an engine that does not answer gave {answer!r}: it has to raise Unavailable")
 
 
 def test_O3_starting_the_same_id_twice_starts_once(lab: Lab) -> None:
-    from flowbridge.sending import start_request  # noqa: PLC0415  only this rule starts by hand
-
     id = lab.start(shapes.CHAIN)
     gate = lab.gate(id, "a")
-    request = lab.bridge.ledger.executions.request(id)
-    assert request is not None
-    ref = lab.ref(id)
-    assert lab.harness.backend.start(start_request(ref.id, request)) == ref
+    assert lab.harness.backend.start(_request(lab, id)) == lab.ref(id)
     lab.meanwhile(shapes.CHAIN)
     assert lab.gate(id, "a") == gate
     assert lab.starts(id) == {"a": 1}
+
+
+def test_O3_starting_the_same_id_twice_leaves_nothing_beside_it(lab: Lab) -> None:
+    if not isinstance(lab.definition(shapes.CHAIN), Definition):
+        not_asked("workflows are not deployed through the bridge")
+    once = Flow(f"once_{uuid.uuid4().hex[:8]}", (Step("a"),))  # nobody else starts one of that name
+    id = lab.start(Shape("once", (once,)))
+    lab.gate(id, "a")
+    if isinstance(lab.harness.backend, LocalBackend) and not _listed(lab):
+        not_asked("every execution of a local engine is in the ledger already")
+    lab.harness.backend.start(_request(lab, id))
+    lab.meanwhile(shapes.CHAIN)
+    mine = lab.until(lambda: _listed(lab).get(lab.ref(id)), f"{id} to be in the engine's list")
+    beside = [one.ref.id for one in _listed(lab).values() if one.workflow == mine.workflow and one.ref != mine.ref]
+    assert not beside, f"a start that came twice with the id {lab.ref(id).id} has started these too: {beside}"
+
+
+def _request(lab: Lab, id: str) -> StartRequest:
+    """The start of an execution, as it was sent."""
+    from flowbridge.sending import start_request  # noqa: PLC0415  only the rules here start by hand
+
+    request = lab.bridge.ledger.executions.request(id)
+    assert request is not None
+    return start_request(lab.ref(id).id, request)
+
+
+def _listed(lab: Lab) -> dict[Ref, Listed]:
+    return {one.ref: one for one in lab.harness.backend.list_executions(limit=50)}
 
 
 def test_O4_a_verb_is_done_when_the_engine_shows_it(lab: Lab) -> None:
@@ -200,7 +235,7 @@ def test_O12_a_cancel_from_outside_is_recorded_as_such(lab: Lab) -> None:
 def test_the_engines_list_names_roots_and_no_children(lab: Lab) -> None:
     id = lab.start(shapes.ONLY)
     child = lab.child(id, "one")
-    listed = {one.ref: one for one in lab.harness.backend.list_executions(limit=50)}
+    listed = _listed(lab)
     assert child.ref not in listed
     if isinstance(lab.harness.backend, LocalBackend) and not listed:
         return  # every execution of a local engine is in the ledger already

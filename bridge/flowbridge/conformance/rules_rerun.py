@@ -218,9 +218,9 @@ def test_X6_with_no_reset_only_the_failed_items_run_and_results_keep_their_place
     id = _errored_items(lab, 2)
     new = lab.rerun(id, _tasks("t", no_reset=("t",))).execution
     lab.release(new, "t", item=2, result={"item": "again"})
+    _nothing_else_runs_again(lab, new)
     lab.release(new, "next")
     lab.reaches(new, Status.SUCCEEDED)
-    assert lab.starts(new)["t"] == 4
     read = next(task for task in lab.bridge.read(new).tasks if task.name == "t")
     assert [item["item"] for item in read.result] == [0, 1, "again"]
 
@@ -230,14 +230,24 @@ def test_X6_where_the_engine_gets_it_wrong_it_is_refused_and_nothing_is_touched(
     if lab.facts.partial_rerun is PartialRerun.YES:
         new = lab.rerun(id, _tasks("t", no_reset=("t",))).execution
         lab.release(new, "t", item=1)
+        _nothing_else_runs_again(lab, new)
         lab.release(new, "next")
         lab.reaches(new, Status.SUCCEEDED)
-        assert lab.starts(new)["t"] == 4
         return
     before = lab.fingerprint(id)
     error = lab.refused(lambda: lab.rerun(id, _tasks("t", no_reset=("t",))), "X6")
     assert error.accept == "X6"
     assert lab.fingerprint(id) == before
+
+
+def _nothing_else_runs_again(lab: Lab, id: str) -> None:
+    """Of three items one has run again: the workflow goes on, and no item that had succeeded comes up."""
+    lab.until(lambda: lab.gate_now(id, "next") or lab.gate_now(id, "t"), f"the gate next of {id}")
+    begun = lab.starts(id)["t"] - 3
+    assert begun == 1, (
+        f"{begun} items run again, and one had failed: ask the engine for the failed ones alone where `reset` is "
+        "false, or declare partial_rerun NO or LAST_FAILED if it cannot"
+    )
 
 
 def test_X6_no_reset_must_name_with_items_tasks_that_are_named(lab: Lab) -> None:
