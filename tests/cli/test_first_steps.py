@@ -29,7 +29,7 @@ def _gated(home: Path, gates: Gates, *names: str) -> str:
     """A workflow whose tasks wait, one after the other, at the gates of these names."""
     lines = ["version: '2.0'", "gated:", "  tasks:"]
     for name, following in zip(names, [*names[1:], ""], strict=True):
-        lines += [f"    {name}:", f"      action: std.http url={gates.url}/{name}"]
+        lines += [f"    {name}:", f"      action: std.http url='{gates.url}/{name}'"]
         lines += [f"      on-success: {following}"] if following else []
     path = home / "gated.yaml"
     path.write_text("\n".join(lines) + "\n")

@@ -24,15 +24,15 @@ workflows:
       task2: {{workflow: subflow2}}
       task3: {{action: std.http, input: {{url: '{url}/three_<% $.n %>'}}, on-success: task4}}
       task4: {{action: std.http, input: {{url: '{url}/four_<% $.n %>'}}}}
-      task5: {{action: std.http url={url}/five}}
+      task5: {{action: std.http url='{url}/five'}}
   subflow1:
     tasks:
-      subtask1: {{action: std.http url={url}/one, on-success: subtask2}}
-      subtask2: {{action: std.http url={url}/two}}
+      subtask1: {{action: std.http url='{url}/one', on-success: subtask2}}
+      subtask2: {{action: std.http url='{url}/two'}}
   subflow2:
     tasks:
-      subtask1: {{action: std.http url={url}/side, on-success: subtask2}}
-      subtask2: {{action: std.http url={url}/behind}}
+      subtask1: {{action: std.http url='{url}/side', on-success: subtask2}}
+      subtask2: {{action: std.http url='{url}/behind'}}
 """
 
 BRANCHES = """
@@ -40,7 +40,7 @@ version: '2.0'
 main:
   input: [n]
   tasks:
-    task1: {{action: std.http url={url}/first, on-success: [task3, task4]}}
+    task1: {{action: std.http url='{url}/first', on-success: [task3, task4]}}
     task3: {{action: std.http, input: {{url: '{url}/three_<% $.n %>'}}, on-success: task5}}
     task4: {{action: std.http, input: {{url: '{url}/four_<% $.n %>'}}, on-success: task5}}
     task5: {{join: all, action: std.noop}}

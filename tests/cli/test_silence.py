@@ -155,7 +155,7 @@ def test_a_watch_on_what_hangs_says_so_once_advises_recover_and_goes_on(
 def test_a_re_run_tells_only_what_changes_from_then_on(flowbridge: Flowbridge, home: Path, gates: Gates) -> None:
     lines = ["version: '2.0'", "w:", "  tasks:"]
     for name, following in (("kept", "broken"), ("broken", "")):
-        lines += [f"    {name}:", f"      action: std.http url={gates.url}/{name}"]
+        lines += [f"    {name}:", f"      action: std.http url='{gates.url}/{name}'"]
         lines += [f"      on-success: {following}"] if following else []
     (home / "w.yaml").write_text("\n".join(lines) + "\n")
     gates.set(kept=200, broken=500)

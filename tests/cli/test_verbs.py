@@ -24,13 +24,13 @@ main:
       workflow: sub
       on-success: after
     side:
-      action: std.http url={url}/side
+      action: std.http url='{url}/side'
     after:
-      action: std.http url={url}/after
+      action: std.http url='{url}/after'
 sub:
   tasks:
     subtask1:
-      action: std.http url={url}/sub
+      action: std.http url='{url}/sub'
 """
 
 ITEMS = """
@@ -42,7 +42,7 @@ items:
       action: std.http
       input: {{url: '{url}/<% $.i %>'}}
     task2:
-      action: std.http url={url}/task2
+      action: std.http url='{url}/task2'
 """
 
 

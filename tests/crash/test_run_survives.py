@@ -24,7 +24,7 @@ def definition(file: Path) -> Definition:
     stages = "".join(
         f"    s{stage}:\n"
         f"      with-items: i in {list(range(WIDTH))}\n"
-        f"      action: note file={file} name='s{stage}-<% $.i %>'\n"
+        f"      action: note file='{file}' name='s{stage}-<% $.i %>'\n"
         + (f"      on-success: s{stage + 1}\n" if stage + 1 < STAGES else "")
         for stage in range(STAGES)
     )
