@@ -161,6 +161,7 @@ class _Reader:
         for one in reversed(node.value) if isinstance(node, yaml.SequenceNode) else (node,):
             if not isinstance(one, yaml.MappingNode):
                 raise _wrong(one, self._source, "'<<' takes in a mapping, or a list of mappings")
+            self._count(one, depth)  # one that holds nothing, too: lists of it may stand in lists of it
             for place in one.value:
                 self._count(place[0], depth)
             found |= self._pairs(one, path, depth + 1)

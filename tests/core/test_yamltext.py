@@ -79,11 +79,12 @@ def test_in_the_usual_way_a_mapping_takes_in_others(text: str, gives: object) ->
         ("&a {<<: *a}", "levels deep"),
         ("[&a {x: 1}, " + "".join(f"&{b} {{<<: [*{a}, *{a}]}}, " for a, b in pairwise("abcdefghijklmnopqrstuvw")) + "]",
          "aliases counted each time"),
+        (f"[&a {{}}, &b {{<<: [{', '.join(['*a'] * 40)}]}}, {{<<: [{', '.join(['*b'] * 40)}]}}]", "each time"),
     ],
 )  # fmt: skip
 def test_what_a_mapping_takes_in_is_bounded(text: str, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
-        load(text, "flow.yaml", usual=True)
+        load(text, "flow.yaml", usual=True, nodes=1000)
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: "])
