@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import jinja2
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from flowbridge_memory.evaluation import NESTED, ExpressionError, Scope
@@ -16,13 +18,31 @@ from flowbridge_memory.values import MAX_BITS
 MAX_TEXT = 10_000_000
 MAX_POWER = 1_000
 
+_TOO_LONG = f"more than {MAX_TEXT} characters or parts are not built"
+
+#: Widths and precisions in a format, after `%` or `:`; and the mark of one that is given as a value.
+_WIDTH = re.compile(r"(?:%(?:\([^)]*\))?|:)[^\sA-Za-z%:\d]*(\d+)|\.(\d+)")
+_WIDTH_APART = re.compile(r"%[^\sA-Za-z%]*\*|\{[^}]*\{")
+
 V = TypeVar("V")
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """The sandbox, with the operators that can build huge values under a bound."""
+    """The sandbox, with the operators, filters and methods that can build huge values under a bound.
 
-    intercepted_binops = frozenset({"*", "**"})
+    Nothing is worked out while an expression is read: that comes with no bounds, and in whoever only checks it.
+    """
+
+    intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
+    intercepted_unops = frozenset(ImmutableSandboxedEnvironment.default_unop_table)
+
+    def call(self, context: Any, obj: Any, /, *args: Any, **named: Any) -> Any:
+        """Call what an expression calls."""
+        method = getattr(obj, "__wrapped__", obj)  # `format` comes in a wrapping
+        owner = getattr(method, "__self__", None)
+        if isinstance(owner, str | bytes):
+            _require_small(method.__name__, owner, (*args, *named.values()))
+        return super().call(context, obj, *args, **named)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" and _size(right) > MAX_POWER:
@@ -32,6 +52,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             count = right if sized is left else left
             if sized is not None and len(sized) * max(_size(count), 1) > MAX_TEXT:
                 raise ExpressionError(f"a repeat of more than {MAX_TEXT} parts is not built")
+        if operator == "%" and isinstance(left, str):
+            _require_small("format", left, right if isinstance(right, tuple) else (right,))
+        if operator == "+" and _length(left) + _length(right) > MAX_TEXT:
+            raise ExpressionError(_TOO_LONG)
         if _bits(operator, left, right) > MAX_BITS:
             raise ExpressionError("a number of more digits than can be written is not computed")
         return super().call_binop(context, operator, left, right)
@@ -41,7 +65,64 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 def _environment() -> _Sandbox:
     environment = _Sandbox(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= FUNCTIONS
+    del environment.globals["lipsum"]  # nonsense without measure
+    bare = environment.overlay()
+    bare.filters = environment.filters
+    environment.filters = {name: _filter(bare, name) for name in bare.filters}
     return environment
+
+
+def _filter(bare: jinja2.Environment, name: str) -> Callable[..., Any]:
+    """A filter under a bound. What asks for the context is not called while an expression is read."""
+
+    @jinja2.pass_context
+    def bounded(context: Context, value: Any, *args: Any, **named: Any) -> Any:
+        _require_small(name, value, (*args, *named.values()))
+        return bare.call_filter(name, value, args, named, context, context.eval_ctx)
+
+    return bounded
+
+
+def _require_small(name: str, value: Any, args: Sequence[Any]) -> None:
+    """Raise for a filter or a method that would build more than a text may have. The others build less than they get,
+    or about as much."""
+    size = _SIZES[name](value, args) if name in _SIZES else 0
+    if size > MAX_TEXT:
+        raise ExpressionError(_TOO_LONG)
+
+
+def _padded(value: Any, args: Sequence[Any]) -> float:
+    text = value if isinstance(value, str) else ""
+    return (1 + text.count("\n") + text.count("\t")) * max((max(_size(one), _length(one)) for one in args), default=0)
+
+
+def _replaced(value: Any, args: Sequence[Any]) -> float:
+    text, old, new = (str(one) for one in (value, *args[:2])) if len(args) > 1 else ("", "", "")
+    return len(text) + text.count(old) * len(new)
+
+
+def _joined(value: Any, args: Sequence[Any]) -> float:
+    parts, between = (args[0] if args else (), value) if isinstance(value, str) else (value, args[0] if args else "")
+    if not isinstance(parts, list | tuple):
+        return 0
+    return len(parts) * _length(between) + sum(map(_length, parts))
+
+
+def _formatted(value: Any, args: Sequence[Any]) -> float:
+    text = str(value)
+    widths = [float(width or precision) for width, precision in _WIDTH.findall(text)]
+    if _WIDTH_APART.search(text):
+        widths += map(_size, args)
+    return sum(widths)
+
+
+#: How long what these give is at most, by their names, from the value that they are for and what they are given.
+_SIZES: Mapping[str, Callable[[Any, Sequence[Any]], float]] = {
+    **dict.fromkeys(("center", "ljust", "rjust", "zfill", "expandtabs", "indent", "batch", "slice"), _padded),
+    "replace": _replaced,
+    "join": _joined,
+    "format": _formatted,
+}
 
 
 def expression(text: str) -> Callable[[Scope], Any]:
@@ -102,6 +183,10 @@ def _bounded(pieces: Any) -> str:
             raise ExpressionError(f"more than {MAX_TEXT} characters are not built")
         built.append(piece)
     return "".join(built)
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str | list | tuple | bytes) else 0
 
 
 def _size(value: Any) -> float:

@@ -132,6 +132,52 @@ def test_hostile_expressions_end_with_an_error(source: str) -> None:
     fails(source)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x'|center(1000000000) }}",
+        "{{ ['x']|map('center', 1000000000)|list }}",
+        "{{ 'x'.ljust(1000000000) }}",
+        "{{ 'x'.zfill(1000000000) }}",
+        "{{ 'x'|indent(1000000000) }}",
+        "{{ ['x']|batch(1000000000, 'x')|list }}",
+        "{{ '%01000000000d'|format(1) }}",
+        "{{ '%01000000000d' % 1 }}",
+        "{{ '%.1000000000f' % 1 }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 1000000000) }}",
+        "{{ ('x' * 10000).replace('x', 'y' * 10000) }}",
+        "{{ ('x' * 10000)|replace('x', 'y' * 10000) }}",
+        "{{ ('x' * 10000).join(['y'] * 10000) }}",
+        "{{ (['y'] * 10000)|join('x' * 10000) }}",
+        "{{ ('x' * 9000000) + ('x' * 9000000) }}",
+    ],
+)
+def test_what_would_be_huge_is_not_built_and_least_of_all_by_who_only_checks_it(source: str) -> None:
+    check(source)
+    message = fails(source)
+    assert "are not built" in message
+
+
+@pytest.mark.parametrize(
+    ("source", "gives"),
+    [
+        ("{{ '%.2f|%d %s' % (3.14159, 1764397450123, 'x') }}", "3.14|1764397450123 x"),
+        ("{{ '{:>4} {} {:.1f}'.format('a', 1764397450123, 2.0) }}", "   a 1764397450123 2.0"),
+        ("{{ '%*d' % (3, 1) }}", "  1"),
+        ("{{ 'at 10:15, 12345678 of them: %d' | format(1764397450123) }}", "at 10:15, 12345678 of them: 1764397450123"),
+        ("{{ _.nowhere | default(1764397450123) }}", 1764397450123),
+        ("{{ [3, 1] | sort | map('string') | join(', ') }}", "1, 3"),
+        ("{{ 'a b' | replace('a', 'c') | upper | center(7) }}", "  C B  "),
+        ("{{ [1, 2] | map('string') | map('center', 3) | list }}", [" 1 ", " 2 "]),
+        ("{{ {'a': 1} | dictsort }}", [("a", 1)]),
+    ],
+)
+def test_bounds_leave_what_is_usual_as_it_is(source: str, gives: object) -> None:
+    assert value(source) == gives
+
+
 def test_a_bare_condition_is_yaql() -> None:
     assert compiled(condition("$.n > 1")).evaluate(SCOPE) is True
     assert compiled(condition("{{ _.n > 5 }}")).evaluate(SCOPE) is False
