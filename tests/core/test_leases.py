@@ -208,6 +208,23 @@ def test_O5_a_lease_that_could_not_be_given_back_is_when_its_process_asks_next(
     assert leases.holder("tree:t") is None
 
 
+def test_O5_a_lease_that_was_left_is_not_forgotten_in_a_transaction_that_fails(
+    leases: Leases, ledger: Database, full: Callable[[], AbstractContextManager[None]]
+) -> None:
+    lease = taken(leases)
+    with full(), pytest.raises(LedgerError):
+        leases.give(lease)
+
+    def fails() -> None:
+        with ledger.transaction():
+            leases.holder("tree:t")
+            raise LedgerError("the disk is full")
+
+    with pytest.raises(LedgerError):
+        fails()
+    assert leases.holder("tree:t") is None
+
+
 def test_O5_a_lease_that_was_left_is_not_taken_from_who_has_it_by_then(
     ledger: Database, leases: Leases, full: Callable[[], AbstractContextManager[None]]
 ) -> None:

@@ -120,6 +120,8 @@ class Leases:
         self._left.discard(lease)
 
     def _give_what_is_left(self) -> None:
+        if self._db.inside:  # that may be rolled back, and nobody would know of them any more
+            return
         for lease in tuple(self._left):
             with suppress(LedgerError):
                 self.give(lease)
