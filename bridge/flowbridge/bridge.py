@@ -110,7 +110,7 @@ class Bridge:
 
     def deployed_text(self, definition: Definition, backend: str | None = None) -> str:
         """What an instance would send to its engine: the definition itself, or with links for what runs elsewhere."""
-        return self.instances.get(backend or self.default_backend()).deployed_text(definition)
+        return self.instances.get(backend or self.default_backend(definition)).deployed_text(definition)
 
     def run(  # noqa: PLR0913  (what a run is started with; all but the first two by name)
         self,

@@ -25,7 +25,7 @@ from flowbridge.model import EngineState, Record, Snapshot, Status, TaskStatus
 #: How many calls are made before whoever sends them looks after its lease again.
 _CHUNK = 64
 
-#: How long a call that was taken is not made again.
+#: How long, at most, a call that was taken is not made again.
 _REMEMBERED_SECONDS = 30.0
 
 #: What an engine says that will not change by asking again.
@@ -50,7 +50,7 @@ class Sent(set[tuple[str, str]]):
         self._until = 0.0
 
     def lately(self) -> Self:
-        """Itself, without what was made longer ago."""
+        """Itself; emptied every so often, so that what it holds was made lately."""
         if (now := time.monotonic()) >= self._until:
             self._until = now + _REMEMBERED_SECONDS
             self.clear()

@@ -272,11 +272,11 @@ def _begin_item(world: World, task: Task, place: int, scope: Any, input: Mapping
 
 def _end_items(world: World, task: Task) -> None:
     states = [call.state for call in task.calls or () if call is not None and call.state is not State.IDLE]
-    if len(states) < task.width:
+    if State.CANCELED in states:
+        finish(world, task, State.CANCELED, None, "At least one item was canceled.")
+    elif len(states) < task.width:
         error = task.error or f"{task.width - len(states)} of {task.width} items never began."
         finish(world, task, State.ERRORED, None, error)
-    elif State.CANCELED in states:
-        finish(world, task, State.CANCELED, None, "At least one item was canceled.")
     elif State.ERRORED in states:
         failed = [call for call in task.calls or () if call is not None and call.state is State.ERRORED]
         finish(world, task, State.ERRORED, None, f"{len(failed)} of {task.width} items failed: {failed[0].error}")

@@ -152,7 +152,7 @@ class MistralBackend(Backend):
         return Ref(self.name, request.id)
 
     def observe(self, ids: Sequence[str]) -> Mapping[str, tuple[ExecutionLook, ...]]:
-        """Each tree in a fixed number of requests, whatever its size."""
+        """Each tree in a fixed number of requests, whatever its size, and one for each task of it that may be hung."""
         with self._client.reading():
             return self._observer.trees(ids)
 

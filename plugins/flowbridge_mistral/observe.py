@@ -85,13 +85,10 @@ class Observer:
         tasks = [task for entry in executions for task in _tasks(entry)]
         indexes = self._indexes(root) if len(executions) > 1 else {}
         contexts = self._contexts(executions, {task["id"] for task in tasks})
-        extras = Extras(
-            indexes=indexes,
-            contexts=contexts,
-            links=self._links(executions, tasks),
-            counted=self._counted(tasks, contexts),
-            now=self._client.now(),
-        )
+        waiting = self._links(executions, tasks)
+        now = self._client.now()
+        counted = self._counted([task for task in tasks if _quiet([task], now)], contexts)
+        extras = Extras(indexes=indexes, contexts=contexts, links=waiting, counted=counted, now=now)
         return looks(report, extras, self._instance)
 
     def _indexes(self, root: str) -> dict[str, int]:
@@ -117,9 +114,10 @@ class Observer:
         return found
 
     def _counted(self, tasks: Sequence[Json], contexts: Mapping[str, Json]) -> dict[str, int]:
-        """How many results count for each task that may have run too many sub-workflows: one request for each.
+        """How many results count for each of these that may have run too many sub-workflows: one request for each.
 
-        The report does not tell which of them a re-run has replaced. A task that cannot be shown is left out.
+        The report does not tell which of them a re-run has replaced. A task that cannot be shown is left out. Only what
+        has been quiet for a while can be hung and is asked for: a task that ends well costs no request.
         """
         found: dict[str, int] = {}
         for task in tasks:
@@ -269,8 +267,12 @@ def _hung(entry: Json, extras: Extras) -> str:
     settled = all((task["state"] in words.ENDED or task["id"] in stuck) and not _unended(task) for task in tasks)
     if entry["state"] != "RUNNING" or not stuck or not settled:
         return ""
-    last = max(seconds(one["updated_at"] or one["created_at"]) or 0.0 for one in (entry, *tasks))
-    return _why_hung(waiting, overrun) if extras.now - last >= QUIET_SECONDS else ""
+    return _why_hung(waiting, overrun) if _quiet([entry, *tasks], extras.now) else ""
+
+
+def _quiet(entries: Sequence[Json], now: float) -> bool:
+    """Whether nothing has happened to these for a while."""
+    return now - max(seconds(one["updated_at"] or one["created_at"]) or 0.0 for one in entries) >= QUIET_SECONDS
 
 
 def _why_hung(waiting: Sequence[Json], overrun: Sequence[Json]) -> str:

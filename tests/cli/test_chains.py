@@ -66,6 +66,10 @@ def test_a_file_goes_to_the_engine_whose_language_it_is_in(flowbridge: Flowbridg
 
 def test_a_name_of_a_catalog_is_validated_like_a_file(flowbridge: Flowbridge, packs: Path) -> None:
     assert flowbridge("validate", "den.two", "-o", "json").data == [{"workflow": "den.two"}]
+    elsewhere = flowbridge("validate", "den.two", "--backend", "elsewhere")
+    assert (elsewhere.code, "there is no backend 'elsewhere'" in elsewhere.err) == (2, True)
+    sent = flowbridge("validate", "den.two", "--show-deployed")
+    assert (sent.code, sent.out, "no engine is sent it; leave out --show-deployed" in sent.err) == (2, "", True)
     chain = packs / "den" / "actions" / "chains" / "two.yaml"
     text = chain.read_text()
     chain.write_text(text.replace("{", '{"default": "a", "default": "a", ', 1))

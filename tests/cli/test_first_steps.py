@@ -194,6 +194,7 @@ def test_what_an_engine_would_get_is_shown_and_nothing_is_deployed(
     text = "version: '2.0'\nw:  # a comment\n  tasks:\n    t: {action: flowbridge.run target=memory:other}"
     (home / "w.yaml").write_text(text)
     assert flowbridge("validate", "w.yaml", "--backend", "memory", "--show-deployed").out == text + "\n"
+    assert flowbridge("validate", "w.yaml", "--show-deployed").out == text + "\n"
     (home / "c.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
     monkeypatch.setenv("FLOWBRIDGE_CONFIG", "c.yaml")
     server = FakeMistral()

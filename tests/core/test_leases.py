@@ -225,6 +225,27 @@ def test_O5_a_lease_that_was_left_is_not_forgotten_in_a_transaction_that_fails(
     assert leases.holder("tree:t") is None
 
 
+def test_O5_a_lease_that_was_left_stays_so_where_another_that_is_taken_cannot_be_written(
+    ledger: Database, leases: Leases, full: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room again while the other one is taken, and none when that is committed."""
+    lease = taken(leases)
+    with full(), pytest.raises(LedgerError):
+        leases.give(lease)
+    run = ledger.run
+
+    def room_within(sql: str, values: Iterable[object] = ()) -> int:
+        if not ledger.inside or sql.startswith("INSERT"):
+            raise LedgerError("the disk is full")
+        return run(sql, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "run", room_within)
+        with pytest.raises(LedgerError):
+            leases.take("tree:another", "me")
+    assert leases.holder("tree:t") is None
+
+
 def test_O5_a_lease_that_was_left_is_not_taken_from_who_has_it_by_then(
     ledger: Database, leases: Leases, full: Callable[[], AbstractContextManager[None]]
 ) -> None:

@@ -379,6 +379,13 @@ def test_a_task_whose_item_cannot_begin_is_tried_again_as_its_retry_says() -> No
     assert (engine.state, engine.states()) == ("errored", {"t": "errored"})
 
 
+def test_C5_a_canceled_child_before_an_item_that_could_not_begin_cancels_its_task_and_no_on_error_is_taken() -> None:
+    engine = short_of_input(1, more=", on-error: handle}\n    handle: {action: std.noop")
+    engine.do("cancel", engine.child("t", 0))
+    engine.end("t[0]/g")
+    assert (engine.state, engine.states()) == ("canceled", {"t": "canceled"})
+
+
 def test_X5_re_running_the_child_before_an_item_that_could_not_begin_leaves_the_task_errored() -> None:
     engine = short_of_input(1)
     engine.end("t[0]/g", "errored")

@@ -324,7 +324,15 @@ def test_X6_nothing_more_is_asked_of_a_task_that_may_still_end(children: tuple[J
     _serves(execution("RUNNING", task("RUNNING", children=children)), items(3), children)
     (look, *_) = _observed()
     assert look.hung == ""
-    assert "/tasks/t" not in {call.request.path_url for call in responses.calls}
+    assert f"{URL}/tasks/t" not in {call.request.url for call in responses.calls}
+
+
+@responses.activate
+def test_X6_nothing_more_is_asked_of_a_task_whose_last_item_has_just_ended() -> None:
+    children = tuple(child("SUCCESS", f"c{place}") for place in range(4))
+    _serves(execution("RUNNING", task("RUNNING", children=children)), items(3), children, at="03:04:14")
+    assert _observed()[0].hung == ""
+    assert f"{URL}/tasks/t" not in {call.request.url for call in responses.calls}
 
 
 @responses.activate
@@ -335,11 +343,11 @@ def test_X6_a_task_that_the_engine_cannot_show_is_not_called_hung() -> None:
     assert _observed()[0].hung == ""
 
 
-def _serves(root: Json, context: Json, children: tuple[Json, ...]) -> None:
-    """Answers for the tree of one execution, long after the last thing happened in it."""
+def _serves(root: Json, context: Json, children: tuple[Json, ...], at: str = "04:00:00") -> None:
+    """Answers for the tree of one execution, by default long after the last thing happened in it."""
     members = [{"id": each["id"], "params": json.dumps({"index": place})} for place, each in enumerate(children)]
     contexts = [{"id": "t", "runtime_context": json.dumps(context)}]
-    now = {"Date": "Fri, 02 Jan 2026 04:00:00 GMT"}
+    now = {"Date": f"Fri, 02 Jan 2026 {at} GMT"}
     responses.get(f"{URL}/executions/x", json={"root_execution_id": None}, headers=now)
     responses.get(f"{URL}/executions/x/report", json={"root_workflow_execution": root}, headers=now)
     responses.get(f"{URL}/executions", json={"executions": members}, headers=now)

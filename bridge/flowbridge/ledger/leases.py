@@ -55,7 +55,7 @@ class Leases:
         """Take a lease that is free, or gives None. `holder` says in words who holds it and why."""
         self._give_what_is_left()
         with self._db.transaction():
-            if self.holder(name) is not None:
+            if self._holder(name) is not None:
                 return None
             token = uuid.uuid4().hex
             pid = os.getpid()
@@ -68,6 +68,9 @@ class Leases:
     def holder(self, name: str) -> str | None:
         """Who holds a lease now, in words, or None where it is free."""
         self._give_what_is_left()
+        return self._holder(name)
+
+    def _holder(self, name: str) -> str | None:
         row = self._db.one("SELECT holder, host, pid, started, expires FROM leases WHERE name = ?", (name,))
         if row is None:
             return None

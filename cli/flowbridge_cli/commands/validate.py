@@ -8,7 +8,7 @@ import click
 
 from flowbridge.backend import Definition, Deployed
 from flowbridge.bridge import Bridge
-from flowbridge.errors import NotFound
+from flowbridge.errors import InvalidInput, NotFound
 from flowbridge_cli import options
 from flowbridge_cli.commands.run import is_file, read
 from flowbridge_cli.output import emit, note
@@ -27,6 +27,10 @@ def validate(target: str, backend: str | None, show_deployed: bool, output: str)
             found, definition, backend = _named(bridge, target, backend)
         else:
             found = _checked(bridge, definition, backend)
+        if show_deployed and definition is None:
+            raise InvalidInput(
+                f"{target!r} is run from where it stands: no engine is sent it; leave out --show-deployed"
+            )
         deployed = bridge.deployed_text(definition, backend) if show_deployed and definition else ""
     for warning in found.warnings:
         note(f"warning: {warning}")
@@ -48,7 +52,8 @@ def _named(bridge: Bridge, name: str, backend: str | None) -> tuple[Deployed, De
     target = bridge.targets.catalog(name)
     if target is None:
         raise NotFound(f"{name!r} is no file, and {bridge.targets.missing(name)}")
-    if target.definition is None:
-        return Deployed((target.workflow,), warnings=target.warnings), None, backend
     backend = backend or (bridge.instances.meant(target.backend) if target.backend else None)
+    if target.definition is None:
+        bridge.instances.require(backend or bridge.default_backend())
+        return Deployed((target.workflow,), warnings=target.warnings), None, backend
     return _checked(bridge, target.definition, backend), target.definition, backend
