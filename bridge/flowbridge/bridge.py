@@ -106,7 +106,7 @@ class Bridge:
 
     def validate(self, definition: Definition, backend: str | None = None) -> tuple[str, ...]:
         """The workflows of a definition, the one to start by default first. Raises `InvalidInput` where it is wrong."""
-        return self.instances.get(backend or self.default_backend(definition)).validate(definition).workflows
+        return self.targets.checked(definition, backend or "")[2].workflows
 
     def deployed_text(self, definition: Definition, backend: str | None = None) -> str:
         """What an instance would send to its engine: the definition itself, or with links for what runs elsewhere."""

@@ -150,14 +150,15 @@ class NotFound(EngineError):
 class Unavailable(EngineError):
     """The engine did not answer (refused, timed out, 5xx, 429). The same call may succeed later.
 
-    `unsent` is true where it is certain that the request never reached the engine.
+    `unsent` is true where it is certain that the request never reached the engine. `instance` names one that was found
+    silent before, and was asked nothing now.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, *, unsent: bool = False) -> None:
+    def __init__(self, message: str, *, unsent: bool = False, instance: str = "") -> None:
         super().__init__(message)
-        self.unsent = unsent
+        self.unsent, self.instance = unsent, instance
 
 
 class EngineRefused(EngineError):

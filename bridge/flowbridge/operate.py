@@ -461,8 +461,10 @@ def _checked(found: Pass, place: int, verb: Verb, check: Check) -> Effect:
             for touched in {*effect.wants, *effect.rerun, *effect.skip}:
                 require(found.snapshot.nodes[touched], verb)
     except Unavailable as error:
-        heard = "".join(f" {name}: {words}" for name, words in found.silent.items())
-        raise Unavailable(f"{error.message}{heard}") from None
+        if error.instance not in found.silent:
+            raise
+        name = error.instance
+        raise Unavailable(f"{error.message} {name}: {found.silent[name]}", instance=name) from None
     return effect
 
 

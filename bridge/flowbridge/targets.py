@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from flowbridge.backend import Backend, Definition, Given, Target
+from flowbridge.backend import Backend, Definition, Deployed, Given, Target
 from flowbridge.config import Config
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
@@ -87,6 +87,21 @@ class Targets:
         if found.bind is not None and isinstance(target, str):
             request["given"] = self._given(target, asked, hidden)
         return name, request
+
+    def checked(self, target: Definition | str, backend: str = "") -> tuple[str, Target, Deployed]:
+        """The instance that a definition or a name of a catalog would be started on, what it stands for, and what is in
+        it. Nothing is sealed or kept.
+
+        Raises `InvalidInput` where it is wrong, or there is no such instance, and `NotFound` where no catalog has it.
+        """
+        found = Target(target) if isinstance(target, Definition) else self.catalog(target)
+        if found is None:
+            raise NotFound(f"{target!r} is no file, and {self.missing(str(target))}")
+        name = backend or self._instance_for(found)
+        if found.definition is None:
+            self._instances.require(name)
+            return name, found, Deployed((found.workflow,), warnings=found.warnings)
+        return name, found, self._instances.get(name).validate(found.definition)
 
     def _given(self, target: str, asked: Given, hidden: Collection[str]) -> dict[str, Any]:
         """What a start was asked with, before its target made of it what it is started with: for `overridden`."""

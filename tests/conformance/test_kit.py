@@ -119,7 +119,9 @@ NATIVE = {"how": "native", "why": []}
     ("text", "why"),
     [
         (None, "it cannot be read (No such file or directory)"),
-        ("[]", "that is no matrix"),
+        ("[1]", "that is no matrix"),
+        ("{", "that is no matrix"),
+        ('{"ours": {"facts": {}}}', "that is no matrix"),
         ("{}", "there is no backend"),
     ],
 )

@@ -194,6 +194,15 @@ def full(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Abst
     return refusing
 
 
+@pytest.fixture
+def left(leases: Leases, full: Callable[[], AbstractContextManager[None]]) -> Lease:
+    """A lease that could not be given back."""
+    lease = taken(leases)
+    with full(), pytest.raises(LedgerError):
+        leases.give(lease)
+    return lease
+
+
 @pytest.mark.parametrize("asks", ["take", "holder"])
 def test_O5_a_lease_that_could_not_be_given_back_is_when_its_process_asks_next(
     leases: Leases, full: Callable[[], AbstractContextManager[None]], asks: str
@@ -209,11 +218,8 @@ def test_O5_a_lease_that_could_not_be_given_back_is_when_its_process_asks_next(
 
 
 def test_O5_a_lease_that_was_left_is_not_forgotten_in_a_transaction_that_fails(
-    leases: Leases, ledger: Database, full: Callable[[], AbstractContextManager[None]]
+    leases: Leases, ledger: Database, left: Lease
 ) -> None:
-    lease = taken(leases)
-    with full(), pytest.raises(LedgerError):
-        leases.give(lease)
 
     def fails() -> None:
         with ledger.transaction():
@@ -226,12 +232,9 @@ def test_O5_a_lease_that_was_left_is_not_forgotten_in_a_transaction_that_fails(
 
 
 def test_O5_a_lease_that_was_left_stays_so_where_another_that_is_taken_cannot_be_written(
-    ledger: Database, leases: Leases, full: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+    ledger: Database, leases: Leases, left: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is room again while the other one is taken, and none when that is committed."""
-    lease = taken(leases)
-    with full(), pytest.raises(LedgerError):
-        leases.give(lease)
     run = ledger.run
 
     def room_within(sql: str, values: Iterable[object] = ()) -> int:
@@ -247,11 +250,8 @@ def test_O5_a_lease_that_was_left_stays_so_where_another_that_is_taken_cannot_be
 
 
 def test_O5_a_lease_that_was_left_is_not_taken_from_who_has_it_by_then(
-    ledger: Database, leases: Leases, full: Callable[[], AbstractContextManager[None]]
+    ledger: Database, leases: Leases, left: Lease
 ) -> None:
-    lease = taken(leases)
-    with full(), pytest.raises(LedgerError):
-        leases.give(lease)
     ledger.run("DELETE FROM leases")
     other = Leases(ledger)
     theirs = taken(other, holder="you")

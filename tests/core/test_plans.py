@@ -366,6 +366,16 @@ def test_O2_resume_rerun_and_skip_need_every_engine_they_touch(
     assert flow.ledger.operations.open_trees() == []
 
 
+def test_O2_only_the_silent_engine_that_is_needed_is_told_of(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk, idle=True)
+    flow.pause(root.id)
+    desk.engine.down = desk.other.down = True
+    with pytest.raises(Unavailable) as caught:
+        flow.resume(child.id)
+    assert caught.value.message.endswith(" other: other does not answer")
+    assert "fake" not in caught.value.message
+
+
 def test_O2_a_resume_does_not_need_an_engine_that_it_does_not_touch(flow: Bridge, desk: Desk) -> None:
     root, child = mixed(desk, idle=True)
     flow.pause(root.id)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowbridge.errors import Unavailable
-from flowbridge.model import Status
+from flowbridge.model import Status, Verb
 from live.mistral_server import MistralServer
 from live.test_three_engines_survive import CANCELED, PATIENCE, PAUSED, Shop, Tree, agent_beside, ended
 from live.three_engines import until
@@ -42,6 +42,15 @@ def below(shop: Shop, tree: Tree) -> list[Status]:
     return [node.record.status for node in look.snapshot.nodes[1:]]
 
 
+def done_below(verb: Verb, shop: Shop, mistral: MistralServer) -> Tree:
+    """A tree on which a verb was carried out while its Mistral was down: not done, and left open."""
+    tree = shop.gated()
+    mistral.kill()
+    outcome = shop.bridge.operate(verb, tree.id, timeout=10)
+    assert (outcome.done, outcome.exit_code) == (False, Unavailable.exit_code)
+    return tree
+
+
 def test_O2_what_ended_while_it_was_down_is_told_once_when_it_is_back(shop: Shop, mistral: MistralServer) -> None:
     tree = shop.gated()
     with agent_beside(shop):
@@ -56,10 +65,7 @@ def test_O2_what_ended_while_it_was_down_is_told_once_when_it_is_back(shop: Shop
 def test_O2_a_pause_while_it_is_down_holds_the_others_and_is_finished_when_it_is_back(
     shop: Shop, mistral: MistralServer
 ) -> None:
-    tree = shop.gated()
-    mistral.kill()
-    outcome = shop.bridge.pause(tree.id, timeout=10)
-    assert (outcome.done, outcome.exit_code) == (False, Unavailable.exit_code)
+    tree = done_below(Verb.PAUSE, shop, mistral)
     assert set(below(shop, tree)) <= PAUSED
     tree.gate.open()
     with agent_beside(shop):
@@ -79,10 +85,7 @@ def test_O2_a_pause_while_it_is_down_holds_the_others_and_is_finished_when_it_is
 def test_O2_a_cancel_while_it_is_down_cancels_the_others_and_is_finished_when_it_is_back(
     shop: Shop, mistral: MistralServer
 ) -> None:
-    tree = shop.gated()
-    mistral.kill()
-    outcome = shop.bridge.cancel(tree.id, timeout=10)
-    assert (outcome.done, outcome.exit_code) == (False, Unavailable.exit_code)
+    tree = done_below(Verb.CANCEL, shop, mistral)
     assert set(below(shop, tree)) <= CANCELED
     tree.gate.open()
     with agent_beside(shop):

@@ -80,16 +80,22 @@ def _kept(path: Path) -> Mapping[str, matrix.Column]:
     """The matrix of an earlier run."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        columns = [column["facts"] is not column["rules"] for column in kept.values()]
     except OSError as error:
         why = f"it cannot be read ({error.strerror})"
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except ValueError:
         why = "that is no matrix"
     else:
-        if columns:
+        if _is_matrix(kept):
             return kept  # type: ignore[no-any-return]  # as JSON has it
-        why = "there is no backend in it"
+        why = "that is no matrix" if kept else "there is no backend in it"
     raise pytest.UsageError(f"--conformance-expect {path}: {why}; --conformance-json FILE writes one")
+
+
+def _is_matrix(kept: object) -> bool:
+    """Whether it has the shape of what --conformance-json writes, of one backend at least."""
+    if not isinstance(kept, dict) or not kept:
+        return False
+    return all(isinstance(column, dict) and {"facts", "rules"} <= column.keys() for column in kept.values())
 
 
 class _Teller:

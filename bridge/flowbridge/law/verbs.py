@@ -132,7 +132,8 @@ def require(node: Node, verb: str) -> None:
         backend = record.ref.backend
         raise Unavailable(
             f"{verb} of {describe(node)} needs its engine, and {backend} does not answer: nothing was done (O2). "
-            f"Do it again when `flowbridge backend check {backend}` says that it answers."
+            f"Do it again when `flowbridge backend check {backend}` says that it answers.",
+            instance=backend,
         )
 
 

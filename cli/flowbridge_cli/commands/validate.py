@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from flowbridge.backend import Definition, Deployed
+from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
-from flowbridge.errors import InvalidInput, NotFound
+from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
 from flowbridge_cli.commands.run import is_file, read
 from flowbridge_cli.output import emit, note
@@ -22,16 +22,13 @@ from flowbridge_cli.output import emit, note
 def validate(target: str, backend: str | None, show_deployed: bool, output: str) -> int:
     """Check TARGET, a file or a name of a catalog, and name its workflows, the one that `run` starts first."""
     with Bridge() as bridge:
-        definition = Definition(read(Path(target)), target) if is_file(target) else None
-        if definition is None:
-            found, definition, backend = _named(bridge, target, backend)
-        else:
-            found = _checked(bridge, definition, backend)
-        if show_deployed and definition is None:
+        given = Definition(read(Path(target)), target) if is_file(target) else target
+        instance, meant, found = bridge.targets.checked(given, backend or "")
+        if show_deployed and meant.definition is None:
             raise InvalidInput(
                 f"{target!r} is run from where it stands: no engine is sent it; leave out --show-deployed"
             )
-        deployed = bridge.deployed_text(definition, backend) if show_deployed and definition else ""
+        deployed = bridge.deployed_text(meant.definition, instance) if show_deployed and meant.definition else ""
     for warning in found.warnings:
         note(f"warning: {warning}")
     if not show_deployed:
@@ -41,19 +38,3 @@ def validate(target: str, backend: str | None, show_deployed: bool, output: str)
     else:
         emit({"workflows": list(found.workflows), "deployed": deployed}, output)
     return 0
-
-
-def _checked(bridge: Bridge, definition: Definition, backend: str | None) -> Deployed:
-    return bridge.instances.get(backend or bridge.default_backend(definition)).validate(definition)
-
-
-def _named(bridge: Bridge, name: str, backend: str | None) -> tuple[Deployed, Definition | None, str | None]:
-    """What a catalog has under a name, its definition where it has one of its own, and the instance to ask."""
-    target = bridge.targets.catalog(name)
-    if target is None:
-        raise NotFound(f"{name!r} is no file, and {bridge.targets.missing(name)}")
-    backend = backend or (bridge.instances.meant(target.backend) if target.backend else None)
-    if target.definition is None:
-        bridge.instances.require(backend or bridge.default_backend())
-        return Deployed((target.workflow,), warnings=target.warnings), None, backend
-    return _checked(bridge, target.definition, backend), target.definition, backend

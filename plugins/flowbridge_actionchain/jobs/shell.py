@@ -40,12 +40,13 @@ def words_of(command: str, parameters: Mapping[str, Any]) -> list[str]:
 
 
 def _is_program(word: str) -> bool:
-    """Whether a word stands for a program that the system can start, whatever shell is asked."""
+    """Whether a word stands for a program, not a script, that the system starts whatever shell is asked."""
     if _OWN.match(word) or "BASH_ENV" in os.environ or f"BASH_FUNC_{word}%%" in os.environ:
         return False
     found = shutil.which(word)
     try:
-        return found is not None and os.path.isabs(found) and first_line(Path(found)) != b""
+        # A script may name what is not there, and a shell has words for that.
+        return found is not None and os.path.isabs(found) and first_line(Path(found)) is None
     except OSError:  # it may be started, not read
         return False
 

@@ -81,8 +81,9 @@ def test_plain_words_that_begin_with_a_program_need_no_shell(command: str, alone
     assert words == (command.split() if alone else ["bash", "-c", command])
 
 
-def test_what_only_a_shell_can_start_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tool").write_text("echo hi")
+@pytest.mark.parametrize("text", ["echo hi", "#!/not/there\n"])
+def test_what_only_a_shell_can_start_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "tool").write_text(text)
     (tmp_path / "tool").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert shell.words_of("tool", {})[0] == "bash"
