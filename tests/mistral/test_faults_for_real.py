@@ -60,7 +60,7 @@ Behaviour = Callable[[socket.socket], None]
 
 @contextmanager
 def server(behaviour: Behaviour | None) -> Iterator[str]:
-    """A server of one request; None: nobody listens at its address."""
+    """A server that does so with every request; None: nobody listens at its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/v2"
         if behaviour is None:
@@ -69,15 +69,22 @@ def server(behaviour: Behaviour | None) -> Iterator[str]:
             return
         thread = threading.Thread(target=_serve, args=(listening, behaviour))
         thread.start()
-        yield address
-        thread.join()
+        try:
+            yield address
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)  # ends the waiting for another one
+            thread.join()
 
 
 def _serve(listening: socket.socket, behaviour: Behaviour) -> None:
-    connection, _ = listening.accept()
-    with connection:
-        connection.recv(65536)
-        behaviour(connection)
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(65536)
+            behaviour(connection)
 
 
 def failure(address: str, read_timeout: float) -> tuple[EngineError, list[type]]:
