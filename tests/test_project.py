@@ -123,6 +123,11 @@ def test_files_are_short_and_functions_shorter(path: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
 
 
+def test_every_live_suite_is_run_by_the_checks() -> None:
+    groups = set(re.findall(r"\btest_\w+\.py\b", (ROOT / ".ci" / "run").read_text()))
+    assert groups == {path.name for path in (ROOT / "tests" / "live").glob("test_*.py")}
+
+
 def test_the_public_names_are_these() -> None:
     import flowbridge
 

@@ -12,7 +12,8 @@ from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.config import Config
 from flowbridge.errors import EngineRefused
-from flowbridge.model import EngineState, Status, TaskStatus, Verb
+from flowbridge.law.tables import TERMINAL
+from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
 from flowbridge_mistral import observe
 from flowbridge_mistral.backend import MistralBackend
 from live.mistral_lab import WORKBOOK, Lab, until
@@ -109,16 +110,38 @@ def test_X6_a_workflow_hung_by_an_accepted_rerun_is_shown_as_hung_and_left_to_a_
 
 
 def test_X6_a_workflow_hung_by_items_that_are_sub_workflows_is_shown_as_hung_too(flow: Bridge, lab: Lab) -> None:
+    """Of two that end at once the engine counts one, and is done, or both, which is more than it waits for."""
+    for id in [many_again(flow, lab) for _ in range(4)]:
+        record = come_to_rest(flow, id)
+        if record.status is Status.SUCCEEDED:
+            continue
+        assert "task t ran more items than it has" in record.hung
+        assert flow.cancel(id, timeout=60).status is Status.CANCELED
+
+
+def many_again(flow: Bridge, lab: Lab) -> str:
+    """A partial re-run of items that are sub-workflows, of which one runs again although it had succeeded."""
     engine_id = lab.start("many")
     for place, status in enumerate([TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.SUCCEEDED]):
         lab.end(engine_id, str(place), status)
     lab.reaches(engine_id, EngineState.ERRORED)
     id = flow.rerun(flow.find(f"prod:{engine_id}").id, RerunRequest(("t",), ("t",)), accept={"X6"}).execution
+    lab.gates(engine_id, "1", "2")
     lab.end(engine_id, "1")
     lab.end(engine_id, "2")
-    (found,) = until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
-    assert "task t ran more items than it has" in found.hung
-    assert flow.cancel(id, timeout=60).status is Status.CANCELED
+    return id
+
+
+def come_to_rest(flow: Bridge, id: str) -> Record:
+    """An execution that has ended, or hangs."""
+
+    def rests() -> Record | None:
+        record = flow.get(id).record
+        return record if record.hung or record.status in TERMINAL else None
+
+    record = until(rests)
+    assert record is not None
+    return record
 
 
 def test_P5_a_sound_workflow_is_not_hung_and_cannot_be_ended_so(flow: Bridge, lab: Lab) -> None:
