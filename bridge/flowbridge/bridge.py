@@ -23,6 +23,7 @@ from flowbridge.enginelist import engine_list
 from flowbridge.errors import FlowbridgeError, NotFound, Timeout
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
+from flowbridge.law.driving import tells_last_ends
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
@@ -45,6 +46,9 @@ from flowbridge.targets import Targets, Wish
 
 _SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
+
+#: How long a look at what has ended is kept back until the ends of all below it are told.
+_TELLING_SECONDS = 5.0
 
 
 class Bridge:
@@ -366,10 +370,18 @@ class Bridge:
         sent = Sent()
         last: object = None
         wait = _FIRST_POLL
+        kept_back: float | None = None
         while True:
             with in_time_for(deadline):
                 look = self._looked(self._operator.tend(record.tree, sent.lately(), standing=True), record.id)
             record = look.record
+            if tells_last_ends(look.snapshot):
+                # Whoever waits for the end would see tasks that still run under it.
+                now = time.monotonic()
+                kept_back = kept_back or min(now + _TELLING_SECONDS, deadline or now + _TELLING_SECONDS)
+                if now < kept_back:
+                    time.sleep(_FIRST_POLL)
+                    continue
             with self.ledger.if_possible():
                 self._observers.tell()
             shown = shape(look)

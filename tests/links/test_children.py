@@ -13,6 +13,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.driver import is_over
 from flowbridge.drivers import undriven
 from flowbridge.errors import EngineRefused, LedgerError, NotFound
+from flowbridge.law.driving import waits_for
 from flowbridge.model import EngineState, Status, TaskStatus
 from flowbridge.sending import Sent
 from flowbridge.sync import Pass
@@ -180,6 +181,30 @@ def test_C3_a_cancel_reaches_children_on_other_engines_and_their_end_is_told(des
     settle(flow, root.id)
     assert statuses(flow, root.id) == [Status.CANCELED] * 3
     assert [status for _, status, _ in desk.host.reports] == [TaskStatus.CANCELED] * 2
+
+
+def test_C2_who_waits_for_a_canceled_tree_sees_no_task_that_still_waits_to_be_told(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    flow.cancel(root.id)
+    for child in children(flow.get(root.id)):
+        desk.end(child, EngineState.CANCELED)
+    look = flow.wait(root.id, timeout=30.0)
+    assert look.record.status is Status.CANCELED
+    assert [waits_for(look.snapshot, node) for node in look.snapshot.nodes] == ["", "", ""]
+    assert [status for _, status, _ in desk.host.reports] == [TaskStatus.CANCELED] * 2
+
+
+def test_C2_an_end_that_cannot_be_told_keeps_nobody_waiting_who_waits_for_the_tree(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    flow.cancel(root.id)
+    desk.end(children(flow.get(root.id))[0], EngineState.CANCELED)
+    desk.host.refuses["report"] = EngineRefused("it listens to nobody")
+    looks = desk.host.count()["observe"]
+    look = flow.wait(root.id, timeout=30.0)
+    assert [node.record.trouble is not None for node in look.snapshot.nodes] == [False, True]
+    assert desk.host.count()["observe"] == looks + 1
 
 
 def test_R3_a_child_resumed_alone_runs_to_its_end_which_is_told_when_its_parent_is_resumed(desk: Desk) -> None:

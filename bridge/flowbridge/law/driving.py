@@ -27,8 +27,9 @@ def follows(step: Step, links: frozenset[str]) -> bool:
 def awaits_driver(snapshot: Snapshot) -> bool:
     """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine."""
     nodes = snapshot.nodes
+    waiting = [_keys(node.waiting) for node in nodes]
     return any(
-        _is_awaited(node.record, nodes[node.parent].record, _keys(nodes[node.parent].waiting))
+        _is_awaited(node.record, nodes[node.parent].record, waiting[node.parent])
         for node in nodes
         if node.record.key and node.parent >= 0
     )
@@ -39,6 +40,20 @@ def awaits_driver_as_known(records: Sequence[Record], waiting: Mapping[str, Sequ
     by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     linked = [(record, by_ref[record.parent]) for record in records if record.key and record.parent in by_ref]
     return any(_is_awaited(record, above, _keys(waiting.get(above.id, ()))) for record, above in linked)
+
+
+def tells_last_ends(snapshot: Snapshot) -> bool:
+    """Whether an execution has ended while the end of one below it is about to be told to its task (C2).
+
+    Not so where that call fails, or an engine does not answer: then it may take any time.
+    """
+    nodes = snapshot.nodes
+    waiting = [_keys(node.waiting) for node in nodes]
+    return any(
+        node.record.key in waiting[node.parent]
+        for node in nodes
+        if node.record.key and node.parent >= 0 and _both_over(node, nodes[node.parent])
+    )
 
 
 def waits_for(snapshot: Snapshot, node: Node) -> str:
@@ -128,6 +143,12 @@ def _held(record: Record) -> bool:
 
 def _keys(waiting: Sequence[WaitingChild]) -> frozenset[str]:
     return frozenset(each.key for each in waiting)
+
+
+def _both_over(node: Node, above: Node) -> bool:
+    over = node.record.status in TERMINAL and above.record.status in TERMINAL
+    answers = node.reachable and above.reachable and not above.record.gone
+    return over and answers and node.record.trouble is None
 
 
 def _is_awaited(record: Record, parent: Record, waiting: Collection[str]) -> bool:
