@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from flowbridge_memory.evaluation import ExpressionError, Scope
+from flowbridge_memory.timelimit import in_time
 
 __all__ = ["Compiled", "ExpressionError", "Scope", "check", "compile", "condition", "has_expression"]
 
@@ -37,7 +38,7 @@ class Compiled:
 
     def evaluate(self, scope: Scope) -> Any:
         """The value in a scope. Raises `ExpressionError`."""
-        return self._value if self._evaluate is None else self._evaluate(scope)
+        return self._value if self._evaluate is None else in_time(self._evaluate, scope)
 
 
 def compile(value: Any) -> Compiled:

@@ -160,7 +160,7 @@ def access(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) ->
         )
     service_type = found.get("service_type")
     return Access(
-        url=None if url is None else versioned(_address(name, "url", url, "https://mistral:8989/v2")),
+        url=None if url is None else versioned(_api_address(name, url)),
         connect_timeout=min(CONNECT_SECONDS, timeout or CONNECT_SECONDS),
         read_timeout=timeout or READ_SECONDS,
         change_timeout=timeout or CHANGE_SECONDS,
@@ -293,6 +293,15 @@ def _text(name: str, option: str, value: Any) -> str:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     raise InvalidInput(f"{name}: {option} must be text")
+
+
+def _api_address(name: str, given: str) -> str:
+    """The address that was given, with or without the version; not that of a thing behind it."""
+    url = _address(name, "url", given, "https://mistral:8989/v2")
+    api, _, behind = public(url).partition("/v2/")
+    if behind:
+        raise InvalidInput(f"{name}: the address {public(url)} goes on behind that of the API; give {api}/v2")
+    return url
 
 
 def _address(name: str, option: str, given: str, example: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -176,6 +178,46 @@ def test_what_would_be_huge_is_not_built_and_least_of_all_by_who_only_checks_it(
 )
 def test_bounds_leave_what_is_usual_as_it_is(source: str, gives: object) -> None:
     assert value(source) == gives
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<% regex('(a+)+$').matches('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!') %>",
+        "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
+        "<% range(3000).where(range(3000).where(range(3000).any($ < 0)).any()).len() %>",
+    ],
+)
+def test_what_would_take_years_is_stopped_and_what_comes_after_is_not(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowbridge_memory.timelimit.SECONDS", 0.2)
+    assert "more than 0.2 seconds of the processor's time" in fails(source)
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+    assert value("<% $.n + 1 %>") == 3
+
+
+def test_an_expression_within_another_has_the_time_of_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowbridge_memory.timelimit.SECONDS", 0.2)
+    inner = Scope({}, {"again": lambda: value("<% $.n %>")})
+    loop = "{% for a in range(90000) %}{% for b in range(90000) %}{{ again() }}{% endfor %}{% endfor %}"
+    with pytest.raises(ExpressionError, match="processor's time"):
+        compiled(loop).evaluate(inner)
+
+
+def test_the_timer_of_somebody_else_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowbridge_memory.timelimit.SECONDS", 0.0)
+    before = signal.signal(signal.SIGVTALRM, signal.SIG_IGN)
+    try:
+        assert value("<% $.n + 1 %>") == 3
+        assert signal.getsignal(signal.SIGVTALRM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def test_another_thread_evaluates_without_the_timer() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(value, "<% $.n + 1 %>").result() == 3
 
 
 def test_a_bare_condition_is_yaql() -> None:

@@ -46,6 +46,14 @@ def test_an_address_alone_asks_without_credentials() -> None:
     assert (found.url, found.account, found.token) == (MISTRAL, None, None)
 
 
+def test_an_address_of_something_in_the_api_is_refused_with_the_one_to_give() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        access("prod", {}, {"OS_MISTRAL_URL": "http://me:secret@m.example:8989/v2/executions/"})
+    assert caught.value.message == (
+        "prod: the address http://m.example:8989/v2/executions goes on behind that of the API; give http://m.example:8989/v2"
+    )
+
+
 def test_a_token_is_sent_to_an_address_as_it_is_without_any_keystone() -> None:
     for options, environ in (
         ({"url": MISTRAL, "token": "t"}, {}),
