@@ -14,14 +14,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from flowbridge.capabilities import Capabilities, Cascade, JoinUnderPause, PartialRerun, ResumeUp
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """A workflow definition as text, and where it came from (for messages)."""
 
     text: str
@@ -63,8 +62,7 @@ class Target:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Deployed:
+class Deployed(NamedTuple):
     """What a deployment made available: the names of the workflows, the one to start by default first.
 
     `links` tells that a task of theirs waits, or may come to wait, for an execution elsewhere. `warnings` are for
@@ -93,8 +91,7 @@ class StartRequest:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """One execution in a backend's list."""
 
     ref: Ref
@@ -104,16 +101,14 @@ class Listed:
     parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What a leaf task has written since a mark. `mark` is where to go on, opaque to whoever asks."""
 
     text: str = ""
     mark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """What `check` found: the engine's own version and a sentence on how it was reached."""
 
     version: str

@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
 #: What calls have beyond the time of whoever waits, in seconds.
 GRACE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
 class _Teller:
-    say: Callable[[str], object]
-    after: float | None
-    told: set[str] = field(default_factory=set)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, say: Callable[[str], object], after: float | None) -> None:
+        self.say = say
+        self.after = after
+        self.told: set[str] = set()
+        self.lock = threading.Lock()
 
     def tell(self, about: str, text: str) -> None:
         with self.lock:

@@ -13,7 +13,7 @@ from flowbridge.deadline import within
 from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
-from flowbridge.ledger.executions import Executions, Filter
+from flowbridge.ledger.executions import Executions, Filter, is_due
 from flowbridge.model import Record, Ref, Status
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
@@ -38,7 +38,7 @@ def listed(
     """
     began = time.time()
     reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
-    unended = executions.list(replace(filter, status=_UNENDED, offset=0, limit=reach))
+    unended = executions.list(filter._replace(status=_UNENDED, offset=0, limit=reach))
     unended = [record for record in unended if not record.gone]
     silent: set[str] = set()  # an engine that did not answer is not asked once more
     with within(patience):
@@ -74,7 +74,7 @@ def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Rec
     same = [one for records in asked.values() for one in records if seen.get(one.ref) == one.raw]
     at = time.time()
     with suppress(LedgerError):  # what cannot be written down was seen all the same
-        executions.touch((record, replace(record, looked=at)) for record in same)
+        executions.touch((record, replace(record, looked=at)) for record in same if is_due(record, at))
     return {record.tree for record in same}
 
 

@@ -116,8 +116,7 @@ class TaskLook:
     notify: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ParentLink:
+class ParentLink(NamedTuple):
     """Where an execution hangs: the parent's engine id, the task there, and the item's index (None: no items)."""
 
     id: str

@@ -7,9 +7,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowbridge.backend import Backend, Definition, Target
 from flowbridge.errors import FlowbridgeError, InvalidInput
@@ -26,8 +25,7 @@ HOOKS = "flowbridge.hooks"
 COMMANDS = "flowbridge.commands"
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One entry point. `problem` is empty where it is sound, or not yet loaded."""
 
     group: str

@@ -403,7 +403,7 @@ def _shown(nodes: Iterable[Node]) -> list[Node]:
 
 def _is_news(before: Record | None, after: Record) -> bool:
     """Whether a record is to be written."""
-    return before is None or _differs(before, after) or is_due(before, after)
+    return before is None or _differs(before, after) or is_due(before, after.looked)
 
 
 def _differs(before: Record | None, after: Record) -> bool:

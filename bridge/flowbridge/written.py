@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flowbridge.errors import InvalidInput
 
 
-@dataclass(frozen=True, slots=True)
 class Written:
     """One value as it was written: `1.10` reads as a number, and is a version to an input that is text."""
 
-    value: Any
-    text: str
+    __slots__ = ("text", "value")
+
+    def __init__(self, value: Any, text: str) -> None:
+        self.value = value
+        self.text = text
 
 
 def read(inputs: Mapping[str, Any], texts: Collection[str]) -> dict[str, Any]:

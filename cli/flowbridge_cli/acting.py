@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -165,7 +165,7 @@ def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Sequence[str]:
 
 def _tell_gone(bridge: Bridge, verb: Verb, filter: Filter) -> None:
     """Say what a filter leaves out because its engine no longer has it (S7)."""
-    gone = bridge.list(replace(filter, status=(GONE,)), look=False)
+    gone = bridge.list(filter._replace(status=(GONE,)), look=False)
     left = [record for record in gone if not filter.status or record.status in filter.status]
     if verb is Verb.RERUN:
         left = [record for record in left if filter.status and record.status not in TERMINAL]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
 
@@ -16,11 +15,13 @@ from flowbridge.installed import offers
 _COMMANDS = "flowbridge.commands"
 
 
-@dataclass(slots=True)
 class State:
     """What `main` needs to know of a command that failed: how its output was to look."""
 
-    output: str = "table"
+    __slots__ = ("output",)
+
+    def __init__(self, output: str = "table") -> None:
+        self.output = output
 
 
 #: name -> (module in `flowbridge_cli.commands`, attribute, help in a line).

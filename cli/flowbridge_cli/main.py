@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -22,12 +21,10 @@ _USAGE = 2
 _UNREAD = 141  # as a shell reports a process that nobody read any more
 _INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 _SILENT_SECONDS = 2.0  # until a person at a terminal is told that an engine has not answered yet
-_GARBAGE_AFTER = 50_000  # objects; what a command imports is none, and to look for it there costs a tenth of a list
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
-    gc.set_threshold(_GARBAGE_AFTER)
     code = run(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # closed, or never open: what was to be said of it was

@@ -169,7 +169,7 @@ class HangsChildrenUnderNoTask(Mutant):
     caught_by = "test_P4_the_task_of_a_pausing_child_is_pausing_too"
 
     def look(self, look: ExecutionLook) -> ExecutionLook:
-        return replace(look, parent=replace(look.parent, task="")) if look.parent else look
+        return replace(look, parent=look.parent._replace(task="")) if look.parent else look
 
 
 class PausesInWordsOnly(Mutant):

@@ -172,7 +172,7 @@ class LosesTheIndex(Mutant):
     caught_by = "test_X5_one_item_of_many_can_be_named"
 
     def look(self, look: ExecutionLook) -> ExecutionLook:
-        return replace(look, parent=replace(look.parent, item=None)) if look.parent else look
+        return replace(look, parent=look.parent._replace(item=None)) if look.parent else look
 
 
 class IgnoresNoReset(Mutant):

@@ -62,6 +62,7 @@ def whole(kind: Callable[..., Any]) -> st.SearchStrategy[Any]:
 @given(whole(Record))
 def test_a_record_comes_back_as_it_was_written(record: Record) -> None:
     found = record_from(record_to(record))
+    assert record_from(record_to(record)) is found, "who looks again and again reads each text once"
     assert found == record
     for field in fields(record):
         assert type(getattr(found, field.name)) is type(getattr(record, field.name)), field.name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,7 +125,7 @@ def test_a_text_that_is_no_definition_is_refused_before_it_is_deployed(lab: Lab)
         not_asked("workflows are not deployed through the bridge")
     assert lab.harness.backend.validate(definition).workflows
     with pytest.raises(InvalidInput):
-        lab.harness.backend.validate(replace(definition, text=""))  # in whatever language
+        lab.harness.backend.validate(definition._replace(text=""))  # in whatever language
 
 
 def test_a_validation_leaves_the_engine_as_it_was(lab: Lab) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from flowbridge.errors import DamagedRow
@@ -21,6 +21,9 @@ from flowbridge.model import (
     WaitingChild,
     Want,
 )
+
+#: How many records that were read are remembered, by their texts: a kilobyte or two each.
+_REMEMBERED = 2048
 
 #: Made once: a list of hundreds of records would make hundreds of them.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
@@ -46,9 +49,13 @@ def reading(table: str, row: object) -> Iterator[None]:
 def document(table: str, row: object, text: str) -> dict[str, Any]:
     """The JSON object in the text of a row. Raises `DamagedRow`."""
     with reading(table, row):
-        found = json.loads(text)
-        if not isinstance(found, dict):
-            raise TypeError(f"no object but {text[:20]!r}")
+        return _object(text)
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"no object but {text[:20]!r}")
     return found
 
 
@@ -74,10 +81,14 @@ def record_to(record: Record) -> str:
     return dumps(plain(record))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def record_from(text: str, id: str = "") -> Record:
-    """A record from JSON text. Raises `DamagedRow`."""
-    doc = document("executions", id, text)
+    """A record from JSON text. Raises `DamagedRow`.
+
+    The same text gives the same record: who looks at a tree again and again reads what is mostly as it was.
+    """
     with reading("executions", id):
+        doc = _object(text)
         doc["ref"] = Ref(*doc["ref"])
         if "parent" in doc:
             doc["parent"] = Ref(*doc["parent"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from flowbridge.errors import DamagedRow, InvalidInput, NotFound
 from flowbridge.law.tables import TERMINAL
@@ -31,13 +31,12 @@ _IS_GONE = "(json_valid(doc) AND json_extract(doc, '$.gone') IS NOT NULL)"
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
-def is_due(before: Record, after: Record) -> bool:
+def is_due(before: Record, at: float) -> bool:
     """Whether the time of a look is to be written down."""
-    return after.looked > before.looked + _LOOKED_STEP
+    return at > before.looked + _LOOKED_STEP
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which executions to list. Empty fields select nothing away; `roots` false lists children too.
 
     What its engine no longer has is not active: a `status` that is does not find it, `GONE` does (S7).
@@ -80,7 +79,9 @@ class Executions:
 
         What was written by another meanwhile is left.
         """
-        due = [(record_to(after), after.id, record_to(before)) for before, after in pairs if is_due(before, after)]
+        due = [
+            (record_to(after), after.id, record_to(before)) for before, after in pairs if is_due(before, after.looked)
+        ]
         if due:
             with self._db.transaction():
                 self._db.run_many("UPDATE executions SET doc = ? WHERE id = ? AND doc = ?", due)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from flowbridge.plugins import survey
@@ -16,6 +14,6 @@ from flowbridge_cli.output import emit
 @options.output
 def plugins(output: str) -> int:
     """List every plugin: from where, in which version, and the reason where one does not load."""
-    rows = [{**asdict(plugin), "problem": plugin.problem or None} for plugin in survey(wrong_command)]
+    rows = [{**plugin._asdict(), "problem": plugin.problem or None} for plugin in survey(wrong_command)]
     emit(rows, output, columns=("group", "name", "value", "distribution", "version", "problem"))
     return 0
