@@ -1,7 +1,8 @@
 """Lists of 200 executions of a real Mistral, as ratios in one run: `python benchmarks/mistral_list.py [RUNS]`.
 
 Whole processes, taken in turn, beside a bare script that sends the same request, and beside Mistral's own client where
-`MISTRAL_CLIENT` names its command. Starts a Mistral for it, which takes a while the first time.
+`MISTRAL_CLIENT` names its command, from an environment that has both `mistral` and `python-mistralclient`. Starts a
+Mistral for it, which takes a while the first time.
 """
 
 from __future__ import annotations
