@@ -53,7 +53,8 @@ class Server:
         except RPCError as error:
             raise meant(self._name, error) from None
         except RuntimeError as error:  # the client's way to say that it found no server
-            raise Unavailable(f"{self._name}: {error}", unsent=True) from None
+            words = f"no Temporal server answers at {self.address}"
+            raise Unavailable(f"{self._name}: {words}", unsent=True) from error
 
     def close(self) -> None:
         """Leave the server."""

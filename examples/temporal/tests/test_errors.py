@@ -41,7 +41,7 @@ def test_a_status_becomes_its_error_with_the_servers_words(status: RPCStatusCode
 def test_a_server_that_is_not_there_is_unavailable_and_nothing_was_sent() -> None:
     backend = TemporalBackend("prod", {"address": "127.0.0.1:1"})
     try:
-        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1") as caught:
+        with pytest.raises(Unavailable, match=r"^prod: no Temporal server answers at 127\.0\.0\.1:1$") as caught:
             backend.check()
     finally:
         backend.close()
