@@ -7,7 +7,7 @@ from typing import Any
 
 from flowbridge.law.driving import waits_for
 from flowbridge.law.tables import TASK_OVER, TERMINAL
-from flowbridge.model import Node, Snapshot, Status, TaskLook, TaskStatus, Want
+from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
 from flowbridge.views import execution_view, moment
 
 
@@ -51,7 +51,7 @@ def _task_view(
     return {
         "id": task.id,
         "name": task.name,
-        "status": str(task_status(task, statuses, node.record.want)),
+        "status": str(task_status(task, statuses, node.record)),
         "engine_state": task.raw,
         "active": task.active or any(status in _ACTIVE for status in statuses),
         "item_count": task.items,
@@ -71,17 +71,25 @@ _ACTIVE: Mapping[Status, TaskStatus] = {
     Status.CANCELING: TaskStatus.CANCELING,
 }
 
+#: What a task that began is called where it neither runs nor has ended.
+_LEFT = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSED})
 
-def task_status(task: TaskLook, children: list[Status], want: Want) -> TaskStatus:
-    """A task's status, judged by its actions and children, not by the engine's word alone (S2, S3)."""
+
+def task_status(task: TaskLook, children: list[Status], record: Record) -> TaskStatus:
+    """A task's status, judged by its actions and children, not by the engine's word alone (S2, S3).
+
+    `children` are the statuses of what it runs, `record` is that of the execution it is a task of.
+    """
     for child in children:
         if child in _ACTIVE:
             return _ACTIVE[child]
     if not task.active:
         stopped = bool(children) and all(child is Status.PAUSED or child in TERMINAL for child in children)
-        held = task.status is TaskStatus.RUNNING and stopped and want is Want.HOLD
+        held = task.status is TaskStatus.RUNNING and stopped and record.want is Want.HOLD
+        if record.status is Status.CANCELED and task.status in _LEFT:
+            return TaskStatus.CANCELED  # some engines leave what they had begun as it was (C4)
         return TaskStatus.PAUSED if held else task.status
-    if task.status is TaskStatus.PAUSED and want is Want.HOLD:
+    if task.status is TaskStatus.PAUSED and record.want is Want.HOLD:
         return TaskStatus.PAUSING
     if task.status is TaskStatus.CANCELED:
         return TaskStatus.CANCELING

@@ -141,6 +141,17 @@ def test_O8_what_its_engine_will_never_go_on_with_is_shown_as_hung_and_recover_a
     assert desk.engine.sent() == []
 
 
+def test_C4_a_task_that_its_engine_left_as_running_in_a_canceled_execution_is_shown_as_canceled(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+    desk.engine.has["e0"].set("t0", active=False)
+    assert tree_view(flow.get(record.id).snapshot)["tasks"][0]["status"] == "running"
+    flow.cancel(record.id)
+    view = tree_view(flow.get(record.id).snapshot)
+    assert (view["status"], view["tasks"][0]["status"], view["tasks"][0]["active"]) == ("canceled", "canceled", False)
+
+
 def test_O8_recover_ends_what_is_hung_once_it_is_asked_to_and_the_history_says_so(flow: Bridge, desk: Desk) -> None:
     record = hung(desk)
     desk.engine.late = 2
