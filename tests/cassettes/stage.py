@@ -271,7 +271,7 @@ class Stage:
         self.name = name
         self.backend = backend
         self.hands = hands
-        self._ids = _numbered(name)
+        self._ids = numbered(name)
         self._ledger = folder / f"{name}.db"
 
     def behind(self, act: Callable[[Hands], object]) -> None:
@@ -313,7 +313,8 @@ class Stage:
             yield bridge
 
 
-def _numbered(name: str) -> Iterator[uuid.UUID]:
+def numbered(name: str) -> Iterator[uuid.UUID]:
+    """Ids that a name always gives, in the same order."""
     number = 0
     while True:
         number += 1

@@ -23,6 +23,14 @@ URL = "http://mistral.example.org/v2"
 #: What the recorder's client authenticates with, so that a cassette which kept it would be found out.
 TOKEN = "token-of-the-recorder"
 
+#: Names and shapes of what a server or a client authenticates with, and addresses that only mean something here.
+SECRET = re.compile(
+    r"x-(auth|subject)-token|authorization|set-cookie|passw(or)?d|bearer |secret|api[-_]?key|gAAAAA|eyJ[\w-]{10,}\.|"
+    rf"{TOKEN}|://[^/\s]*@",
+    re.IGNORECASE,
+)
+LOOPBACK = re.compile(r"\b127\.\d+\.\d+\.\d+|localhost|0\.0\.0\.0|\[?::1\]?|:\d{4,5}/", re.IGNORECASE)
+
 #: The server is called by this name where calls are recorded, and by its number where they are not.
 HEARD, UNHEARD = "localhost", "127.0.0.1"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-import socket
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,29 +16,14 @@ from cassettes.stage import Stage
 from flowbridge.errors import EngineError
 from flowbridge_mistral import failures
 from flowbridge_mistral.backend import MistralBackend
+from support.closed import close_network
 
 CASSETTES = sorted(tape.FOLDER.glob("*.yaml"))
-
-#: Names and shapes of what a server or a client authenticates with, and addresses that only mean something here.
-SECRET = re.compile(
-    r"x-(auth|subject)-token|authorization|set-cookie|passw(or)?d|bearer |secret|api[-_]?key|gAAAAA|eyJ[\w-]{10,}\.|"
-    rf"{tape.TOKEN}|://[^/\s]*@",
-    re.IGNORECASE,
-)
-LOOPBACK = re.compile(r"\b127\.\d+\.\d+\.\d+|localhost|0\.0\.0\.0|\[?::1\]?|:\d{4,5}/", re.IGNORECASE)
 
 
 @pytest.fixture(autouse=True)
 def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No name is looked up, nothing is connected."""
-
-    def closed(*arguments: Any, **options: Any) -> NoReturn:
-        raise AssertionError(f"a replay reached for the network: {arguments}")
-
-    for name in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, name, closed)
-    for name in ("create_connection", "getaddrinfo"):
-        monkeypatch.setattr(socket, name, closed)
+    close_network(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -133,8 +116,8 @@ def _spy(monkeypatch: pytest.MonkeyPatch, name: str, seen: set[str]) -> None:
 @pytest.mark.parametrize("path", CASSETTES, ids=lambda path: path.stem)
 def test_no_cassette_holds_a_secret_or_an_address_of_the_machine_it_was_recorded_on(path: Path) -> None:
     for text in tape.strings(path):
-        assert not SECRET.search(text)
-        assert not LOOPBACK.search(text)
+        assert not tape.SECRET.search(text)
+        assert not tape.LOOPBACK.search(text)
     assert {call[1].split("/")[1] for call, _, _ in tape.conversation(path)} == {"v2"}
 
 
@@ -150,9 +133,9 @@ def test_no_cassette_holds_a_secret_or_an_address_of_the_machine_it_was_recorded
     ],
 )
 def test_a_secret_would_be_found(text: str) -> None:
-    assert SECRET.search(text)
+    assert tape.SECRET.search(text)
 
 
 @pytest.mark.parametrize("text", ["http://127.0.0.1/v2", "localhost", "http://[::1]/", "http://mistral:8989/v2"])
 def test_an_address_of_this_machine_would_be_found(text: str) -> None:
-    assert LOOPBACK.search(text)
+    assert tape.LOOPBACK.search(text)
