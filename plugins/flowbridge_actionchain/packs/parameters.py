@@ -97,14 +97,19 @@ def has_template(value: Any) -> bool:
 
 
 def _names_in(value: Any) -> set[str]:
-    """The names that the templates in a value refer to. What is no template refers to nothing."""
+    """The names that the templates in a value refer to. What is no template refers to nothing.
+
+    No part of a template is worked out for it: that is left to whoever renders it within bounds.
+    """
     import jinja2  # noqa: PLC0415  most defaults are no templates
     import jinja2.meta  # noqa: PLC0415
 
+    from flowbridge_actionchain.helper import reader  # noqa: PLC0415
+
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     try:
-        return set(jinja2.meta.find_undeclared_variables(jinja2.Environment(autoescape=False).parse(text)))  # noqa: S701  nothing is rendered
-    except jinja2.TemplateSyntaxError:
+        return set(jinja2.meta.find_undeclared_variables(reader().parse(text)))
+    except (jinja2.TemplateSyntaxError, RecursionError):
         return set()  # told when it is rendered
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tracemalloc
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -186,3 +187,38 @@ def test_any_value_is_cast_to_its_type_or_refused(kind: str, value: Any) -> None
     except InvalidInput:
         return
     assert value is None or isinstance(found["it"], types[kind])
+
+
+def test_a_default_with_a_filter_of_StackStorm_comes_after_those_that_it_refers_to() -> None:
+    made = action(a={"default": "{{ b | to_json_string }}"}, b={"default": "{{ c }}"}, c={"default": "x"})
+    seen: list[dict[str, Any]] = []
+    bind(made, {}, lambda value, others: (seen.append(dict(others)), "given")[1])
+    assert [others["b"] for others in seen] == [None, "given"]
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        "{{ 'a' * 10**9 }}",
+        "{{ 'a' | center(10**9) }}",
+        "{{ 10 ** (10 ** 7) }}",
+        "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}",
+        "{{ [x] }}{{ " + "[" * 20_000 + " }}",
+    ],
+)
+def test_looking_for_the_names_in_a_default_works_nothing_of_it_out(default: str) -> None:
+    """Only `render` does, which has bounds."""
+    asked: list[Any] = []
+    made = action(a={"default": default})
+    _, most = tracemalloc_of(lambda: bind(made, {}, lambda value, _: (asked.append(value), "given")[1]))
+    assert asked == [default]
+    assert most < 100_000_000
+
+
+def tracemalloc_of(work: Callable[[], Any]) -> tuple[Any, int]:
+    """What a piece of work gives, and the most memory that it held."""
+    tracemalloc.start()
+    try:
+        return work(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
