@@ -11,6 +11,7 @@ from typing import Any
 from flowbridge.errors import InvalidInput
 from flowbridge.vault import has_sealed
 from flowbridge_actionchain.packs.model import PackAction, Parameter
+from flowbridge_actionchain.templates import TemplateError
 
 #: Renders a template (or a structure with templates in it) against variables.
 Render = Callable[[Any, Mapping[str, Any]], Any]
@@ -25,7 +26,8 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
     checked.
 
     Raises `InvalidInput` for a parameter that is unknown, missing, immutable and given all the same, of a wrong type,
-    or not in its enum; the message never holds the value of a secret one.
+    or not in its enum; the message never holds the value of a secret one. Raises `TemplateError` for a default that
+    cannot be rendered, with its name.
     """
     given = {name: value for name, value in values.items() if value is not None}
     for name in given:
@@ -83,8 +85,15 @@ class _Defaults:
                     f"{self._action.ref}: the default of {name!r} names {sealed[0]!r}, which is secret and "
                     "not opened here"
                 )
-            default = self._render(default, dict.fromkeys(self._action.parameters) | self._bound)
+            default = self._told(name, default)
         self._bound[name] = fitting(self._action, self._action.parameters[name], default)
+
+    def _told(self, name: str, default: Any) -> Any:
+        try:
+            return self._render(default, dict.fromkeys(self._action.parameters) | self._bound)
+        except TemplateError as error:
+            why = f"{self._action.ref}: the default of {name!r} cannot be told: {error.message}"
+            raise TemplateError(why, name, str(default)) from error
 
 
 def has_template(value: Any) -> bool:
