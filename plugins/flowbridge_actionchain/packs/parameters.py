@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -26,7 +27,8 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
     checked.
 
     Raises `InvalidInput` for a parameter that is unknown, missing, immutable and given all the same, of a wrong type,
-    or not in its enum; the message never holds the value of a secret one. Raises `TemplateError` for a default that
+    or not in its enum; the message never holds the value of a secret one, or of
+    a default that is a template. Raises `TemplateError` for a default that
     cannot be rendered, with its name.
     """
     given = {name: value for name, value in values.items() if value is not None}
@@ -73,7 +75,7 @@ class _Defaults:
         if name in self._waiting:
             circle = " -> ".join((*self._waiting[self._waiting.index(name) :], name))
             raise InvalidInput(f"{self._action.ref}: the defaults of its parameters refer to each other: {circle}")
-        default = self._left[name]
+        default, parameter = self._left[name], self._action.parameters[name]
         if has_template(default):
             self._waiting.append(name)
             named = _names_in(default)
@@ -85,8 +87,9 @@ class _Defaults:
                     f"{self._action.ref}: the default of {name!r} names {sealed[0]!r}, which is secret and "
                     "not opened here"
                 )
+            parameter = replace(parameter, secret=True)  # what it gives may hold what is secret of another
             default = self._told(name, default)
-        self._bound[name] = fitting(self._action, self._action.parameters[name], default)
+        self._bound[name] = fitting(self._action, parameter, default)
 
     def _told(self, name: str, default: Any) -> Any:
         try:
