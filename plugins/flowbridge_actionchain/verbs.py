@@ -204,7 +204,7 @@ def _recover(world: World, run: Run, args: Mapping[str, Any]) -> None:
             world.touch(task)
             world.queue.append(task.run)
         else:
-            over(world, task, State.ERRORED, None, UNSEEN.format(action=task.node.ref))
+            over(world, task, State.ERRORED, None, UNSEEN.format(action=task.node.ref), is_told=False)
 
 
 _VERBS = {

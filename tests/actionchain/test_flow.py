@@ -268,6 +268,14 @@ def test_parameters_that_the_action_does_not_accept_are_the_failure_of_the_task(
     assert "den.any has no parameter 'p9'" in given["p1"]
 
 
+def test_a_task_whose_action_never_began_publishes_nothing_and_takes_its_way(world: World) -> None:
+    world.start(
+        text=chain_of(task("c1", otherwise="c2", parameters={"p9": 1}, publish={"x": "{{ c1.stdout }}"}), task("c2"))
+    )
+    assert world.statuses() == [("c1", "errored"), ("c2", "succeeded")]
+    assert (world.state(), world.output()["published"]) == ("succeeded", {})
+
+
 def test_a_runner_type_that_is_not_run_here_is_refused_by_name(world: World) -> None:
     pack(world.folder, "den", {"far": {"runner_type": "remote-shell-cmd"}})
     world.start(text=chain_of(task("c1", "den.far")))
