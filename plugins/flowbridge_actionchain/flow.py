@@ -286,6 +286,7 @@ def _publish(world: World, task: Task) -> None:
         found = world.services.templates.all(task.node.publish, names_of(world, run))
     except TemplateError as error:
         why = f"task {task.node.name!r}: published {error.key!r} cannot be told: {error.message} ({error.text})"
+        why += f"; the task had failed: {task.error}" if task.error else ""
         task.state, task.error = State.ERRORED, task.error or why
         fail(world, run, f"{_place(run, task.node)}: {why}")
         return

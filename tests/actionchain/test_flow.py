@@ -238,6 +238,16 @@ def test_something_published_that_cannot_be_told_ends_the_chain(world: World) ->
     assert len(world.stage.started) == 1
 
 
+def test_where_a_failed_task_cannot_publish_the_chain_tells_of_the_failure_too(world: World) -> None:
+    def fails(given: Mapping[str, Any]) -> Any:  # noqa: ARG001
+        raise Failed({"raw": {}})
+
+    world.stage.plays["den.any"] = fails
+    world.start(text=chain_of(task("c1", publish={"p": "{{ c1.raw.x }}"})))
+    assert "published 'p' cannot be told" in world.output()["error"]
+    assert world.output()["error"].endswith("; the task had failed: it failed")
+
+
 def test_vars_that_cannot_be_told_end_the_chain_before_anything_runs(world: World) -> None:
     world.start(text=chain_of(task("c1"), vars={"v": "{{ nope }}"}))
     assert (world.state(), world.stage.started) == ("errored", [])
