@@ -78,8 +78,9 @@ def _cut(line: str) -> str:
 def _below(execution: Mapping[str, Any], depth: int) -> list[_Entry]:
     """The lines of an execution's tasks, and after each the children that it started."""
     found: list[_Entry] = []
+    lost = execution.get("unknown") or ()
     for task in execution["tasks"]:
-        found.append((depth, _task(task), None))
+        found.append((depth, _task(task, is_lost=task["status"] in _GOING and task["name"] in lost), None))
         found += _children(task, depth + 1)
     return found
 
@@ -129,12 +130,14 @@ def _last_seen(moment: str | None) -> str:
     return f"as last seen {span(max(0.0, time.time() - datetime.fromisoformat(moment).timestamp()))} ago"
 
 
-def _task(task: Mapping[str, Any]) -> str:
+def _task(task: Mapping[str, Any], *, is_lost: bool = False) -> str:
     parts = [f"{_MARKS.get(task['status'], '?')} {clean(task['name'])}", styled(task["status"])]
     if task["item_count"] is not None:
         parts.append(_items(task))
     if task["running"]:
         parts.append(f"({clean(', '.join(task['running']))})")
+    if is_lost:
+        parts.append("unknown: nobody saw how it ended")
     if task["error"] and not task["children"]:
         parts.append(_short(task["error"]))
     return "  ".join(parts)

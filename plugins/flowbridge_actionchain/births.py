@@ -16,6 +16,7 @@ from flowbridge_actionchain.packs.metadata import text_of
 from flowbridge_actionchain.packs.model import PackAction
 from flowbridge_actionchain.packs.parameters import Render, bind
 from flowbridge_actionchain.packs.runnertypes import require_runnable
+from flowbridge_actionchain.services import Services
 from flowbridge_actionchain.state import Run, Task
 from flowbridge_actionchain.templates import TemplateError
 from flowbridge_actionchain.world import World, path_up
@@ -134,6 +135,15 @@ def renderer(world: World, run: Run | None, action: PackAction) -> Render:
         return world.services.templates.render(value, Names((own, others), world.services, action.pack))
 
     return render
+
+
+def bound(services: Services, action: PackAction, given: Mapping[str, Any], render: Render) -> dict[str, Any]:
+    """The parameters of an action that is started by itself. Raises `InvalidInput`, which tells nothing secret."""
+    services.learn(value for name, value in given.items() if name in action.secrets)
+    try:
+        return bind(action, given, render)
+    except (InvalidInput, TemplateError) as error:
+        raise InvalidInput(services.masked(error.message)) from error
 
 
 def run_context(world: World, execution: str, action: PackAction) -> RunContext:

@@ -99,7 +99,7 @@ def _attempt(world: World, task: Task) -> None:
     except InvalidInput as error:
         message = world.services.masked(error.message)
         trace = _place(task.run, task.node)
-        over(world, task, State.ERRORED, {"error": message, "traceback": trace}, message)
+        over(world, task, State.ERRORED, {"error": message, "traceback": trace}, message, is_told=False)
 
 
 def _launch(world: World, task: Task) -> None:
@@ -240,22 +240,34 @@ def _begin_job(world: World, task: Task, job: Job, *, is_written: bool = False) 
     world.launch = Launch(task, job, is_written)
 
 
-def over(world: World, task: Task, state: State, result: Any, error: str = "", *, timed_out: bool = False) -> None:
-    """Record the end of a task, publish, and have its execution looked at."""
+def over(
+    world: World,
+    task: Task,
+    state: State,
+    result: Any,
+    error: str = "",
+    *,
+    timed_out: bool = False,
+    is_told: bool = True,
+) -> None:
+    """Record the end of a task, publish, and have its execution looked at.
+
+    Not `is_told`, it is no end that its action told: it never began, or nobody saw it. Then nothing is published.
+    """
     task.state, task.lost, task.timed_out, task.ahead = state, False, timed_out, ""
     task.result = None if task.kind is Kind.CHAIN else result
     task.error, task.ended = error, time.time()
     world.touch(task)
     run = task.run
     if state in (State.SUCCEEDED, State.ERRORED):
-        _take_in(world, task, result)
+        _take_in(world, task, result, is_told=is_told)
     if run.state is EngineState.CANCELED:
         tell(world, run)
     else:
         world.queue.append(run)
 
 
-def _take_in(world: World, task: Task, result: Any) -> None:
+def _take_in(world: World, task: Task, result: Any, *, is_told: bool) -> None:
     """Remember what a task gave, and publish what it is to publish."""
     run = task.run
     try:
@@ -264,7 +276,7 @@ def _take_in(world: World, task: Task, result: Any) -> None:
         fail(world, run, error.message)
         return
     run.results[task.node.name] = result
-    if task.node.publish:
+    if task.node.publish and is_told:
         _publish(world, task)
 
 
@@ -274,6 +286,7 @@ def _publish(world: World, task: Task) -> None:
         found = world.services.templates.all(task.node.publish, names_of(world, run))
     except TemplateError as error:
         why = f"task {task.node.name!r}: published {error.key!r} cannot be told: {error.message} ({error.text})"
+        why += f"; the task had failed: {task.error}" if task.error else ""
         task.state, task.error = State.ERRORED, task.error or why
         fail(world, run, f"{_place(run, task.node)}: {why}")
         return

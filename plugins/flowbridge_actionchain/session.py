@@ -103,7 +103,7 @@ class ChainSession(Session):
             job.start()
         except (FlowbridgeError, OSError) as error:
             message = f"action {task.node.ref} cannot be started: {world.services.masked(str(error))}"
-            flow.over(world, task, State.ERRORED, {"error": message}, message)
+            flow.over(world, task, State.ERRORED, {"error": message}, message, is_told=False)
             return
         world.job = (task, job)
 

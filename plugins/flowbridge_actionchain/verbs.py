@@ -15,7 +15,6 @@ from flowbridge_actionchain.context import forget
 from flowbridge_actionchain.flow import over, tell
 from flowbridge_actionchain.language import parse
 from flowbridge_actionchain.looks import task_of, workflow_of
-from flowbridge_actionchain.packs.parameters import bind
 from flowbridge_actionchain.packs.runnertypes import CHAIN, require_runnable
 from flowbridge_actionchain.state import RUN_ENDED, Kind, Run, State, Task
 from flowbridge_actionchain.world import World, descendants, is_busy, path_up
@@ -48,7 +47,7 @@ def _of_catalog(world: World, id: str, ref: str, given: Mapping[str, Any]) -> Ru
     services = world.services
     action = services.catalog.get(ref)
     require_runnable(action)
-    values = bind(action, services.opened(given), births.renderer(world, None, action))
+    values = births.bound(services, action, services.opened(given), births.renderer(world, None, action))
     if action.runner_type == CHAIN:
         definition = births.definition_of(action)
         run = Run(0, id, parse(definition), action.ref, action.pack, None, {}, name=action.name)
@@ -205,7 +204,7 @@ def _recover(world: World, run: Run, args: Mapping[str, Any]) -> None:
             world.touch(task)
             world.queue.append(task.run)
         else:
-            over(world, task, State.ERRORED, None, UNSEEN.format(action=task.node.ref))
+            over(world, task, State.ERRORED, None, UNSEEN.format(action=task.node.ref), is_told=False)
 
 
 _VERBS = {

@@ -238,6 +238,13 @@ def test_something_published_that_cannot_be_told_ends_the_chain(world: World) ->
     assert len(world.stage.started) == 1
 
 
+def test_where_a_failed_task_cannot_publish_the_chain_tells_of_the_failure_too(world: World) -> None:
+    world.stage.plays["den.any"] = fails
+    world.start(text=chain_of(task("c1", publish={"p": "{{ c1.raw }}"})))
+    assert "published 'p' cannot be told" in world.output()["error"]
+    assert world.output()["error"].endswith("; the task had failed: it failed")
+
+
 def test_vars_that_cannot_be_told_end_the_chain_before_anything_runs(world: World) -> None:
     world.start(text=chain_of(task("c1"), vars={"v": "{{ nope }}"}))
     assert (world.state(), world.stage.started) == ("errored", [])
@@ -266,6 +273,14 @@ def test_parameters_that_the_action_does_not_accept_are_the_failure_of_the_task(
     assert world.statuses() == [("c1", "errored"), ("c2", "succeeded")]
     (given,) = given_to(world.stage.calls, "den.any")
     assert "den.any has no parameter 'p9'" in given["p1"]
+
+
+def test_a_task_whose_action_never_began_publishes_nothing_and_takes_its_way(world: World) -> None:
+    world.start(
+        text=chain_of(task("c1", otherwise="c2", parameters={"p9": 1}, publish={"x": "{{ c1.stdout }}"}), task("c2"))
+    )
+    assert world.statuses() == [("c1", "errored"), ("c2", "succeeded")]
+    assert (world.state(), world.output()["published"]) == ("succeeded", {})
 
 
 def test_a_runner_type_that_is_not_run_here_is_refused_by_name(world: World) -> None:

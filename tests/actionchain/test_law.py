@@ -428,6 +428,18 @@ def test_S6_an_action_whose_end_nobody_saw_is_reported_and_decided_by_the_user(w
         assert one.look().unknown == ()
 
 
+def test_S6_an_action_whose_end_nobody_saw_publishes_nothing_and_fails_in_the_way_of_the_chain(world: World) -> None:
+    first = {"name": "a", "ref": "den.gate", "on-failure": "b", "publish": {"x": "{{ a.said }}"}}
+    world.start(text=chain_of(first, {"name": "b", "ref": "den.gate"}))
+    world.stage.forgotten.add(0)
+    world.move_house()
+    world.go()
+    world.do("recover", assume="failed")
+    world.go()
+    assert world.statuses() == [("a", "errored"), ("b", "running")]
+    assert "Nobody saw" in world.tasks()["a"].error
+
+
 def test_S6_an_action_that_was_never_begun_has_its_turn_again(world: World) -> None:
     world.start(text=THREE, word="w")
     world.stage.started.clear()

@@ -274,3 +274,34 @@ def test_a_secret_that_reaches_a_parameter_that_is_none_is_not_told_in_its_error
     assert shop.bridge.wait(id, timeout=60).record.status is Status.ERRORED
     assert SECRET not in shown(shop, id)
     assert SECRET not in everything_written(shop.folder)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"default": "{{ {'a': 1}[k] }}"},
+        {"default": "<{{ k }}>", "enum": ["a", "b"]},
+        {"default": "{{ k }}", "type": "integer"},
+    ],
+)
+@pytest.mark.parametrize("kind", ["noop", "mistral-v2", "in a chain"])
+def test_a_default_that_fails_over_a_secret_does_not_tell_it(shop: Shop, kind: str, known: dict[str, Any]) -> None:
+    long, is_chain = SECRET * 9, kind == "in a chain"
+    one = {"runner_type": "noop" if is_chain else kind, "parameters": {"k": {"secret": True}, "it": known}}
+    if kind == "mistral-v2":
+        one["entry_point"] = "workflows/one.yaml"
+        (shop.folder / "packs/den/actions/workflows").mkdir(parents=True)
+        text = "version: '2.0'\none: {tasks: {t: {action: std.noop}}}\n"
+        (shop.folder / "packs/den/actions/workflows/one.yaml").write_text(text)
+    flow = {"runner_type": "action-chain", "entry_point": "chains/leak.yaml", "parameters": {"k": {"secret": True}}}
+    chain = {"chain": [{"name": "a", "ref": "den.one", "parameters": {"k": "{{ k }}"}}]}
+    pack(shop.folder, "den", {"one": one, "leak": flow}, {"leak": chain})
+    if is_chain:
+        id = shop.run("den.leak", k=long)
+        assert shop.bridge.wait(id, timeout=60).record.status is Status.ERRORED
+        assert SECRET not in shown(shop, id)
+    else:
+        with pytest.raises(InvalidInput, match=r"den\.one: the .* 'it'") as caught:
+            shop.run("den.one", k=long)
+        assert SECRET not in caught.value.message
+    assert SECRET not in everything_written(shop.folder)

@@ -64,3 +64,17 @@ def test_one_item_is_no_items() -> None:
     }
     shown = tree_lines(execution(tasks=[task, task | {"item_count": 2}]))
     assert [line.split("  ")[-1] for line in shown[1:]] == ["1 item", "2 items"]
+
+
+def test_S6_an_action_whose_end_nobody_saw_is_shown_as_unknown_and_no_other_is() -> None:
+    task: dict[str, Any] = {
+        "name": "t",
+        "status": "errored",
+        "running": [],
+        "error": None,
+        "children": [],
+        "item_count": None,
+    }
+    lost = task | {"status": "running", "running": ["t: core.local"]}
+    shown = tree_lines(execution(tasks=[task, lost, lost | {"name": "other"}], unknown=["t"]))
+    assert ["unknown: nobody saw how it ended" in line for line in shown[1:]] == [False, True, False]

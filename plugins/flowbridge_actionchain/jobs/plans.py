@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import shlex
@@ -159,7 +160,7 @@ _BUILT_IN: Mapping[str, Callable[[Mapping[str, Any]], Plan]] = {"pause": _pause,
 
 
 def _http(action: PackAction, parameters: Mapping[str, Any], context: RunContext, secrets: list[str]) -> Plan:
-    del context, secrets
+    del context
     timeout = float(parameters.get("timeout") or 60)
     document = {**parameters, "action": action.ref, "timeout": timeout}
     ask = {
@@ -167,8 +168,16 @@ def _http(action: PackAction, parameters: Mapping[str, Any], context: RunContext
         "feed": json.dumps(document),
         "results": True,
         "timeout": 2 * timeout + 5,
+        "secrets": [*secrets, *_credential(parameters, secrets)],
     }
     return Plan(ask, {"timeout": 2 * timeout + 5})
+
+
+def _credential(parameters: Mapping[str, Any], secrets: list[str]) -> list[str]:
+    """A user's secret password as the request carries it: a server may say it back."""
+    user, password = (str(parameters.get(name) or "") for name in ("username", "password"))
+    pair = f"{user}:{password}" if user or password else str(parameters.get("auth") or "")
+    return [base64.b64encode(pair.encode("latin-1", "replace")).decode()] if has_secret(pair, secrets) else []
 
 
 def _noop(action: PackAction, parameters: Mapping[str, Any], context: RunContext, secrets: list[str]) -> Plan:

@@ -11,7 +11,7 @@ from typing import Any
 from flowbridge.errors import InvalidInput, NotFound
 from flowbridge_actionchain.packs import core
 from flowbridge_actionchain.packs.config import config_of, secrets_of
-from flowbridge_actionchain.packs.metadata import action_of, mapping_of
+from flowbridge_actionchain.packs.metadata import action_of, mapping_of, text_of
 from flowbridge_actionchain.packs.model import Broken, PackAction
 from flowbridge_actionchain.packs.runnertypes import WORKFLOW
 
@@ -153,8 +153,8 @@ def _stem(file: Path) -> str:
 def _mentions(file: Path, name: str) -> bool:
     """Whether a file may be the one that says `name: NAME`; only such a file is read as YAML."""
     try:
-        return re.search(rf"name[\"']?\s*:\s*[\"']?{re.escape(name)}\b", file.read_text(encoding="utf-8")) is not None
-    except (OSError, UnicodeDecodeError):
+        return re.search(rf"name[\"']?\s*:\s*[\"']?{re.escape(name)}\b", text_of(file)) is not None
+    except InvalidInput:
         return False
 
 

@@ -37,6 +37,8 @@ _ATTRIBUTES: Mapping[str, type] = {
 
 def text_of(path: Path) -> str:
     """The text of a file of a pack. Raises `InvalidInput` naming it."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe or a device may give no end
+        raise InvalidInput("cannot be read: it is neither a file nor a folder", source=str(path))
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 from flowbridge.errors import InvalidInput
 from flowbridge.vault import has_sealed
 from flowbridge_actionchain.packs.model import PackAction, Parameter
+from flowbridge_actionchain.templates import TemplateError
 
 #: Renders a template (or a structure with templates in it) against variables.
 Render = Callable[[Any, Mapping[str, Any]], Any]
@@ -25,7 +27,9 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
     checked.
 
     Raises `InvalidInput` for a parameter that is unknown, missing, immutable and given all the same, of a wrong type,
-    or not in its enum; the message never holds the value of a secret one.
+    or not in its enum; the message never holds the value of a secret one, or of
+    a default that is a template. Raises `TemplateError` for a default that
+    cannot be rendered, with its name.
     """
     given = {name: value for name, value in values.items() if value is not None}
     for name in given:
@@ -71,7 +75,7 @@ class _Defaults:
         if name in self._waiting:
             circle = " -> ".join((*self._waiting[self._waiting.index(name) :], name))
             raise InvalidInput(f"{self._action.ref}: the defaults of its parameters refer to each other: {circle}")
-        default = self._left[name]
+        default, parameter = self._left[name], self._action.parameters[name]
         if has_template(default):
             self._waiting.append(name)
             named = _names_in(default)
@@ -83,8 +87,16 @@ class _Defaults:
                     f"{self._action.ref}: the default of {name!r} names {sealed[0]!r}, which is secret and "
                     "not opened here"
                 )
-            default = self._render(default, dict.fromkeys(self._action.parameters) | self._bound)
-        self._bound[name] = fitting(self._action, self._action.parameters[name], default)
+            parameter = replace(parameter, secret=True)  # what it gives may hold what is secret of another
+            default = self._told(name, default)
+        self._bound[name] = fitting(self._action, parameter, default)
+
+    def _told(self, name: str, default: Any) -> Any:
+        try:
+            return self._render(default, dict.fromkeys(self._action.parameters) | self._bound)
+        except TemplateError as error:
+            why = f"{self._action.ref}: the default of {name!r} cannot be told: {error.message}"
+            raise TemplateError(why, name, str(default)) from error
 
 
 def has_template(value: Any) -> bool:
@@ -97,14 +109,19 @@ def has_template(value: Any) -> bool:
 
 
 def _names_in(value: Any) -> set[str]:
-    """The names that the templates in a value refer to. What is no template refers to nothing."""
+    """The names that the templates in a value refer to. What is no template refers to nothing.
+
+    No part of a template is worked out for it: that is left to whoever renders it within bounds.
+    """
     import jinja2  # noqa: PLC0415  most defaults are no templates
     import jinja2.meta  # noqa: PLC0415
 
+    from flowbridge_actionchain.helper import reader  # noqa: PLC0415
+
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     try:
-        return set(jinja2.meta.find_undeclared_variables(jinja2.Environment(autoescape=False).parse(text)))  # noqa: S701  nothing is rendered
-    except jinja2.TemplateSyntaxError:
+        return set(jinja2.meta.find_undeclared_variables(reader().parse(text)))
+    except (jinja2.TemplateSyntaxError, RecursionError):
         return set()  # told when it is rendered
 
 

@@ -15,21 +15,21 @@ from flowbridge.config import Config
 from flowbridge.errors import InvalidInput
 from flowbridge.vault import Vault, is_sealed
 from flowbridge.yamltext import load
+from flowbridge_actionchain.births import bound
 from flowbridge_actionchain.context import Names
 from flowbridge_actionchain.packs.catalog import Catalog
 from flowbridge_actionchain.packs.model import PackAction
-from flowbridge_actionchain.packs.parameters import bind
 from flowbridge_actionchain.services import Services, services_of
 
 
 def binder(action: PackAction, definition: Definition, catalog: Catalog, config: Config) -> Callable[[Given], Given]:
     """What makes of what is given what the workflow of an action is started with."""
 
-    def bound(given: Given) -> Given:
+    def started(given: Given) -> Given:
         found = _with_metadata(action, given, catalog, config) if action.parameters else given
         return replace(found, workflow=_workflow(action, definition, found.workflow))
 
-    return bound
+    return started
 
 
 def _with_metadata(action: PackAction, given: Given, catalog: Catalog, config: Config) -> Given:
@@ -37,10 +37,7 @@ def _with_metadata(action: PackAction, given: Given, catalog: Catalog, config: C
     parameter that the metadata declares has a value, None where nobody gave one."""
     services = services_of(config, catalog, Vault(config.ledger.with_name("vault.key")))
     try:
-        services.learn(value for name, value in given.input.items() if name in action.secrets)
-        values = bind(action, given.input, _renderer(services, action))
-    except InvalidInput as error:
-        raise InvalidInput(services.masked(error.message)) from error
+        values = bound(services, action, given.input, _renderer(services, action))
     finally:
         services.templates.close()
     declared = [name for name, parameter in action.parameters.items() if not parameter.runner]

@@ -11,6 +11,7 @@ import pytest
 
 from actionchain.packkit import Site
 from flowbridge.model import TaskStatus
+from flowbridge_actionchain.jobs.model import RunContext
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -87,6 +88,14 @@ def test_a_request_and_its_answer(site: Site, url: str) -> None:
     sent = body["headers"]
     assert (sent["x-n"], sent["cookie"], sent["authorization"][:6]) == ("5", "c=d", "Basic ")
     assert sent["user-agent"].startswith("flowbridge/")
+
+
+@pytest.mark.parametrize("given", [{"username": "ada", "password": "xyzzy-42"}, {"auth": "ada:xyzzy-42"}])
+def test_a_secret_password_that_a_server_says_back_as_it_was_sent_is_masked(
+    site: Site, url: str, given: dict[str, str]
+) -> None:
+    outcome = site.run("core.http", RunContext("e1", secrets=["xyzzy-42"]), url=f"{url}/a", **given)
+    assert outcome.result["body"]["headers"]["authorization"] == "Basic ********"
 
 
 def test_what_is_no_json_stays_text_and_a_body_makes_it_a_post(site: Site, url: str) -> None:

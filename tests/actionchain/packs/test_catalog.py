@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -153,11 +154,17 @@ def test_a_broken_file_is_named_with_its_line_and_ends_nothing(site: Site, text:
 def test_a_file_that_is_no_text_or_cannot_be_read_is_named(site: Site) -> None:
     (site.write("packs/p/actions/a.yaml", "")).write_bytes(b"name: \xff")
     (site.packs / "p/actions/b.yaml").symlink_to("not-there")
+    os.mkfifo(site.packs / "p/actions/c.yaml")
+    (site.packs / "p/actions/d.yaml").mkdir()
     problems = [one.problem for one in site.catalog if isinstance(one, Broken)]
     assert [problem.partition("/actions/")[2] for problem in problems] == [
         "a.yaml: is not UTF-8 text (byte 6)",
         "b.yaml: cannot be read: No such file or directory",
+        "c.yaml: cannot be read: it is neither a file nor a folder",
+        "d.yaml: cannot be read: Is a directory",
     ]
+    with pytest.raises(NotFound):
+        site.catalog.get("p.nowhere")
 
 
 def test_a_name_that_is_not_there_tells_near_ones(site: Site) -> None:

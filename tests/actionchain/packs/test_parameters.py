@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from actionchain.packkit import render
 from flowbridge.errors import InvalidInput
 from flowbridge_actionchain.packs.model import PackAction, Parameter
 from flowbridge_actionchain.packs.parameters import bind, has_template
+from flowbridge_actionchain.templates import TemplateError
 
 
 def action(**parameters: Mapping[str, Any]) -> PackAction:
@@ -186,3 +188,55 @@ def test_any_value_is_cast_to_its_type_or_refused(kind: str, value: Any) -> None
     except InvalidInput:
         return
     assert value is None or isinstance(found["it"], types[kind])
+
+
+def test_a_default_with_a_filter_of_StackStorm_comes_after_those_that_it_refers_to() -> None:
+    made = action(a={"default": "{{ b | to_json_string }}"}, b={"default": "{{ c }}"}, c={"default": "x"})
+    stub = Stub()
+    bind(made, {}, stub)
+    assert [others["b"] for others in stub.others] == [None, "given"]
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        "{{ 'a' * 10**9 }}",
+        "{{ 'a' | center(10**9) }}",
+        "{{ 10 ** (10 ** 7) }}",
+        "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}",
+        "{{ [x] }}{{ " + "[" * 20_000 + " }}",
+    ],
+)
+def test_looking_for_the_names_in_a_default_works_nothing_of_it_out(default: str) -> None:
+    """Only `render` does, which has bounds."""
+    stub = Stub()
+    tracemalloc.start()
+    try:
+        bind(action(a={"default": default}), {}, stub)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert stub.asked == [default]
+    assert most < 100_000_000
+
+
+def test_a_default_that_cannot_be_told_is_named_with_its_action() -> None:
+    def hopeless(*_: object) -> None:
+        raise TemplateError("it takes longer than 5 seconds")
+
+    with pytest.raises(TemplateError) as caught:
+        bind(action(a={}, b={"default": "{{ a }}"}), {}, hopeless)
+    assert caught.value.message == "p.a: the default of 'b' cannot be told: it takes longer than 5 seconds"
+
+
+class Stub:
+    """Renders everything to the same word, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.others: list[dict[str, Any]] = []
+
+    def __call__(self, value: Any, others: Mapping[str, Any]) -> str:
+        self.asked.append(value)
+        self.others.append(dict(others))
+        return "given"
