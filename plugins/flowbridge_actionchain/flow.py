@@ -254,7 +254,7 @@ def over(
 
     Not `is_told`, it is no end that its action told: it never began, or nobody saw it. Then nothing is published.
     """
-    task.state, task.lost, task.timed_out, task.ahead = state, False, timed_out, ""
+    task.state, task.lost, task.assumed, task.timed_out, task.ahead = state, False, "", timed_out, ""
     task.result = None if task.kind is Kind.CHAIN else result
     task.error, task.ended = error, time.time()
     world.touch(task)

@@ -145,6 +145,8 @@ class ChainSession(Session):
         if outcome is not None:
             flow.leaf_over(world, task, outcome)
             world.over.append(job)
+        elif job.begun and task.assumed:
+            verbs.taken_for(world, task, task.assumed)
         elif job.begun:
             task.lost = True
         else:

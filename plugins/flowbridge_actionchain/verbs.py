@@ -198,13 +198,21 @@ def _recover(world: World, run: Run, args: Mapping[str, Any]) -> None:
         raise EngineRefused(f"'{assume}' cannot be assumed of an action. Allowed: failed, rerun.")
     below = set(descendants(run))
     for task in [task for task in world.lost() if task.run in below]:
-        task.lost = False
-        if assume == "rerun" and task.run.state is not EngineState.CANCELED:
-            task.state, task.kind = State.IDLE, Kind.NONE
-            world.touch(task)
-            world.queue.append(task.run)
-        else:
-            over(world, task, State.ERRORED, None, UNSEEN.format(action=task.node.ref), is_told=False)
+        taken_for(world, task, assume)
+    if world.job is not None and world.job[0].run in below:
+        # It runs on. Should nobody be there to see how it ends, this is the answer to that too.
+        world.job[0].assumed = assume
+
+
+def taken_for(world: World, task: Task, assumed: str) -> None:
+    """End an action whose end nobody saw as a recover has said: "failed", or "rerun" to have it run again."""
+    task.lost, task.assumed = False, ""
+    if assumed == "rerun" and task.run.state is not EngineState.CANCELED:
+        task.state, task.kind = State.IDLE, Kind.NONE
+        world.touch(task)
+        world.queue.append(task.run)
+    else:
+        over(world, task, State.ERRORED, None, UNSEEN.format(action=task.node.ref), is_told=False)
 
 
 _VERBS = {

@@ -43,6 +43,7 @@ class FakeJob:
     end: JobOutcome | None = None
     follower: FakeJob | None = None
     is_withdrawn: bool = False
+    is_lost: bool = False
 
     @property
     def handle(self) -> str:
@@ -73,7 +74,7 @@ class FakeJob:
         return self.is_withdrawn
 
     def wait(self, seconds: float) -> bool:
-        return self.end is not None
+        return self.end is not None or self.is_lost
 
     @property
     def succeeded(self) -> bool:

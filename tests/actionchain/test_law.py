@@ -428,6 +428,31 @@ def test_S6_an_action_whose_end_nobody_saw_is_reported_and_decided_by_the_user(w
         assert one.look().unknown == ()
 
 
+@pytest.mark.parametrize(("assume", "end"), [("failed", [("a", "errored")]), ("rerun", [("a", "running")])])
+def test_S6_what_a_recover_says_holds_for_an_action_that_runs_on_and_whose_end_nobody_sees(
+    world: World, assume: str, end: list[tuple[str, str]]
+) -> None:
+    world.start(text=THREE, word="w")
+    world.move_house()
+    world.do("recover", assume=assume)
+    world.go()
+    assert world.statuses() == [("a", "running")]
+    world.stage.started[0].is_lost = True
+    world.go()
+    assert (world.statuses(), world.look().unknown) == (end, ())
+    assert len(world.stage.started) == (2 if assume == "rerun" else 1)
+
+
+def test_S6_an_end_that_is_seen_after_a_recover_counts(world: World) -> None:
+    world.start(text=THREE, word="w")
+    world.move_house()
+    world.do("recover", assume="rerun")
+    world.finish({"said": "A"})
+    world.stage.started[1].is_lost = True
+    world.go()
+    assert (world.statuses(), world.look().unknown) == ([("a", "succeeded"), ("b", "running")], ("b",))
+
+
 def test_S6_an_action_whose_end_nobody_saw_publishes_nothing_and_fails_in_the_way_of_the_chain(world: World) -> None:
     first = {"name": "a", "ref": "den.gate", "on-failure": "b", "publish": {"x": "{{ a.said }}"}}
     world.start(text=chain_of(first, {"name": "b", "ref": "den.gate"}))
