@@ -63,7 +63,7 @@ _CONTENT = (
 )
 
 PARAMETERS: Mapping[str, Mapping[str, Parameter]] = {
-    COMMAND: _table(_own("cmd", "string", "The command, as a shell reads it."), *_SHELL),
+    COMMAND: _table(_own("cmd", "string", "The command, as a shell reads it.", required=True), *_SHELL),
     SCRIPT: _table(*_CONTENT, *_SHELL),
     PYTHON: _table(
         *_CONTENT,

@@ -103,6 +103,8 @@ def test_values_are_cast_by_their_type(kind: str, value: Any, cast: Any) -> None
         ("integer", 1.5, "an integer, and 1.5"),
         ("integer", True, "an integer, and True"),
         ("number", "x", "a number, and 'x'"),
+        ("number", "nan", "a number, and 'nan'"),
+        ("number", "-inf", "a number, and '-inf'"),
         ("number", False, "a number, and False"),
         ("boolean", "maybe", "a boolean, and 'maybe'"),
         ("array", "[1", "an array, and '[1'"),
