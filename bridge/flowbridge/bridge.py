@@ -320,7 +320,8 @@ class Bridge:
         """Look after look at a tree, one whenever something changed. Stop when you have seen enough.
 
         `deadline`, in monotonic seconds, ends it; without one it goes on for ever. With `every` there is a look at
-        least every so many seconds, whether or not something changed.
+        least every so many seconds, whether or not something changed. A look at an execution that has ended is kept
+        back until the ends of those below it are told to its engine, for a few seconds at most.
 
         While it runs it also does what follows from holds and cancels (P6).
         """
@@ -370,7 +371,7 @@ class Bridge:
         sent = Sent()
         last: object = None
         wait = _FIRST_POLL
-        kept_back: float | None = None
+        kept_until: float | None = None
         while True:
             with in_time_for(deadline):
                 look = self._looked(self._operator.tend(record.tree, sent.lately(), standing=True), record.id)
@@ -378,10 +379,12 @@ class Bridge:
             if tells_last_ends(look.snapshot):
                 # Whoever waits for the end would see tasks that still run under it.
                 now = time.monotonic()
-                kept_back = kept_back or min(now + _TELLING_SECONDS, deadline or now + _TELLING_SECONDS)
-                if now < kept_back:
+                kept_until = kept_until or min(now + _TELLING_SECONDS, deadline or now + _TELLING_SECONDS)
+                if now < kept_until:
                     time.sleep(_FIRST_POLL)
                     continue
+            else:
+                kept_until = None
             with self.ledger.if_possible():
                 self._observers.tell()
             shown = shape(look)

@@ -299,7 +299,7 @@ def _api_address(name: str, given: str) -> str:
     """The address that was given, with or without the version; not that of a thing behind it."""
     url = _address(name, "url", given, "https://mistral:8989/v2")
     api, _, behind = public(url).partition("/v2/")
-    if behind:
+    if behind and url != versioned(url):
         raise InvalidInput(f"{name}: the address {public(url)} goes on behind that of the API; give {api}/v2")
     return url
 

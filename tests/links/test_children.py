@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import cast
 
@@ -205,6 +206,49 @@ def test_C2_an_end_that_cannot_be_told_keeps_nobody_waiting_who_waits_for_the_tr
     look = flow.wait(root.id, timeout=30.0)
     assert [node.record.trouble is not None for node in look.snapshot.nodes] == [False, True]
     assert desk.host.count()["observe"] == looks + 1
+
+
+class Clock:
+    """A time that goes on where somebody sleeps, by a second at least."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(1.0, seconds)
+
+
+def telling(monkeypatch: pytest.MonkeyPatch, answers: Iterable[bool]) -> None:
+    """Have the looks of a watch find these, one after the other: whether an end is about to be told."""
+    said = iter(answers)
+    monkeypatch.setattr("flowbridge.bridge.tells_last_ends", lambda _: next(said))
+    monkeypatch.setattr("flowbridge.bridge.time", Clock())
+
+
+@pytest.mark.parametrize(("timeout", "looks"), [(None, 6), (30.0, 6), (2.0, 3), (0.0, 1)])
+def test_C2_who_waits_sees_an_end_that_is_never_told_after_five_seconds_or_in_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, timeout: float | None, looks: int
+) -> None:
+    root = desk.root()
+    desk.host.has["r"].go(EngineState.CANCELED)
+    desk.end(children(desk.bridges[0].get(root.id))[0], EngineState.CANCELED)
+    telling(monkeypatch, [True] * looks)  # there is no more to be asked for
+    before = desk.host.count()["observe"]
+    assert desk.bridges[0].wait(root.id, timeout=timeout).record.status is Status.CANCELED
+    assert desk.host.count()["observe"] == before + looks
+
+
+def test_C2_each_end_that_is_told_late_is_waited_for_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = desk.root()
+    telling(monkeypatch, [True, False] + [False] * 9 + [True, False])
+    before = desk.host.count()["observe"]
+    watch = desk.bridges[0].watch(root.id, every=1.0)
+    for _ in range(11):
+        next(watch)
+    assert desk.host.count()["observe"] == before + 13
 
 
 def test_R3_a_child_resumed_alone_runs_to_its_end_which_is_told_when_its_parent_is_resumed(desk: Desk) -> None:

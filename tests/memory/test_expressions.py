@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -203,6 +204,19 @@ def test_an_expression_within_another_has_the_time_of_the_outer_one(monkeypatch:
     loop = "{% for a in range(90000) %}{% for b in range(90000) %}{{ again() }}{% endfor %}{% endfor %}"
     with pytest.raises(ExpressionError, match="processor's time"):
         compiled(loop).evaluate(inner)
+
+
+def test_the_work_of_other_threads_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowbridge_memory.timelimit.SECONDS", 0.1)
+
+    def work() -> int:
+        while time.thread_time() < 0.3:
+            pass
+        return 1
+
+    with ThreadPoolExecutor(1) as pool:
+        beside = Scope({}, {"work": lambda: pool.submit(work).result()})
+        assert compiled("<% work() %>").evaluate(beside) == 1
 
 
 def test_the_timer_of_somebody_else_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

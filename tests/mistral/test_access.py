@@ -54,6 +54,11 @@ def test_an_address_of_something_in_the_api_is_refused_with_the_one_to_give() ->
     )
 
 
+def test_an_address_may_have_a_version_of_something_else_before_that_of_the_api() -> None:
+    behind_a_gateway = "https://gateway.example/v2/mistral/v2"
+    assert access("prod", {"url": behind_a_gateway}, {}).url == behind_a_gateway
+
+
 def test_a_token_is_sent_to_an_address_as_it_is_without_any_keystone() -> None:
     for options, environ in (
         ({"url": MISTRAL, "token": "t"}, {}),

@@ -183,14 +183,14 @@ def _calls(snapshot: Snapshot, facts: Facts) -> list[tuple[Action, str]]:
 def _wanted(node: Node, parent: Node | None) -> Action:
     if not node.reachable:
         return Action.LEAVE
-    if node.record.key and parent is not None and _to_report(node, parent):
+    if node.record.key and parent is not None and to_report(node, parent):
         return Action.REPORT
     if node.record.gone:
         return Action.LEAVE
     return _NEEDS[node.record.want].get(node.state, Action.LEAVE)
 
 
-def _to_report(node: Node, parent: Node) -> bool:
+def to_report(node: Node, parent: Node) -> bool:
     """An ended child is reported, to a held parent after its resume, to a canceled one once it is (C2).
 
     One that its engine no longer has is over too: its parent would wait for good (S5, S7).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from flowbridge.law.decide import Action, Step
+from flowbridge.law.decide import Action, Step, to_report
 from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
@@ -48,12 +48,7 @@ def tells_last_ends(snapshot: Snapshot) -> bool:
     Not so where that call fails, or an engine does not answer: then it may take any time.
     """
     nodes = snapshot.nodes
-    waiting = [_keys(node.waiting) for node in nodes]
-    return any(
-        node.record.key in waiting[node.parent]
-        for node in nodes
-        if node.record.key and node.parent >= 0 and _both_over(node, nodes[node.parent])
-    )
+    return any(_is_told_soon(node, nodes[node.parent]) for node in nodes if node.record.key and node.parent >= 0)
 
 
 def waits_for(snapshot: Snapshot, node: Node) -> str:
@@ -145,10 +140,9 @@ def _keys(waiting: Sequence[WaitingChild]) -> frozenset[str]:
     return frozenset(each.key for each in waiting)
 
 
-def _both_over(node: Node, above: Node) -> bool:
-    over = node.record.status in TERMINAL and above.record.status in TERMINAL
-    answers = node.reachable and above.reachable and not above.record.gone
-    return over and answers and node.record.trouble is None
+def _is_told_soon(node: Node, above: Node) -> bool:
+    ended = above.record.status in TERMINAL
+    return ended and node.reachable and node.record.trouble is None and to_report(node, above)
 
 
 def _is_awaited(record: Record, parent: Record, waiting: Collection[str]) -> bool:
