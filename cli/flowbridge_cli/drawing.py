@@ -35,6 +35,9 @@ _LONGEST_LINE = 100
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
     lines = _lines([(0, "", view)])
+    for operation in view.get("unfinished", ()):
+        how = f"`flowbridge recover {short_id(view['id'])}` goes on with it where it was cut short"
+        lines.append(f"The {operation} is not finished: {how} (O3)")
     if view.get("waits_for_driver"):
         how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
         lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
