@@ -53,6 +53,7 @@ def _lines(stack: list[_Entry]) -> list[str]:
     """The last of the stack comes first."""
     lines: list[str] = []
     hung: list[str] = []
+    abandoned: list[str] = []
     while stack:
         depth, text, execution = stack.pop()
         if execution is None:
@@ -60,7 +61,10 @@ def _lines(stack: list[_Entry]) -> list[str]:
             continue
         lines.append("  " * depth + _execution(execution, text))
         hung += [execution["id"]] if execution["hung"] else []
+        abandoned += [execution["id"]] if execution["status"] == "abandoned" else []
         stack += reversed(_below(execution, depth + 1))
+    # Whatever is abandoned in a tree goes on with one call, whichever of it is named.
+    lines += [f"What is abandoned goes on by `flowbridge recover {short_id(id)}` (S6)" for id in abandoned[:1]]
     lines += [f"What is hung cannot go on by itself: see `flowbridge recover {short_id(id)}`" for id in hung]
     return lines
 
@@ -155,7 +159,7 @@ def duration(view: Mapping[str, Any]) -> str:
     if not view["created_at"]:
         return "-"
     begin = datetime.fromisoformat(view["created_at"]).timestamp()
-    going = view["status"] in _GOING and not view["stale"]
+    going = view["status"] in _GOING and not view["stale"] and not view["gone"]
     end = time.time() if going else datetime.fromisoformat(view["updated_at"]).timestamp()
     return span(max(0.0, end - begin))
 
