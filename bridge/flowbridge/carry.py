@@ -165,9 +165,7 @@ class Carrier:
 
     def _without_reopening(self, snapshot: Snapshot, due: list[Step]) -> list[Step]:
         """A child that is being run again shows its old end until its engine has taken that: it is not reported."""
-        open_ = self._ledger.operations.open(snapshot.nodes[0].record.tree)
-        again = {step["record"] for operation in open_ for step in operation.steps}
-        again |= {record for operation in open_ for record in operation.options.get("reopened", ())}
+        again = self._ledger.operations.reopening(snapshot.nodes[0].record.tree)
         return [step for step in due if step.action is not Action.REPORT or step.record not in again]
 
     def _open_steps(self, operation: Operation, progress: Progress) -> list[Step]:

@@ -448,7 +448,7 @@ class Operator:
             exit_code=progress.exit_code,
             plan=plan,
             not_done=progress.not_done,
-            running=running_tasks(snapshot),
+            running=running_tasks(snapshot, Verb(operation.verb)),
             ended_first=ended_first(snapshot, touched(plan), operation.verb),
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 from flowbridge.law.decide import Plan
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.operations import Operation
-from flowbridge.model import Node, Record, Snapshot, Status, Verb
+from flowbridge.model import Node, Record, Snapshot, Status, Verb, Want
 
 
 def _now() -> float:
@@ -81,11 +81,10 @@ def operation_of(record: Record, ask: Ask) -> Operation:
     )
 
 
-def running_tasks(snapshot: Snapshot) -> tuple[str, ...]:
-    """The tasks whose actions still run, each with its execution's workflow."""
-    return tuple(
-        _running(node, task.name, task.running) for node in snapshot.nodes for task in node.tasks if task.active
-    )
+def running_tasks(snapshot: Snapshot, verb: Verb) -> tuple[str, ...]:
+    """The tasks whose actions still run, each with its execution's workflow; of a cancel those that it is about."""
+    nodes = [node for node in snapshot.nodes if verb is not Verb.CANCEL or node.record.want is Want.CANCEL]
+    return tuple(_running(node, task.name, task.running) for node in nodes for task in node.tasks if task.active)
 
 
 def _running(node: Node, name: str, actions: tuple[str, ...]) -> str:

@@ -24,6 +24,7 @@ from flowbridge.law.tables import TASK_OVER
 from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.executions import is_due
 from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.operations import Operation
 from flowbridge.links import Bound, Links, is_refused
 from flowbridge.model import (
     EngineState,
@@ -194,18 +195,22 @@ class Sync:
                     self._ledger.operations.note(node.record.tree, node.record.id, TASK_ENDED, ENGINE, found.at, doc)
 
     def note(self, found: Pass, actor: str, *, ours: Set[Kind] = frozenset({Kind.STATUS}), operation: str = "") -> None:
-        """Put what happened into the history: by `actor` where its kind is one of `ours`, else by the engine."""
+        """Put what happened into the history: by `actor` where its kind is one of `ours`, else by the engine.
+
+        What an operation that was cut short has re-opened is that one's, whoever sees it (O12).
+        """
         tree = _tree(found.snapshot)
         raw = {node.record.id: node.raw for node in found.snapshot.nodes} if found.settled.events else {}
         outside = any(event.kind is Kind.RESUMED_OUTSIDE for event in found.settled.events)
         along = self._ledger.operations.along(tree) if outside else frozenset()
+        again = any(event.kind is Kind.REOPENED_OUTSIDE and event.kind not in ours for event in found.settled.events)
+        late = self._ledger.operations.reopening(tree) if again else {}
         self._ledger.operations.note_many(
             (
                 found.at,
                 tree,
                 event.record,
-                operation if event.kind in ours else "",
-                *_author(event, actor, ours),
+                *_author(event, actor, operation, ours, late),
                 _event_doc(event, raw[event.record]),
             )
             for event in found.settled.events
@@ -415,9 +420,15 @@ def _tree(snapshot: Snapshot) -> str:
     return snapshot.nodes[0].record.tree
 
 
-def _author(event: Event, actor: str, ours: Set[Kind]) -> tuple[str, str]:
-    """Who made something happen, and what to call it."""
-    return (actor, str(Kind.STATUS)) if event.kind in ours else (ENGINE, str(event.kind))
+def _author(
+    event: Event, actor: str, operation: str, ours: Set[Kind], late: Mapping[str, Operation]
+) -> tuple[str, str, str]:
+    """By which operation something happened, if any, who made it happen, and what to call it."""
+    if event.kind in ours:
+        return operation, actor, str(Kind.STATUS)
+    if event.kind is Kind.REOPENED_OUTSIDE and event.record in late:
+        return late[event.record].id, late[event.record].actor, str(Kind.STATUS)
+    return "", ENGINE, str(event.kind)
 
 
 def _event_doc(event: Event, raw: str) -> str:

@@ -35,6 +35,9 @@ _LONGEST_LINE = 100
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
     lines = _lines([(0, "", view)])
+    for operation in view.get("unfinished", ()):
+        how = f"`flowbridge recover {short_id(view['id'])}` goes on with it where it was cut short"
+        lines.append(f"The {operation} is not finished: {how} (O3)")
     if view.get("waits_for_driver"):
         how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
         lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
@@ -50,6 +53,7 @@ def _lines(stack: list[_Entry]) -> list[str]:
     """The last of the stack comes first."""
     lines: list[str] = []
     hung: list[str] = []
+    abandoned: list[str] = []
     while stack:
         depth, text, execution = stack.pop()
         if execution is None:
@@ -57,7 +61,10 @@ def _lines(stack: list[_Entry]) -> list[str]:
             continue
         lines.append("  " * depth + _execution(execution, text))
         hung += [execution["id"]] if execution["hung"] else []
+        abandoned += [execution["id"]] if execution["status"] == "abandoned" else []
         stack += reversed(_below(execution, depth + 1))
+    # Whatever is abandoned in a tree goes on with one call, whichever of it is named.
+    lines += [f"What is abandoned goes on by `flowbridge recover {short_id(id)}` (S6)" for id in abandoned[:1]]
     lines += [f"What is hung cannot go on by itself: see `flowbridge recover {short_id(id)}`" for id in hung]
     return lines
 
@@ -155,7 +162,7 @@ def duration(view: Mapping[str, Any]) -> str:
     if not view["created_at"]:
         return "-"
     begin = datetime.fromisoformat(view["created_at"]).timestamp()
-    going = view["status"] in _GOING and not view["stale"]
+    going = view["status"] in _GOING and not view["stale"] and not view["gone"]
     end = time.time() if going else datetime.fromisoformat(view["updated_at"]).timestamp()
     return span(max(0.0, end - begin))
 

@@ -5,6 +5,7 @@ Mistral repeats the failure of a task for each of its items and for each workflo
 
 from __future__ import annotations
 
+import ast
 import re
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -14,6 +15,10 @@ _RAISED = re.compile(
 _TASK = re.compile(rf"(\S.*?) \[task_ex_id={_ID}\] -> (.*)")
 _PART = re.compile(rf"\[(?:action_ex_id|wf_ex_id)={_ID}, idx=\d+\]: (.*)")
 _ABOVE = "Failure caused by error in tasks: "
+
+#: What the task of a link is told of an execution elsewhere that did not succeed, as the engine writes it.
+_TOLD = frozenset({"execution", "workflow", "status", "error"})
+_LINKED = "{'execution': "
 
 #: What the engine writes of a task where the cause stands further down.
 _NOTHING = frozenset({"One or more actions had failed.", "None"})
@@ -30,7 +35,7 @@ def cause(words: str) -> str:
     words = words.partition("\nTraceback (most recent call last)")[0]
     words = _RAISED.sub(lambda found: one_line(found[1]), words)
     if not words.startswith(_ABOVE):
-        return one_line(words)
+        return _of_link(one_line(words))
     told: dict[str, str] = {}  # what was told, with the tasks that lead to where it was told first
     path: list[str] = []
     for line in map(str.strip, words.splitlines()):
@@ -40,9 +45,23 @@ def cause(words: str) -> str:
             text = found[2]
         elif found := _PART.fullmatch(line):
             text = found[1]
+        text = _of_link(text)
         if text and text not in _NOTHING and not text.startswith(_ABOVE):
             told.setdefault(text, ": ".join([*path, text]))
             path.clear()
     if path and not told:
         return ": ".join([*path, "its engine does not say why"])
     return "; ".join(told.values()) or one_line(words)
+
+
+def _of_link(text: str) -> str:
+    """What failed elsewhere, in its own words: the engine writes the whole result that the task of a link was told."""
+    if not text.startswith(_LINKED):
+        return text
+    try:
+        told = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text  # the engine has cut it off
+    if not isinstance(told, dict) or told.keys() != _TOLD:
+        return text
+    return one_line(str(told["error"]))

@@ -8,7 +8,7 @@ import pytest
 
 from flowbridge.agent import Health
 from flowbridge_cli.commands.agent import _teller
-from flowbridge_cli.drawing import tree_lines
+from flowbridge_cli.drawing import duration, tree_lines
 from flowbridge_cli.watching import _Lines
 
 FAILS = {"call": "report", "reason": "prod: no such action", "since": "2026-01-02T03:04:05.000Z", "tries": 7}
@@ -29,6 +29,19 @@ def test_O13_a_tree_says_which_call_fails_since_when_and_why(monkeypatch: pytest
     (line,) = tree_lines(execution())
     assert "waits for its end to be told  report fails since 2026-01-0" in line
     assert line.endswith(": prod: no such action")
+
+
+def test_S6_a_tree_says_how_what_is_abandoned_below_goes_on() -> None:
+    work: dict[str, Any] = {"name": "t", "status": "running", "running": [], "item_count": None, "error": None}
+    below = execution(id="abcdef0123456789", status="abandoned", waits_for=None, trouble=None, tasks=[])
+    above = execution(status="running", tasks=[work | {"children": [below | {"updated_at": None}]}])
+    hints = [line for line in tree_lines(above) if "recover" in line]
+    assert hints == ["What is abandoned goes on by `flowbridge recover abcdef0123456` (S6)"]
+
+
+def test_S7_the_time_of_what_is_gone_stands_still() -> None:
+    born = {"created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:09.000Z"}
+    assert duration(execution(status="running", gone=True, **born)) == "4 s"
 
 
 def test_O13_a_watch_tells_it_once_and_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:

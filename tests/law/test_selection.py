@@ -61,6 +61,13 @@ def test_S7_a_gone_execution_can_be_re_run_from_the_beginning_and_not_from_tasks
     assert rejected(gone, "t1").rule == "S7"
 
 
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.ERRORED])
+def test_S7_tasks_of_a_gone_child_cannot_be_named_and_the_message_says_so(status: Status) -> None:
+    gone = execution("b", status, 0, tasks=(task("s"),), parent_task="t1", gone=True, state=EngineState.GONE)
+    said = rejected(tree(errored("root", -1, task("t1")), gone), "t1.s").message
+    assert "t1: its execution b is gone from its engine, and can only be started anew (S7)" in said
+
+
 @pytest.mark.parametrize("gone", [False, True])
 def test_X2_a_superseded_record_is_never_re_run(gone: bool) -> None:
     old = tree(errored("a", -1, task("t1"), superseded_by="b", gone=gone))

@@ -184,6 +184,15 @@ def test_C3_a_cancel_reaches_children_on_other_engines_and_their_end_is_told(des
     assert [status for _, status, _ in desk.host.reports] == [TaskStatus.CANCELED] * 2
 
 
+def test_C2_the_cancel_of_a_child_names_the_tasks_that_run_in_that_child_alone(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    first, _ = children(flow.get(root.id))
+    desk.other.has[first.ref.id].workflow = "first"
+    flow.get(root.id)
+    assert flow.cancel(first.id).running == ("first.work",)
+
+
 def test_C2_who_waits_for_a_canceled_tree_sees_no_task_that_still_waits_to_be_told(desk: Desk) -> None:
     root = desk.root(items=2)
     flow = desk.bridges[0]

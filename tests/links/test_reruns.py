@@ -11,8 +11,11 @@ from flowbridge.capabilities import PartialRerun
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, Rejected, Unavailable, Unsupported
 from flowbridge.law.decide import Action
-from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
+from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus, Verb
 from flowbridge.planning import fingerprint
+from flowbridge_cli.commands.doctor import _open
+from flowbridge_cli.documents import tree_document
+from flowbridge_cli.drawing import tree_lines
 from links.kit import Desk, children, settle
 from support.fakes import FakeEngine, task
 from support.hosts import HostEngine
@@ -58,12 +61,36 @@ def test_X7_the_old_end_of_a_child_that_is_being_re_run_is_not_told(desk: Desk) 
     desk.other.ignores = {"rerun"}
     outcome = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0.05)
     assert not outcome.done
-    settle(flow, outcome.execution)
+    look = settle(flow, outcome.execution)
     assert desk.host.reports == []
+    shown = tree_document(flow, look)
+    assert shown["tasks"][0]["children"][0]["waits_for"] == "the re-run that is not finished"
+    assert shown["unfinished"] == ["re-run by me"]
+    hint = f"The re-run by me is not finished: `flowbridge recover {outcome.execution[:13]}` goes on with it"
+    assert any(line.startswith(hint) for line in tree_lines(shown))
     desk.other.ignores = set()
     flow.recover(outcome.execution)
     (below,) = children(settle(flow, outcome.execution))
     assert below.status is Status.RUNNING
+
+
+def test_O3_doctor_names_the_root_of_a_tree_with_an_open_re_run(desk: Desk) -> None:
+    flow, root, _ = errored(desk, OK, BAD)
+    desk.other.ignores = {"rerun"}
+    outcome = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0.05)
+    assert _open(flow, root.tree)["name"] == outcome.execution
+
+
+def test_O12_a_re_run_that_its_engine_takes_late_is_not_taken_for_somebody_elses(desk: Desk) -> None:
+    flow, root, (child,) = errored(desk)
+    desk.other.ignores = {"rerun"}
+    outcome = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0.05)
+    desk.other.ignores = set()
+    desk.other.rerun(child.ref.id, [TaskRerun(f"{child.ref.id}.work")])
+    (below,) = children(desk.open("somebody").get(outcome.execution))
+    assert below.status is Status.RUNNING
+    (entry,) = [entry for entry in flow.history() if entry.doc.get("new") == "running" and entry.execution == below.id]
+    assert (entry.kind, entry.actor, entry.operation) == ("status", "me", outcome.operation)
 
 
 def test_X8_named_by_the_child_it_means_the_same(desk: Desk) -> None:

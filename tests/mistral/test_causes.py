@@ -42,6 +42,18 @@ def test_a_task_that_itself_says_nothing_leads_to_what_stands_below() -> None:
     assert cause(failed("s", "None")) == "s: its engine does not say why"
 
 
+def test_of_what_failed_elsewhere_its_own_words_are_told() -> None:
+    told = {"execution": ID, "workflow": "lab.mid", "status": "errored", "error": "Failed tasks: s2:\nit broke"}
+    assert cause(failed("t", str(told), str(told))) == "t: Failed tasks: s2:; it broke"
+    assert cause(str(told)) == "Failed tasks: s2:; it broke"
+
+
+@pytest.mark.parametrize("words", ["{'execution': 'e', 'workflow': 'cut o", "{'execution': 1}", "{'execution': f()}"])
+def test_a_result_that_only_looks_like_that_of_a_link_stands_as_it_is(words: str) -> None:
+    assert cause(words) == words
+    assert cause(failed("t", words)) == f"t: {words}"
+
+
 def test_what_an_action_said_over_several_lines_stands_on_one() -> None:
     assert cause(failed("t", raised("first\n  second\n"))) == "t: first; second"
 

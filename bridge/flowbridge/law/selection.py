@@ -261,6 +261,9 @@ def _resolve_below(
     problems: list[str] = []
     for child in found:
         node = snapshot.nodes[child]
+        if node.record.gone:
+            problems.append(f"{head}: its {describe(node)} is gone from its engine, and can only be started anew (S7)")
+            continue
         if node.record.status is not Status.ERRORED:
             problems.append(f"{head}: its {describe(node)} is {node.record.status}, not errored")
             continue

@@ -46,6 +46,11 @@ class Operation:
     steps: tuple[Mapping[str, Any], ...] = ()
     outcome: str = ""
 
+    @property
+    def reopens(self) -> tuple[str, ...]:
+        """The records that it re-opens, some of them perhaps twice."""
+        return (*(step["record"] for step in self.steps), *self.options.get("reopened", ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -105,6 +110,10 @@ class Operations:
             for step in operation.steps
             if step["record"] not in operation.options.get("refused", ())
         ]
+
+    def reopening(self, tree: str) -> Mapping[str, Operation]:
+        """The records that the unfinished operations of a tree re-open, each with its operation."""
+        return {record: operation for operation in self.open(tree) for record in operation.reopens}
 
     def along(self, tree: str) -> frozenset[str]:
         """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""

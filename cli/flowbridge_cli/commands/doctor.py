@@ -64,7 +64,9 @@ def _engine(bridge: Bridge, name: str) -> dict[str, Any]:
 
 
 def _open(bridge: Bridge, tree: str) -> dict[str, Any]:
-    root = bridge.ledger.executions.tree(tree)[0]
+    # A re-run gives the root a new record, which stands behind those of what it left alone (X2).
+    records = bridge.ledger.executions.tree(tree)
+    root = next((record for record in records if record.parent is None), records[0])
     return _row("operation", root.id, f"unfinished; `flowbridge recover {root.id}` finishes it", 0)
 
 
