@@ -17,6 +17,7 @@ from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
 from flowbridge.outcome import Outcome
+from flowbridge.sending import Sent
 from support.fakes import FakeEngine, task
 
 FLOW = Definition("flow", "flow.yaml")
@@ -477,6 +478,24 @@ def test_O2_a_refused_branch_does_not_keep_the_others_from_being_paused(flow: Br
     assert outcome.not_done == {child.id: "other says: no"}
     assert desk.engine.has["e0"].state is EngineState.PAUSED
     assert flow.get(root.id).open == ()
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+def test_O2_a_verb_that_a_silent_engine_kept_open_is_over_once_a_look_shows_it_done(
+    flow: Bridge, desk: Desk, verb: str
+) -> None:
+    root, _ = mixed(desk)
+    desk.other.down = True
+    outcome = getattr(flow, verb)(root.id, timeout=0)
+    assert (outcome.exit_code, [operation.verb for operation in flow.get(root.id).open]) == (5, [verb])
+    desk.other.down = False
+    sent = Sent()
+    for _ in range(3):  # as an agent goes on looking
+        flow.tend([root.tree], sent)
+    assert flow.get(root.id).open == ()
+    assert [(entry.kind, entry.doc["state"]) for entry in flow.history(root.id) if entry.kind == "outcome"] == [
+        ("outcome", "done")
+    ]
 
 
 def test_pause_and_cancel_name_the_tasks_that_still_run(flow: Bridge, desk: Desk) -> None:
