@@ -18,9 +18,10 @@ from typing import Any
 from flowbridge.bridge import Bridge
 from flowbridge.drivers import AGENT
 from flowbridge.errors import FlowbridgeError, LedgerError
-from flowbridge.law.tables import TERMINAL
+from flowbridge.law.tables import DIED, TERMINAL
 from flowbridge.ledger.leases import TTL_SECONDS, Lease
 from flowbridge.model import Status
+from flowbridge.opened import starts_work
 from flowbridge.plugins import one_line
 from flowbridge.sending import Sent
 from flowbridge.sync import Pass
@@ -28,6 +29,9 @@ from flowbridge.views import trouble_view
 
 #: How many trees are looked at in one go, and how many groups at once: one that waits for an engine needs a thread.
 _BATCH, _GROUPS = 100, 64
+
+#: How long a command may be at an operation before it counts as cut short.
+_AT_IT_SECONDS = 60.0
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
 
@@ -40,6 +44,7 @@ class Health:
     """How an agent fares: when it last went over its trees, how many there are, and which instances are silent.
 
     `failing` are the calls that are due and fail, each as `views.trouble_view` has it, with the `execution` it is for.
+    `stranded` is what no agent goes on with, but a `recover`: each with its `execution` and `why`.
     """
 
     at: float = 0.0
@@ -47,6 +52,7 @@ class Health:
     trees: int = 0
     silent: Mapping[str, str] = field(default_factory=dict)
     failing: tuple[Mapping[str, Any], ...] = ()
+    stranded: tuple[Mapping[str, Any], ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -104,6 +110,7 @@ class Agent:
             trees=sum(map(len, groups.values())),
             silent={name: why for one in found for name, why in one.silent.items()},
             failing=tuple(each for one in found for each in one.failing),
+            stranded=(*_unfinished(bridge), *(each for one in found for each in one.abandoned)),
             problems=tuple("; ".join(one.problems) for one in found if one.problems),
         )
 
@@ -147,12 +154,27 @@ class _Found:
 
     silent: dict[str, str] = field(default_factory=dict)
     failing: list[Mapping[str, Any]] = field(default_factory=list)
+    abandoned: list[Mapping[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def add(self, one: Pass) -> None:
         """What a pass over one tree found."""
         self.silent |= one.silent
         self.failing += [{"execution": record.id, **(trouble_view(record.trouble) or {})} for record in one.troubled]
+        records = [node.record for node in one.snapshot.nodes if node.record.status is Status.ABANDONED]
+        self.abandoned += [{"execution": record.id, "why": f"it is abandoned: {DIED} (S6)"} for record in records]
+
+
+def _unfinished(bridge: Bridge) -> list[Mapping[str, Any]]:
+    """The operations that nobody is at any more and that start work: only who asked may have them gone on with (O3)."""
+    operations = bridge.ledger.operations
+    late = time.time() - _AT_IT_SECONDS
+    return [
+        {"execution": one.target, "why": f"the {one.verb} by {one.actor} is not finished (O3)"}
+        for tree in operations.open_trees()
+        for one in starts_work(operations.open(tree))
+        if one.at < late
+    ]
 
 
 def _lease(bridge: Bridge) -> Lease:

@@ -7,6 +7,7 @@ nothing is bounded.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -38,8 +39,9 @@ def in_time(evaluate: Callable[[T], V], scope: T) -> V:
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     finally:
-        # Once more, should the signal have come between the end and the line above.
+        # Once more, should the signal have come between the end and the line above. Later ones are none of ours.
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        _Bound.after = math.inf
 
 
 def _may_bound() -> bool:
@@ -58,7 +60,7 @@ def _may_bound() -> bool:
 class _Bound:
     """The time of the main thread after which an evaluation is stopped."""
 
-    after = 0.0
+    after = math.inf
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from cli.clikit import Gates, two_instances, until
+from flowbridge.agent import Health
+from flowbridge_cli.commands.agent import _teller
 
 TREE = """
 version: '2.0'
@@ -162,3 +164,15 @@ def _driver(tree: str) -> int:
         return None
 
     return int(until(found, "a driver"))
+
+
+def test_the_agent_says_once_what_goes_on_only_when_it_is_recovered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell = _teller(tmp_path / "agent.json")
+    stranded = ({"execution": "e1", "why": "it is abandoned"}, {"execution": "e2", "why": "it is abandoned"})
+    for _ in range(2):
+        tell(Health(trees=2, stranded=stranded))
+    said = "2 trees; e1: it is abandoned; `flowbridge recover e1` goes on (the first of 2 that need it)"
+    assert capsys.readouterr().err.splitlines() == [said]
+    assert json.loads((tmp_path / "agent.json").read_text())["stranded"] == list(stranded)

@@ -38,6 +38,8 @@ def test_S6_a_run_that_nobody_drives_is_told_at_once_and_recover_goes_on_with_it
     assert (said.code, said.out) == (5, "")
     assert f"cannot be started: {home}/runners.log: Is a directory; `flowbridge recover " in said.err
     assert flowbridge("get", "last", "-o", "json").data["status"] == "abandoned"
+    (named,) = [row for row in flowbridge("doctor", "-o", "json").data if row["what"] == "execution"]
+    assert f"its runner died; `flowbridge recover {named['name']}` goes on (S6)" in named["detail"]
     assert flowbridge("recover", "last").code == 5  # it still cannot be
     mend()
     assert flowbridge("recover", "last").code == 0

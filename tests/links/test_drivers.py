@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,8 +11,9 @@ import pytest
 
 from flowbridge import agent as agents
 from flowbridge import sending
-from flowbridge.agent import Agent
+from flowbridge.agent import Agent, Health
 from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
 from flowbridge.drivers import AGENT
 from flowbridge.model import EngineState, Record, TaskStatus
 from flowbridge.sending import Sent
@@ -94,3 +96,41 @@ def test_O13_an_agent_that_is_told_to_stop_finishes_the_call_under_way_and_leave
     assert not agent.is_alive()
     assert [status for _, status, _ in desk.host.reports] == [TaskStatus.SUCCEEDED]
     assert flow.ledger.database.all("SELECT name FROM leases") == []
+
+
+def healths(desk: Desk, enough: Callable[[Health], bool]) -> Health:
+    """The health of an agent, as soon as it says enough."""
+    stop, told = threading.Event(), list[Health]()
+
+    def tell(health: Health) -> None:
+        told.append(health)
+        if enough(health) or len(told) > 500:
+            stop.set()
+
+    Agent(desk.open, interval=0.01).run(stop, tell)
+    return told[-1]
+
+
+def test_S6_the_agents_health_names_what_is_abandoned_and_goes_on_only_when_it_is_recovered(desk: Desk) -> None:
+    root = desk.root()
+    (child,) = children(desk.bridges[0].get(root.id))
+    desk.other.has[child.ref.id].go(EngineState.ABANDONED)
+    (stranded,) = healths(desk, lambda health: bool(health.stranded)).stranded
+    assert stranded == {"execution": child.id, "why": "it is abandoned: its runner died (S6)"}
+
+
+def test_O3_the_agents_health_names_a_re_run_that_was_cut_short_once_nobody_can_be_at_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.ERRORED)
+    flow.wait(root.id, timeout=20)
+    desk.host.dropped = {"rerun"}
+    again = flow.rerun(root.id, RerunRequest(tasks=("t",)), timeout=0)
+    assert again.exit_code == 5
+    assert healths(desk, lambda health: health.passes > 3).stranded == ()
+    monkeypatch.setattr(agents, "_AT_IT_SECONDS", -1.0)
+    (stranded,) = healths(desk, lambda health: bool(health.stranded)).stranded
+    assert stranded["why"] == "the re-run by me is not finished (O3)"

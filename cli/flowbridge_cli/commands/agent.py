@@ -75,7 +75,7 @@ def _teller(file: Path | None) -> Callable[[Health], None]:
 def _gist(health: Health) -> object:
     """What is told again when it is another: of a call that fails not how often it was tried."""
     failing = {(one["execution"], one["call"], one["reason"]) for one in health.failing}
-    return health.trees, health.silent, failing, health.problems
+    return health.trees, health.silent, failing, health.stranded, health.problems
 
 
 def _line(health: Health) -> str:
@@ -84,6 +84,10 @@ def _line(health: Health) -> str:
         first = health.failing[0]
         of = "" if len(health.failing) == 1 else f" (the first of {len(health.failing)} calls that fail)"
         trouble.append(f"{first['call']} of {first['execution']} fails: {first['reason']}{of}")
+    if health.stranded:
+        first = health.stranded[0]
+        of = "" if len(health.stranded) == 1 else f" (the first of {len(health.stranded)} that need it)"
+        trouble.append(f"{first['execution']}: {first['why']}; `flowbridge recover {first['execution']}` goes on{of}")
     return "; ".join([counted(health.trees, "tree"), *trouble])
 
 

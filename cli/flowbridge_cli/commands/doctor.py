@@ -8,6 +8,9 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import FlowbridgeError, InvalidInput, LedgerError
+from flowbridge.law.tables import DIED
+from flowbridge.ledger.executions import Filter
+from flowbridge.model import Status
 from flowbridge.plugins import survey
 from flowbridge_cli import options
 from flowbridge_cli.acting import worst
@@ -25,6 +28,7 @@ def doctor(output: str) -> int:
             rows += _wanted(bridge)
             rows += [_engine(bridge, name) for name in bridge.instances.names()]
             rows += [_open(bridge, tree) for tree in bridge.ledger.operations.open_trees()]
+            rows += _abandoned(bridge)
     except FlowbridgeError as error:
         rows.append(_row("configuration or ledger", "", error.message, error.exit_code))
     emit(rows, output, columns=("what", "name", "state", "detail"))
@@ -68,6 +72,14 @@ def _open(bridge: Bridge, tree: str) -> dict[str, Any]:
     records = bridge.ledger.executions.tree(tree)
     root = next((record for record in records if record.parent is None), records[0])
     return _row("operation", root.id, f"unfinished; `flowbridge recover {root.id}` finishes it", 0)
+
+
+def _abandoned(bridge: Bridge) -> list[dict[str, Any]]:
+    """What was abandoned when it was last seen, one of each tree: all of it goes on with one call."""
+    seen = bridge.list(Filter(status=(Status.ABANDONED,), roots=False, limit=-1), look=False)
+    first = {record.tree: record for record in reversed(seen)}
+    why = f"abandoned: {DIED}; `flowbridge recover {{id}}` goes on (S6)"
+    return [_row("execution", record.id, why.format(id=record.id), 0) for record in first.values()]
 
 
 def _row(what: str, name: str, problem: str, code: int) -> dict[str, Any]:

@@ -53,8 +53,8 @@ class Server:
         except RPCError as error:
             raise meant(self._name, error) from None
         except RuntimeError as error:  # the client's way to say that it found no server
-            words = f"no Temporal server answers at {self.address}"
-            raise Unavailable(f"{self._name}: {words}", unsent=True) from error
+            where = self.address if "tcp connect error" in str(error) else f"{self.address}: {error}"
+            raise Unavailable(f"{self._name}: no Temporal server answers at {where}", unsent=True) from error
 
     def close(self) -> None:
         """Leave the server."""
