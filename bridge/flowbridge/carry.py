@@ -158,7 +158,7 @@ class Carrier:
             return
         for operation in self._ledger.operations.open(snapshot.nodes[0].record.tree):
             if operation.verb in (Verb.PAUSE, Verb.CANCEL):
-                self._ledger.operations.end(operation, State.DONE, "done: a later look shows it", time.time())
+                self._ledger.operations.end(operation, State.DONE, "a later look shows that nothing is left to do", time.time())
 
     def _noted(self, id: str, error: FlowbridgeError | None, call: str = "") -> Record:
         """Write down that a call of a record failed, or, without an error, that none does any more."""

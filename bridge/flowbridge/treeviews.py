@@ -86,7 +86,7 @@ def task_status(task: TaskLook, children: list[Status], record: Record) -> TaskS
     if not task.active:
         if record.status is Status.CANCELED and task.status in _LEFT:
             return TaskStatus.CANCELED  # some engines leave what they had begun as it was (C4)
-        stopped = bool(children) and all(child is Status.PAUSED or child in TERMINAL for child in children)
+        stopped = all(child is Status.PAUSED or child in TERMINAL for child in children)
         held = task.status is TaskStatus.RUNNING and stopped and record.want is Want.HOLD
         return TaskStatus.PAUSED if held else task.status
     if task.status is TaskStatus.PAUSED and record.want is Want.HOLD:
