@@ -22,7 +22,7 @@ class ResumeUp(StrEnum):
     """When an engine, by itself, resumes the parent of a resumed child (R4)."""
 
     NEVER = "never"
-    LAST_PAUSED = "last_paused"  # when no other task under that parent is paused, and so on up
+    LAST_PAUSED = "last_paused"  # when no other task under that parent, nor item beside it, is paused, and so on up
     ALWAYS = "always"
 
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from flowbridge.errors import InvalidInput
 from flowbridge_mistral import clouds
@@ -307,9 +307,17 @@ def _api_address(name: str, given: str) -> str:
 def _address(name: str, option: str, given: str, example: str) -> str:
     url = given.rstrip("/")
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise InvalidInput(f"{name}: the option {option} is no http or https address, such as {example}")
     return url
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether its port, if it names one, is a port."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def _interface(name: str, given: str) -> str:

@@ -50,7 +50,7 @@ def test_O1_the_plan_shows_the_ancestors_that_an_accepted_resume_takes_along(des
     assert "(accepted R4)" in plan.lines[0].reason
     assert [step.record for step in plan.steps] == [current(flow, "e2").id]
     assert len(plan.warnings) == 2
-    assert "(top) is resumed as well, by its engine" in plan.warnings[1]
+    assert "(top) is resumed as well, by its engine, unless what is below ends first" in plan.warnings[1]
 
 
 def test_O6_what_an_accepted_resume_takes_along_is_not_told_as_done_from_outside(desk: Desk) -> None:

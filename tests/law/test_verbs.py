@@ -219,6 +219,22 @@ def test_R4_a_paused_task_that_is_about_to_go_on_keeps_nothing_paused(want: Want
     assert rejection("resume", _branches(peer=TaskStatus.PAUSED, peer_want=want), 1).rule == "R4"
 
 
+@pytest.mark.parametrize(("want", "refused"), [(Want.HOLD, False), (Want.RUN, True), (Want.CANCEL, True)])
+def test_R4_an_item_beside_it_that_stays_paused_keeps_the_task_and_the_parent_paused(
+    want: Want, *, refused: bool
+) -> None:
+    shown = Status.PAUSED if want is Want.HOLD else Status.RESUMING
+    snapshot = tree(
+        execution("root", Status.PAUSED, engine="eager", tasks=(task("each", TaskStatus.PAUSED),)),
+        execution("one", Status.PAUSED, 0, engine="eager", parent_task="each"),
+        execution("two", shown, 0, engine="eager", want=want, parent_task="each"),
+    )
+    if refused:
+        assert rejection("resume", snapshot, 1).rule == "R4"
+        return
+    assert check("resume", snapshot, 1).wants == {1: Want.RUN}
+
+
 def test_R4_a_linked_child_is_a_root_at_its_engine_and_resumes_nothing_above() -> None:
     assert check("resume", _branches(peer=TaskStatus.SUCCEEDED, link=False), 1).wants == {1: Want.RUN}
 

@@ -278,6 +278,26 @@ def test_R4_is_judged_at_each_ancestor_a_paused_branch_beside_one_of_them_keeps_
     assert states["law.forked"] is states["law.child"] is EngineState.PAUSED
 
 
+def test_R4_one_of_two_paused_items_is_resumed_alone_and_what_is_above_stays_paused(flow: Bridge, lab: Lab) -> None:
+    engine_id = lab.start("wide", count=2)
+    lab.gates(engine_id, "0", "1")
+    lab.backend.pause(engine_id)
+    for gate in ("0", "1"):
+        lab.end(engine_id, gate)
+    until(lambda: lab.task(engine_id, "t").raw == "PAUSED" and not lab.task(engine_id, "t").active)
+    adopted(flow, engine_id)
+    one, other = lab.tree(engine_id)[1:]
+    assert flow.resume(adopted(flow, one.ref.id)).done
+
+    def states() -> dict[str, EngineState]:
+        return {look.ref.id: look.state for look in lab.tree(engine_id)}
+
+    until(lambda: states()[one.ref.id] is EngineState.SUCCEEDED)
+    assert (states()[engine_id], states()[other.ref.id]) == (EngineState.PAUSED, EngineState.PAUSED)
+    with pytest.raises(Rejected, match="R4"):
+        flow.resume(adopted(flow, other.ref.id))
+
+
 def states_in(lab: Lab, engine_id: str) -> dict[str, EngineState]:
     return {look.workflow: look.state for look in lab.tree(engine_id)}
 

@@ -200,6 +200,12 @@ def test_an_account_that_cannot_be_says_what_is_missing_and_no_secret(options: d
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://mistral:99999/v2", "http://mistral:no/v2", "http://:8989/v2"])
+def test_an_address_whose_host_or_port_cannot_be_is_a_mistake_of_the_configuration(url: str) -> None:
+    with pytest.raises(InvalidInput, match="url is no http or https address"):
+        access("prod", {"url": url}, {})
+
+
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keystoneauth1", None)
     with pytest.raises(InvalidInput, match=r"pip install 'flowbridge\[openstack\]'"):

@@ -92,7 +92,8 @@ def check_resume(snapshot: Snapshot, place: int, facts: Facts, accept: frozenset
         if snapshot.nodes[below].record.want is Want.HOLD and not _over(snapshot.nodes[below])
     }
     warnings = tuple(
-        f"{describe(snapshot.nodes[above])} is resumed as well, by its engine, and goes on (accepted R4)"
+        f"{describe(snapshot.nodes[above])} is resumed as well, by its engine, unless what is below ends first "
+        f"(accepted R4)"
         for above in along
     )
     return Effect(wants=wants, along=along, warnings=warnings)
@@ -247,16 +248,18 @@ def _reject_resume_up(snapshot: Snapshot, place: int, along: tuple[int, ...], fa
 
 
 def _another_paused(snapshot: Snapshot, node: Node) -> bool:
-    """Whether a task beside this branch keeps the parent paused, by the engine's own word for its tasks.
+    """Whether a task keeps the parent paused, by the engine's own word for its tasks.
 
-    One that is about to be resumed or canceled does not: it may no longer be paused when the engine looks.
+    The task of this branch does where another of its items stays paused. One whose paused items are about to be
+    resumed or canceled does not: it may no longer be paused when the engine looks.
     """
-    leaving = {
-        other.record.parent_task
+    paused = [
+        other
         for other in snapshot.nodes
-        if other.parent == node.parent and other.state is EngineState.PAUSED and other.record.want is not Want.HOLD
-    }
-    leaving.add(node.record.parent_task)
+        if other.parent == node.parent and other.state is EngineState.PAUSED and other is not node
+    ]
+    staying = {other.record.parent_task for other in paused if other.record.want is Want.HOLD}
+    leaving = {other.record.parent_task for other in (node, *paused)} - staying
     tasks = snapshot.nodes[node.parent].tasks
     return any(task.id not in leaving and task.status is TaskStatus.PAUSED for task in tasks)
 
