@@ -152,6 +152,17 @@ def test_C4_a_task_that_its_engine_left_as_running_in_a_canceled_execution_is_sh
     assert (view["status"], view["tasks"][0]["status"], view["tasks"][0]["active"]) == ("canceled", "canceled", False)
 
 
+def test_S2_a_task_that_neither_runs_nor_has_ended_in_a_paused_execution_is_shown_as_paused(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+    flow.pause(record.id)
+    assert tree_view(flow.get(record.id).snapshot)["tasks"][0]["status"] == "running"
+    desk.engine.has["e0"].set("t0", active=False)
+    view = tree_view(flow.get(record.id).snapshot)
+    assert (view["status"], view["tasks"][0]["status"]) == ("paused", "paused")
+
+
 def test_O8_recover_ends_what_is_hung_once_it_is_asked_to_and_the_history_says_so(flow: Bridge, desk: Desk) -> None:
     record = hung(desk)
     desk.engine.late = 2
