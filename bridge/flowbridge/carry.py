@@ -156,9 +156,10 @@ class Carrier:
         """A pause or a cancel that was left open is done once a look shows it, whoever made its last call (O2)."""
         if any(not node.reachable or _wanted_differs(node) for node in snapshot.nodes):
             return
+        why = "a later look shows that nothing is left to do"
         for operation in self._ledger.operations.open(snapshot.nodes[0].record.tree):
             if operation.verb in (Verb.PAUSE, Verb.CANCEL):
-                self._ledger.operations.end(operation, State.DONE, "a later look shows that nothing is left to do", time.time())
+                self._ledger.operations.end(operation, State.DONE, why, time.time())
 
     def _noted(self, id: str, error: FlowbridgeError | None, call: str = "") -> Record:
         """Write down that a call of a record failed, or, without an error, that none does any more."""
