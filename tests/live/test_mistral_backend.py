@@ -38,7 +38,7 @@ def test_check_says_that_it_answers(lab: Lab) -> None:
 
 
 def test_an_address_where_no_mistral_is_refused_and_not_taken_for_one_that_lost_everything(mistral_url: str) -> None:
-    backend = MistralBackend("prod", {"url": mistral_url + "/nothing"})
+    backend = MistralBackend("prod", {"url": mistral_url + "/nothing/v2"})
     with pytest.raises(EngineRefused, match="no Mistral API"):
         backend.observe([str(uuid.uuid4())])
     backend.close()
