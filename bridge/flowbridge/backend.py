@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from flowbridge.capabilities import Capabilities, Cascade, JoinUnderPause, PartialRerun, ResumeUp
-from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus
+from flowbridge.model import NOTHING, ExecutionLook, ExecutionRead, Ref, TaskRerun, TaskStatus
 
 
 class Definition(NamedTuple):
@@ -27,14 +27,13 @@ class Definition(NamedTuple):
     source: str = "definition"
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """What a target is started with. `workflow` and `task_name` are empty where the target decides; `secret` names
     inputs that are secret beside those that `Target.secret` names."""
 
-    input: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = NOTHING
     workflow: str = ""
-    env: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = NOTHING
     task_name: str = ""
     secret: frozenset[str] = frozenset()
 
@@ -74,8 +73,7 @@ class Deployed(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StartRequest:
+class StartRequest(NamedTuple):
     """A start. `id` is chosen by the bridge: starting the same id twice starts once.
 
     `task_name` is the target of a workflow that runs backwards from one, empty for any other. `owner` is the ledger
@@ -84,8 +82,8 @@ class StartRequest:
 
     id: str
     workflow: str
-    input: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = NOTHING
+    env: Mapping[str, Any] = NOTHING
     definition: Definition | None = None
     task_name: str = ""
     owner: str = ""

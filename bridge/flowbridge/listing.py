@@ -14,7 +14,7 @@ from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailabl
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Executions, Filter, is_due
-from flowbridge.model import Record, Ref, Status
+from flowbridge.model import Record, Status
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
 
@@ -70,8 +70,9 @@ def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Rec
             asked.setdefault(record.ref.backend, []).append(record)
     glances = _glances(instances, {name: [one.ref.id for one in records] for name, records in asked.items()})
     silent.update(name for name, words in glances.items() if words is None)
-    seen = {Ref(name, id): word for name, words in glances.items() for id, word in (words or {}).items()}
-    same = [one for records in asked.values() for one in records if seen.get(one.ref) == one.raw]
+    same = [
+        one for name, records in asked.items() for one in records if (glances[name] or {}).get(one.ref.id) == one.raw
+    ]
     at = time.time()
     with suppress(LedgerError):  # what cannot be written down was seen all the same
         executions.touch((record, replace(record, looked=at)) for record in same if is_due(record, at))

@@ -12,19 +12,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowbridge.errors import EngineRefused
-from flowbridge.model import ExecutionLook, ExecutionRead
+from flowbridge.model import NOTHING, ExecutionLook, ExecutionRead
 
 #: Rows to write; None deletes the row.
 Changes = Mapping[str, str | None]
 Flush = Callable[[Changes], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One verb for one execution of a session. `args` is plain JSON data.
 
     =========  ==========================================================================
@@ -44,7 +42,7 @@ class Command:
     id: str
     name: str
     execution: str
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = NOTHING
 
 
 @contextmanager

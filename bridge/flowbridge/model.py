@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+#: No keys: what a mapping is that was not given. Not to be changed by anybody.
+NOTHING: Mapping[str, Any] = {}
+
 
 class Status(StrEnum):
     """Status of an execution, as every command shows it (S1)."""
@@ -180,26 +183,24 @@ class ItemRead:
     attempts: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRead:
+class TaskRead(NamedTuple):
     """What a task was given and gave. `items` is None where there are none or their places cannot be told."""
 
     id: str
     name: str
     status: TaskStatus
     result: Any = None
-    published: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Any] = NOTHING
     items: tuple[ItemRead, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionRead:
+class ExecutionRead(NamedTuple):
     """Inputs and results of one execution, read when somebody asks for them.
 
     `given` is what of the input a start anew is given, where the engine adds the rest by itself; None: all of it.
     """
 
-    input: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = NOTHING
     output: Any = None
     tasks: tuple[TaskRead, ...] = ()
     given: Mapping[str, Any] | None = None

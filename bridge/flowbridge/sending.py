@@ -196,7 +196,7 @@ def _start_deployed(backend: Backend, request: StartRequest, error: Error) -> No
         raise Unavailable(error.message, unsent=True) from error
     if error is not None:
         raise error
-    backend.start(replace(request, definition=None))
+    backend.start(request._replace(definition=None))
 
 
 def _make(backend: Backend, step: Step) -> None:

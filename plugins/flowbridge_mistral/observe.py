@@ -10,14 +10,13 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flowbridge.calls import at_once
 from flowbridge.errors import EngineRefused, NotFound
-from flowbridge.model import ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
+from flowbridge.model import NOTHING, ExecutionLook, ParentLink, Ref, TaskLook, WaitingChild
 from flowbridge_mistral import links, words
 from flowbridge_mistral.causes import cause
 from flowbridge_mistral.client import Json, MistralClient
@@ -35,18 +34,17 @@ QUIET_SECONDS = 10.0
 ARRIVING_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Extras:
+class Extras(NamedTuple):
     """What the report leaves out: item indexes of children, runtime contexts of tasks, links that wait.
 
     `counted` are the results that count for a task of which more sub-workflows succeeded than it has items. `now` is
     the engine's clock when it answered.
     """
 
-    indexes: Mapping[str, int] = field(default_factory=dict)
-    contexts: Mapping[str, Json] = field(default_factory=dict)
-    links: Mapping[str, tuple[WaitingChild, ...]] = field(default_factory=dict)
-    counted: Mapping[str, int] = field(default_factory=dict)
+    indexes: Mapping[str, int] = NOTHING
+    contexts: Mapping[str, Json] = NOTHING
+    links: Mapping[str, tuple[WaitingChild, ...]] = NOTHING
+    counted: Mapping[str, int] = NOTHING
     now: float = 0.0
 
 

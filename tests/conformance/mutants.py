@@ -99,7 +99,7 @@ class Anew(Mutant):
     def again(self, id: str) -> None:
         """Begin an execution again."""
         self.now[id] = f"{self.now.get(id, id)}-again"
-        self.requests[self.now[id]] = replace(self.requests[id], id=self.now[id])
+        self.requests[self.now[id]] = self.requests[id]._replace(id=self.now[id])
         self.sound.start(self.requests[self.now[id]])
 
     def observe(self, ids: Sequence[str]) -> Mapping[str, Tree]:

@@ -80,7 +80,7 @@ class StartsAnotherBeside(Lists):
 
     def start(self, request: StartRequest) -> Ref:
         again = request.id in self.requests
-        super().start(replace(request, id=f"{request.id}-{len(self.requests)}") if again else request)
+        super().start(request._replace(id=f"{request.id}-{len(self.requests)}") if again else request)
         return Ref(self.name, request.id)
 
 
@@ -170,7 +170,7 @@ class DeploysToValidate(Mutant):
         return deployed
 
     def start(self, request: StartRequest) -> Ref:
-        return super().start(replace(request, definition=request.definition or self.kept[request.workflow]))
+        return super().start(request._replace(definition=request.definition or self.kept[request.workflow]))
 
 
 class StartsNothing(Mutant):
@@ -193,7 +193,7 @@ class ReadsTheEnginesWords(Mutant):
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         read = super().read(id, tasks)
         word: TaskStatus = "DONE"  # type: ignore[assignment]  # as an adapter without types would
-        return replace(read, tasks=tuple(replace(task, status=word) for task in read.tasks))
+        return read._replace(tasks=tuple(task._replace(status=word) for task in read.tasks))
 
 
 class GlancesAtTheState(Mutant):

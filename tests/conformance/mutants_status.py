@@ -342,4 +342,4 @@ class LosesResultsOnResume(Mutant):
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         read = super().read(id, tasks)
         lost = self.lost.get(id, set())
-        return replace(read, tasks=tuple(replace(one, result=None) if one.id in lost else one for one in read.tasks))
+        return read._replace(tasks=tuple(one._replace(result=None) if one.id in lost else one for one in read.tasks))

@@ -116,7 +116,7 @@ class DropsTheInput(Mutant):
     caught_by = "test_X1_from_the_beginning_is_a_new_execution_with_the_same_input"
 
     def start(self, request: StartRequest) -> Ref:
-        return super().start(replace(request, input={}))
+        return super().start(request._replace(input={}))
 
 
 class BeginsAgainOnRerun(Anew):
@@ -144,8 +144,8 @@ class LosesContextOnRerun(Mutant):
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         read = super().read(id, tasks)
-        lost = tuple(replace(task, result=None) for task in read.tasks)
-        return replace(read, tasks=lost) if id in self.reopened else read
+        lost = tuple(task._replace(result=None) for task in read.tasks)
+        return read._replace(tasks=lost) if id in self.reopened else read
 
 
 class ShowsEveryTaskAsErrored(Mutant):
@@ -191,8 +191,8 @@ class MixesUpItems(Mutant):
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         read = super().read(id, tasks)
-        mixed = [replace(one, result=one.result[::-1]) if one.items is not None else one for one in read.tasks]
-        return replace(read, tasks=tuple(mixed))
+        mixed = [one._replace(result=one.result[::-1]) if one.items is not None else one for one in read.tasks]
+        return read._replace(tasks=tuple(mixed))
 
 
 class SaysThatItemsRunAgain(Mutant):
@@ -312,7 +312,7 @@ class StartsTwice(Mutant):
 
     def start(self, request: StartRequest) -> Ref:
         again = request.id in self.requests
-        return super().start(replace(request, id=f"{request.id}-{len(self.requests)}") if again else request)
+        return super().start(request._replace(id=f"{request.id}-{len(self.requests)}") if again else request)
 
 
 class ChecksNothing(Mutant):

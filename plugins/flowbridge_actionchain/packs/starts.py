@@ -7,7 +7,6 @@ applied before the start, wherever that comes from: the command line, a chain, o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from flowbridge.backend import Definition, Given
@@ -27,7 +26,7 @@ def binder(action: PackAction, definition: Definition, catalog: Catalog, config:
 
     def started(given: Given) -> Given:
         found = _with_metadata(action, given, catalog, config) if action.parameters else given
-        return replace(found, workflow=_workflow(action, definition, found.workflow))
+        return found._replace(workflow=_workflow(action, definition, found.workflow))
 
     return started
 
