@@ -411,14 +411,18 @@ def test_X6_a_partial_rerun_whose_last_item_failed_runs_the_failed_items_only(la
     assert [item.status for item in read.items or ()] == [S, S, S]
 
 
-def test_X6_a_partial_rerun_whose_last_item_succeeded_runs_it_again_and_hangs(lab: Lab) -> None:
+def test_X6_a_partial_rerun_whose_last_item_succeeded_runs_it_again_and_may_hang(lab: Lab) -> None:
+    """Of two that end at once the engine counts one, and is done, or both, which is more than it waits for."""
     id, task = lab.errored_items(S, E, S)
     lab.backend.rerun(id, [TaskRerun(task.id, reset=False)])
     assert set(lab.gates(id, "1", "2")) == {"1", "2"}
     lab.end(id, "1")
     lab.end(id, "2")
     until(lambda: not lab.task(id, "t").active)
-    assert (lab.root(id).state, lab.task(id, "t").raw) == (EngineState.RUNNING, "RUNNING")
+    assert (lab.root(id).state, lab.task(id, "t").raw) in {
+        (EngineState.RUNNING, "RUNNING"),
+        (EngineState.SUCCEEDED, "SUCCESS"),
+    }
 
 
 def test_X2_a_rerun_of_an_unknown_task_is_not_found(lab: Lab) -> None:

@@ -95,11 +95,10 @@ def test_P5_a_workflow_hung_by_its_join_is_found_and_ended_by_recover_with_its_o
 
 
 def test_X6_a_workflow_hung_by_an_accepted_rerun_is_shown_as_hung_and_left_to_a_cancel(flow: Bridge, lab: Lab) -> None:
-    engine_id, _ = lab.errored_items(TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.SUCCEEDED)
-    id = flow.rerun(flow.find(f"prod:{engine_id}").id, RerunRequest(("t",), ("t",)), accept={"X6"}).execution
-    lab.end(engine_id, "1")
-    lab.end(engine_id, "2")
-    (found,) = until(lambda: [node for node in flow.get(id).snapshot.nodes if node.hung])
+    # Of two that end at once the engine mostly counts both, which is more than it waits for; else it is done.
+    again = (accepted_again(flow, lab) for _ in range(8))
+    found = next(record for record in again if record.status is not Status.SUCCEEDED)
+    id, engine_id = found.id, found.ref.id
     assert "task t ran more items than it has" in found.hung
     with pytest.raises(EngineRefused, match="would lose t and what comes behind"):
         flow.recover(id, end_hung=True)
@@ -117,6 +116,16 @@ def test_X6_a_workflow_hung_by_items_that_are_sub_workflows_is_shown_as_hung_too
             continue
         assert "task t ran more items than it has" in record.hung
         assert flow.cancel(id, timeout=60).status is Status.CANCELED
+
+
+def accepted_again(flow: Bridge, lab: Lab) -> Record:
+    """A partial re-run of items of which one runs again although it had succeeded, once it has ended or hangs."""
+    engine_id, _ = lab.errored_items(TaskStatus.SUCCEEDED, TaskStatus.ERRORED, TaskStatus.SUCCEEDED)
+    id = flow.rerun(flow.find(f"prod:{engine_id}").id, RerunRequest(("t",), ("t",)), accept={"X6"}).execution
+    lab.gates(engine_id, "1", "2")
+    lab.end(engine_id, "1")
+    lab.end(engine_id, "2")
+    return come_to_rest(flow, id)
 
 
 def many_again(flow: Bridge, lab: Lab) -> str:
