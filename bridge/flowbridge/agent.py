@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowbridge.bridge import Bridge
 from flowbridge.drivers import AGENT
-from flowbridge.errors import FlowbridgeError, LedgerError
+from flowbridge.errors import DamagedRow, FlowbridgeError, LedgerError
 from flowbridge.law.tables import DIED, TERMINAL
 from flowbridge.ledger.leases import TTL_SECONDS, Lease
 from flowbridge.model import Status
@@ -169,12 +170,15 @@ def _unfinished(bridge: Bridge) -> list[Mapping[str, Any]]:
     """The operations that nobody is at any more and that start work: only who asked may have them gone on with (O3)."""
     operations = bridge.ledger.operations
     late = time.time() - _AT_IT_SECONDS
-    return [
-        {"execution": one.target, "why": f"the {one.verb} by {one.actor} is not finished (O3)"}
-        for tree in operations.open_trees()
-        for one in starts_work(operations.open(tree))
-        if one.at < late
-    ]
+    found: list[Mapping[str, Any]] = []
+    for tree in operations.open_trees():
+        with suppress(DamagedRow):  # whoever names that tree is told, and the others are not to suffer
+            found += [
+                {"execution": one.target, "why": f"the {one.verb} by {one.actor} is not finished (O3)"}
+                for one in starts_work(operations.open(tree))
+                if one.at < late
+            ]
+    return found
 
 
 def _lease(bridge: Bridge) -> Lease:

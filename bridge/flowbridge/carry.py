@@ -18,7 +18,7 @@ from flowbridge.law.driving import follows, linked
 from flowbridge.law.edges import not_shown, overtaken
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.ledger.operations import Operation, State
+from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Node, Record, Snapshot, Verb, Want
 from flowbridge.sending import Sender
 from flowbridge.sync import Pass, Sync
@@ -148,18 +148,7 @@ class Carrier:
                 raise error
             if error is not None or (step.record, str(step.action)) in failing:
                 changed.append(self._noted(step.record, error, step.action))
-        if not due.steps:
-            self._close_what_is_seen(found.snapshot)
         return found.with_records(changed)
-
-    def _close_what_is_seen(self, snapshot: Snapshot) -> None:
-        """A pause or a cancel that was left open is done once a look shows it, whoever made its last call (O2)."""
-        if any(not node.reachable or _wanted_differs(node) for node in snapshot.nodes):
-            return
-        why = "a later look shows that nothing is left to do"
-        for operation in self._ledger.operations.open(snapshot.nodes[0].record.tree):
-            if operation.verb in (Verb.PAUSE, Verb.CANCEL):
-                self._ledger.operations.end(operation, State.DONE, why, time.time())
 
     def _noted(self, id: str, error: FlowbridgeError | None, call: str = "") -> Record:
         """Write down that a call of a record failed, or, without an error, that none does any more."""
@@ -282,6 +271,11 @@ class Carrier:
         if undone or operation.steps:
             progress.found = self._sync.look(operation.tree)
             self._sync.write(progress.found)
+
+
+def is_as_wanted(snapshot: Snapshot) -> bool:
+    """Whether nothing is left to do of what is wanted, as far as it was seen."""
+    return not any(map(_wanted_differs, snapshot.nodes))
 
 
 def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from flowbridge.carry import Carrier, Progress
+from flowbridge.carry import Carrier, Progress, is_as_wanted
 from flowbridge.errors import CallerError, FlowbridgeError, LedgerError, NotFound, Rejected, Unavailable, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan
@@ -269,9 +269,21 @@ class Operator:
             if mark is None or self._ledger.operations.mark(tree) != mark:
                 return None
             self._sync.write(found)
-            return self._carrier.tend(found, sent, standing=standing)
+            tended = self._carrier.tend(found, sent, standing=standing)
+            self._end_what_is_seen(tended, lease)
+            return tended
         finally:
             self._ledger.leases.give(lease)
+
+    def _end_what_is_seen(self, found: Pass, lease: Lease) -> None:
+        """A pause or a cancel that was left open ends once a look shows it, whoever made its last call (O2)."""
+        if not is_as_wanted(found.snapshot):
+            return
+        for operation in self._ledger.operations.open(found.snapshot.nodes[0].record.tree):
+            if operation.verb in (Verb.PAUSE, Verb.CANCEL):
+                # There is no call to make: this only tells what came of it.
+                progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic(), lease)
+                self._end(operation, progress)
 
     @contextmanager
     def recovering(self, tree: str, actor: str, timeout: float) -> Iterator[Alone]:

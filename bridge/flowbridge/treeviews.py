@@ -87,7 +87,8 @@ def task_status(task: TaskLook, children: list[Status], record: Record) -> TaskS
         if record.status is Status.CANCELED and task.status in _LEFT:
             return TaskStatus.CANCELED  # some engines leave what they had begun as it was (C4)
         stopped = all(child is Status.PAUSED or child in TERMINAL for child in children)
-        held = task.status is TaskStatus.RUNNING and stopped and record.want is Want.HOLD
+        is_held = record.want is Want.HOLD and record.status not in TERMINAL
+        held = task.status is TaskStatus.RUNNING and stopped and is_held
         return TaskStatus.PAUSED if held else task.status
     if task.status is TaskStatus.PAUSED and record.want is Want.HOLD:
         return TaskStatus.PAUSING

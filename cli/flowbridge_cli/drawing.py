@@ -85,7 +85,8 @@ def _cut(line: str) -> str:
 def _below(execution: Mapping[str, Any], depth: int) -> list[_Entry]:
     """The lines of an execution's tasks, and after each the children that it started."""
     found: list[_Entry] = []
-    lost = execution.get("unknown") or ()
+    unknown = execution.get("unknown") or ()
+    lost = {*unknown, *(name.rpartition("[")[0] for name in unknown)}  # an item is named by its place: t[1]
     for task in execution["tasks"]:
         found.append((depth, _task(task, is_lost=task["status"] in _GOING and task["name"] in lost), None))
         found += _children(task, depth + 1)

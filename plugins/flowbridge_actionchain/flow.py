@@ -252,7 +252,7 @@ def over(
 ) -> None:
     """Record the end of a task, publish, and have its execution looked at.
 
-    Not `is_told`, it is no end that its action told: it never began, or nobody saw it. Then nothing is published.
+    Without `is_told` the action did not tell this end: it never began, or nobody saw it end. Then nothing is published.
     """
     task.state, task.lost, task.assumed, task.timed_out, task.ahead = state, False, "", timed_out, ""
     task.result = None if task.kind is Kind.CHAIN else result
@@ -352,7 +352,12 @@ def not_begun(world: World, task: Task) -> None:
     if task.run.state is EngineState.CANCELED:
         over(world, task, State.CANCELED, None)
         return
-    task.state, task.kind = State.IDLE, Kind.NONE
+    again(world, task)
+
+
+def again(world: World, task: Task) -> None:
+    """Give a task its turn again: what was known or assumed of its action holds no longer."""
+    task.state, task.kind, task.lost, task.assumed = State.IDLE, Kind.NONE, False, ""
     world.touch(task)
     world.queue.append(task.run)
 

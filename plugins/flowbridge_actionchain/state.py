@@ -43,10 +43,10 @@ class Task:
     """One task. `number` is unique in its execution for good: a task that a re-run took back leaves its number unused.
 
     `job` is the handle of a leaf action; `lost` tells that nobody knows how it ended, `assumed` what a recover of this
-    process has said to take for such an end. `ahead`, while it runs, is the
-    handle of the one that was made ready for the task behind it, and may begin as soon as this one succeeds. `child` is
-    the latest child execution. `target` and `given` say what a linked task waits for, `env`, `workflow` and `goal` (the
-    task that is wanted of it) how it is started, `owner` which ledger starts it. `timed_out` tells why a task failed.
+    process has said to take for such an end. `ahead`, while it runs, is the handle of the one that was made ready for
+    the task behind it, and may begin as soon as this one succeeds. `child` is the latest child execution. `target` and
+    `given` say what a linked task waits for, `env`, `workflow` and `goal` (the task that is wanted of it) how it is
+    started, `owner` which ledger starts it. `timed_out` tells why a task failed.
     """
 
     run: Run

@@ -12,11 +12,11 @@ from flowbridge.localverbs import carry_out, require_seen
 from flowbridge.model import EngineState
 from flowbridge_actionchain import births
 from flowbridge_actionchain.context import forget
-from flowbridge_actionchain.flow import over, tell
+from flowbridge_actionchain.flow import again, over, tell
 from flowbridge_actionchain.language import parse
 from flowbridge_actionchain.looks import task_of, workflow_of
 from flowbridge_actionchain.packs.runnertypes import CHAIN, require_runnable
-from flowbridge_actionchain.state import RUN_ENDED, Kind, Run, State, Task
+from flowbridge_actionchain.state import RUN_ENDED, Run, State, Task
 from flowbridge_actionchain.world import World, descendants, is_busy, path_up
 
 UNSEEN = "Nobody saw how action '{action}' ended: the process that ran it died. It is taken as failed."
@@ -206,11 +206,8 @@ def _recover(world: World, run: Run, args: Mapping[str, Any]) -> None:
 
 def taken_for(world: World, task: Task, assumed: str) -> None:
     """End an action whose end nobody saw as a recover has said: "failed", or "rerun" to have it run again."""
-    task.lost, task.assumed = False, ""
     if assumed == "rerun" and task.run.state is not EngineState.CANCELED:
-        task.state, task.kind = State.IDLE, Kind.NONE
-        world.touch(task)
-        world.queue.append(task.run)
+        again(world, task)
     else:
         over(world, task, State.ERRORED, None, UNSEEN.format(action=task.node.ref), is_told=False)
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from flowbridge.errors import InvalidInput
 from flowbridge_mistral import clouds
@@ -306,16 +306,16 @@ def _api_address(name: str, given: str) -> str:
 
 def _address(name: str, option: str, given: str, example: str) -> str:
     url = given.rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
+    if not _is_address(url):
         raise InvalidInput(f"{name}: the option {option} is no http or https address, such as {example}")
     return url
 
 
-def _has_port(parts: SplitResult) -> bool:
-    """Whether its port, if it names one, is a port."""
+def _is_address(url: str) -> bool:
+    """Whether it names a host and, if it names one, a port that can be."""
     try:
-        return parts.port is None or parts.port > 0
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

@@ -453,6 +453,20 @@ def test_S6_an_end_that_is_seen_after_a_recover_counts(world: World) -> None:
     assert (world.statuses(), world.look().unknown) == ([("a", "succeeded"), ("b", "running")], ("b",))
 
 
+def test_S6_what_a_recover_said_of_an_action_that_had_not_begun_does_not_hold_when_it_has_its_turn_again(
+    world: World,
+) -> None:
+    world.start(text=THREE, word="w")
+    world.move_house()
+    world.do("recover", assume="rerun")
+    first = world.stage.jobs[0]
+    first.begun, first.is_lost = False, True
+    world.go()
+    world.stage.jobs[1].is_lost = True
+    world.go()
+    assert (world.look().unknown, len(world.stage.jobs)) == (("a",), 2)
+
+
 def test_S6_an_action_whose_end_nobody_saw_publishes_nothing_and_fails_in_the_way_of_the_chain(world: World) -> None:
     first = {"name": "a", "ref": "den.gate", "on-failure": "b", "publish": {"x": "{{ a.said }}"}}
     world.start(text=chain_of(first, {"name": "b", "ref": "den.gate"}))

@@ -91,3 +91,5 @@ def test_S6_an_action_whose_end_nobody_saw_is_shown_as_unknown_and_no_other_is()
     lost = task | {"status": "running", "running": ["t: core.local"]}
     shown = tree_lines(execution(tasks=[task, lost, lost | {"name": "other"}], unknown=["t"]))
     assert ["unknown: nobody saw how it ended" in line for line in shown[1:]] == [False, True, False]
+    (_, each) = tree_lines(execution(tasks=[lost | {"name": "each", "item_count": 3}], unknown=["each[1]"]))
+    assert "unknown: nobody saw how it ended" in each

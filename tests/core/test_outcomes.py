@@ -489,13 +489,75 @@ def test_O2_a_verb_that_a_silent_engine_kept_open_is_over_once_a_look_shows_it_d
     outcome = getattr(flow, verb)(root.id, timeout=0)
     assert (outcome.exit_code, [operation.verb for operation in flow.get(root.id).open]) == (5, [verb])
     desk.other.down = False
-    sent = Sent()
-    for _ in range(3):  # as an agent goes on looking
-        flow.tend([root.tree], sent)
+    looked_at(flow, root)
     assert flow.get(root.id).open == ()
-    assert [(entry.kind, entry.doc["state"]) for entry in flow.history(root.id) if entry.kind == "outcome"] == [
-        ("outcome", "done")
-    ]
+    assert ends(flow, root) == [("done", "done")]
+
+
+def looked_at(flow: Bridge, root: Record) -> None:
+    """An agent goes on looking."""
+    sent = Sent()
+    for _ in range(3):
+        flow.tend([root.tree], sent)
+
+
+def ends(flow: Bridge, root: Record) -> list[tuple[str, str]]:
+    """How operations ended, and what was told of that."""
+    entries = [entry.doc for entry in flow.history(root.id) if entry.kind == "outcome"]
+    return [(doc["state"], doc["outcome"]) for doc in entries]
+
+
+def test_O2_a_pause_that_no_look_shows_yet_stays_open_whoever_looks(flow: Bridge, desk: Desk) -> None:
+    root, _ = mixed(desk)
+    desk.other.ignores = {"pause"}
+    assert flow.pause(root.id, timeout=0).exit_code == 6
+    looked_at(flow, root)
+    assert [operation.verb for operation in flow.get(root.id).open] == ["pause"]
+
+
+def test_O4_what_an_engine_refused_is_told_of_a_pause_that_another_kept_open(flow: Bridge, desk: Desk) -> None:
+    root, _ = mixed(desk)
+    desk.engine.refuses = {"pause": EngineRefused("fake says: no")}
+    desk.other.down = True
+    assert set(flow.pause(root.id, timeout=0).not_done.values()) == {"fake says: no", "other does not answer"}
+    desk.other.down = False
+    looked_at(flow, root)
+    assert desk.other.has["x0"].state is EngineState.PAUSED
+    assert ends(flow, root) == [("failed", f"{root.id}: fake says: no")]
+
+
+def test_O4_what_ended_before_a_pause_that_was_left_open_is_told_with_its_status(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk)
+    desk.other.down = True
+    flow.pause(root.id, timeout=0)
+    desk.other.down = False
+    desk.other.has["x0"].set("work", status=TaskStatus.SUCCEEDED, active=False)
+    desk.other.has["x0"].go(EngineState.SUCCEEDED)
+    looked_at(flow, root)
+    assert ends(flow, root) == [("done", f"done; {child.id} ended first: succeeded")]
+
+
+def test_S7_what_is_gone_when_its_engine_answers_again_was_not_paused(flow: Bridge, desk: Desk) -> None:
+    root, child = mixed(desk)
+    desk.other.down = True
+    flow.pause(root.id, timeout=0)
+    desk.other.down = False
+    del desk.other.has["x0"]
+    looked_at(flow, root)
+    assert ends(flow, root) == [("failed", f"{child.id}: is gone: other no longer has it (S7)")]
+
+
+def test_O2_an_engine_that_falls_silent_when_all_is_done_keeps_nothing_open(flow: Bridge, desk: Desk) -> None:
+    root, _ = mixed(desk)
+    desk.other.down = True
+    flow.pause(root.id, timeout=0)
+    desk.other.down = False
+    sent = Sent()
+    flow.tend([root.tree], sent)
+    desk.engine.down = True  # it has shown that it is paused
+    flow.tend([root.tree], sent)
+    desk.engine.down = False
+    assert flow.get(root.id).open == ()
 
 
 def test_pause_and_cancel_name_the_tasks_that_still_run(flow: Bridge, desk: Desk) -> None:

@@ -163,6 +163,17 @@ def test_S2_a_task_that_neither_runs_nor_has_ended_in_a_paused_execution_is_show
     assert (view["status"], view["tasks"][0]["status"]) == ("paused", "paused")
 
 
+def test_S3_a_task_that_was_left_as_running_where_a_held_execution_ended_is_not_shown_as_paused(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+    flow.pause(record.id)
+    desk.engine.has["e0"].set("t0", active=False)
+    desk.engine.has["e0"].go(EngineState.ERRORED)
+    view = tree_view(flow.get(record.id).snapshot)
+    assert (view["status"], view["tasks"][0]["status"]) == ("errored", "running")
+
+
 def test_O8_recover_ends_what_is_hung_once_it_is_asked_to_and_the_history_says_so(flow: Bridge, desk: Desk) -> None:
     record = hung(desk)
     desk.engine.late = 2

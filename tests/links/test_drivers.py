@@ -134,3 +134,12 @@ def test_O3_the_agents_health_names_a_re_run_that_was_cut_short_once_nobody_can_
     monkeypatch.setattr(agents, "_AT_IT_SECONDS", -1.0)
     (stranded,) = healths(desk, lambda health: bool(health.stranded)).stranded
     assert stranded["why"] == "the re-run by me is not finished (O3)"
+
+
+def test_an_operation_that_cannot_be_read_does_not_keep_the_agent_from_saying_how_it_fares(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    desk.other.ignores = {"pause"}
+    flow.pause(root.id, timeout=0)
+    assert flow.ledger.database.run("UPDATE operations SET doc = '{' WHERE state = 'open'") == 1
+    assert healths(desk, lambda health: health.passes > 3).passes > 3

@@ -200,7 +200,10 @@ def test_an_account_that_cannot_be_says_what_is_missing_and_no_secret(options: d
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://mistral:99999/v2", "http://mistral:no/v2", "http://:8989/v2"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://mistral:99999/v2", "http://mistral:no/v2", "http://mistral:0/v2", "http://:8989/v2", "http://[::1/v2"],
+)
 def test_an_address_whose_host_or_port_cannot_be_is_a_mistake_of_the_configuration(url: str) -> None:
     with pytest.raises(InvalidInput, match="url is no http or https address"):
         access("prod", {"url": url}, {})

@@ -28,7 +28,7 @@ NOT_ASKED = "does not apply: "
 
 #: What an engine does that makes the bridge refuse, by the fact that says so.
 _WHY: Mapping[str, str] = {
-    ResumeUp.LAST_PAUSED: "the engine resumes the parent too where no other task under it is paused",
+    ResumeUp.LAST_PAUSED: "the engine resumes the parent too where nothing else under it is paused",
     ResumeUp.ALWAYS: "the engine resumes the parent too",
     PartialRerun.NO: "the engine runs items again that had succeeded",
     PartialRerun.LAST_FAILED: "the engine runs items again that had succeeded, unless the last one failed or they run "

@@ -237,8 +237,8 @@ def _reject_resume_up(snapshot: Snapshot, place: int, along: tuple[int, ...], fa
     above = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
     parent = "the parent" if not names[1:] else "one of them"
     raise Rejected(
-        f"resuming {describe(node)} would resume {above} above it as well: its engine does that when no "
-        f"other task there is paused. A resume never goes up (R4). Resume {parent}, or go ahead with --accept R4."
+        f"resuming {describe(node)} would resume {above} above it as well: its engine does that when "
+        f"nothing else there is paused. A resume never goes up (R4). Resume {parent}, or go ahead with --accept R4."
         f"{engine.remedy and f' {engine.remedy}'}",
         rule="R4",
         reason="resume_goes_up",

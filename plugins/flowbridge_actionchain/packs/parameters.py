@@ -28,9 +28,8 @@ def bind(action: PackAction, values: Mapping[str, Any], render: Render) -> dict[
     checked.
 
     Raises `InvalidInput` for a parameter that is unknown, missing, immutable and given all the same, of a wrong type,
-    or not in its enum; the message never holds the value of a secret one, or of
-    a default that is a template. Raises `TemplateError` for a default that
-    cannot be rendered, with its name.
+    or not in its enum; the message never holds the value of a secret one, or of a default that is a template. Raises
+    `TemplateError` for a default that cannot be rendered, with its name.
     """
     given = {name: value for name, value in values.items() if value is not None}
     for name in given:
