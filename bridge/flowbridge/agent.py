@@ -23,6 +23,7 @@ from flowbridge.law.tables import DIED, TERMINAL
 from flowbridge.ledger.leases import TTL_SECONDS, Lease
 from flowbridge.model import Status
 from flowbridge.opened import starts_work
+from flowbridge.operate import LOOKING
 from flowbridge.plugins import one_line
 from flowbridge.sending import Sent
 from flowbridge.sync import Pass
@@ -31,7 +32,7 @@ from flowbridge.views import trouble_view
 #: How many trees are looked at in one go, and how many groups at once: one that waits for an engine needs a thread.
 _BATCH, _GROUPS = 100, 64
 
-#: How long a command may be at an operation before it counts as cut short.
+#: An operation younger than that is not called cut short: its command may be about to take its tree.
 _AT_IT_SECONDS = 60.0
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
@@ -168,7 +169,7 @@ class _Found:
 
 def _unfinished(bridge: Bridge) -> list[Mapping[str, Any]]:
     """The operations that nobody is at any more and that start work: only who asked may have them gone on with (O3)."""
-    operations = bridge.ledger.operations
+    operations, leases = bridge.ledger.operations, bridge.ledger.leases
     late = time.time() - _AT_IT_SECONDS
     found: list[Mapping[str, Any]] = []
     for tree in operations.open_trees():
@@ -176,7 +177,7 @@ def _unfinished(bridge: Bridge) -> list[Mapping[str, Any]]:
             found += [
                 {"execution": one.target, "why": f"the {one.verb} by {one.actor} is not finished (O3)"}
                 for one in starts_work(operations.open(tree))
-                if one.at < late
+                if one.at < late and leases.holder(f"tree:{tree}") in (None, LOOKING)
             ]
     return found
 

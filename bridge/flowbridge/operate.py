@@ -53,6 +53,9 @@ Finished = Callable[[Operation, Progress, Plan], Outcome]
 
 _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 
+#: Who holds a tree while a look at it is written down and what follows from it is done.
+LOOKING = "a watch"
+
 _REFRESH_SECONDS = 30.0
 
 _INTERNAL = frozenset({"before", "reopened", "refused"})
@@ -261,7 +264,7 @@ class Operator:
     def _tended(self, mark: _Mark, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass | None:
         """A look written down, with what follows from it carried out; None where another was faster."""
         tree = found.snapshot.nodes[0].record.tree
-        lease = self._ledger.leases.take(f"tree:{tree}", "a watch")
+        lease = self._ledger.leases.take(f"tree:{tree}", LOOKING)
         if lease is None:
             return None
         try:

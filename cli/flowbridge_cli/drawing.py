@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from flowbridge.model import Verb
 from flowbridge_cli.output import clean, counted, fields, short_id, styled
 
 _MARKS = {
@@ -31,13 +32,16 @@ _Entry = tuple[int, str, Mapping[str, Any] | None]
 #: Of an output at the end of a watch.
 _LONGEST_LINE = 100
 
+#: What a look goes on with, and ends once it shows it done: the verbs of the operations, as the view names them.
+_SEEN_TO = (f"{Verb.PAUSE} ", f"{Verb.CANCEL} ")
+
 
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
     lines = _lines([(0, "", view)])
     for operation in view.get("unfinished", ()):
-        how = f"`flowbridge recover {short_id(view['id'])}` goes on with it where it was cut short"
-        lines.append(f"The {operation} is not finished: {how} (O3)")
+        how = f": `flowbridge recover {short_id(view['id'])}` goes on with it where it was cut short (O3)"
+        lines.append(f"The {operation} is not finished{'' if operation.startswith(_SEEN_TO) else how}")
     if view.get("waits_for_driver"):
         how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
         lines.append(f"It waits for a driver, and none is alive: {how} (O13)")

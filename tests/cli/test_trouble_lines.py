@@ -31,6 +31,13 @@ def test_O13_a_tree_says_which_call_fails_since_when_and_why(monkeypatch: pytest
     assert line.endswith(": prod: no such action")
 
 
+def test_O3_a_tree_names_recover_for_what_only_that_finishes() -> None:
+    view = execution(waits_for=None, trouble=None, tasks=[]) | {"unfinished": ["pause by ada", "skip by ada"]}
+    pause, skip = tree_lines(view)[-2:]
+    assert pause == "The pause by ada is not finished"
+    assert skip.startswith("The skip by ada is not finished: `flowbridge recover ")
+
+
 def test_S6_a_tree_says_how_what_is_abandoned_below_goes_on() -> None:
     work: dict[str, Any] = {"name": "t", "status": "running", "running": [], "item_count": None, "error": None}
     below = execution(id="abcdef0123456789", status="abandoned", waits_for=None, trouble=None, tasks=[])
