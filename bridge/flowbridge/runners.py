@@ -122,16 +122,22 @@ class Host:
         with self._patience.waiting(sent) as deadline:
             while (outcome := self._rows.outcome(command.id)) is None:
                 try:
-                    here |= self._advance(backend, root, command.name, deadline)
+                    here |= self._advance(backend, root, command.name, deadline, command.id)
                 except Unavailable as error:
                     if not error.unsent or self._rows.withdraw(command.id):
                         raise
         _raise(outcome)
         return here
 
-    def _advance(self, backend: LocalBackend, root: Ref, why: str, deadline: float) -> bool:
-        """Carry out what waits where nobody drives the run, which is then given; otherwise give its runner a moment."""
+    def _advance(self, backend: LocalBackend, root: Ref, why: str, deadline: float, command: str = "") -> bool:
+        """Carry out what waits where nobody drives the run, which is then given; otherwise give its runner a moment.
+
+        Nothing is done where the `command` that is waited for, by its id, was answered in the meantime.
+        """
         lease = self._leases.take(run_lease(root), f"{why} of {root}")
+        if lease is not None and command and self._rows.outcome(command) is not None:
+            self._leases.give(lease)  # its runner was faster, and had no more to do
+            return False
         if lease is not None:
             self._carry_out(backend, root, lease)
             return True

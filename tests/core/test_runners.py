@@ -241,6 +241,29 @@ def test_a_cancel_that_the_runner_carried_out_looks_at_no_row_of_the_run_here(
     assert bench.log()[-1] == "cancel"
 
 
+def test_a_cancel_that_the_runner_carried_out_just_before_it_left_looks_at_no_row_either(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start(5)
+    sent, take = threading.Event(), Leases.take
+    thread = bench.driver(lambda _: sent.wait(20))
+
+    def no_session(*_: object) -> Session:
+        raise AssertionError("to read a large run is what costs most")
+
+    def taking(self: Leases, name: str, holder: str) -> Lease | None:
+        sent.set()
+        thread.join(20)  # the runner carries it out, and is gone, between a look for the outcome and this
+        return take(self, name, holder)
+
+    monkeypatch.setattr(Leases, "take", taking)
+    monkeypatch.setattr(bench.engine, "open_session", no_session)
+    bench.engine.cancel("r1")
+    monkeypatch.undo()
+    assert bench.log()[-1] == "cancel"
+    assert not bench.host.driven(ROOT)
+
+
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_the_session_refuses_is_raised_here_and_changes_nothing(bench: Bench, name: str) -> None:
     bench.start(1)
