@@ -53,7 +53,7 @@ def test_a_written_workflow_comes_to_the_same_on_both_engines(
 ) -> None:
     memory, mistral = (side.document(id) for side, id in zip(sides, started[case.name], strict=True))
     if differences(case, memory, mistral):
-        mistral = _once_more(sides[1], case, started[case.name][1], mistral)
+        mistral = _once_more(sides[1], case, started[case.name][1], memory, mistral)
     _compare(case, memory, mistral)
 
 
@@ -70,7 +70,7 @@ def test_random_workflows_come_to_the_same_on_both_engines(batch: int, sides: Si
     told = []
     for case, (id, memory, mistral) in zip(cases, documents, strict=True):
         if differences(case, memory, mistral):
-            mistral = _once_more(sides[1], case, id, mistral)  # noqa: PLW2901
+            mistral = _once_more(sides[1], case, id, memory, mistral)  # noqa: PLW2901
         if found := differences(case, memory, mistral):
             told.append(shown(case, memory, mistral, found))
     assert not told, "\n\n".join([f"{len(told)} of {BATCH} differ", *told])
@@ -87,9 +87,16 @@ def _run_all(cases: Sequence[Case], sides: Sides) -> list[tuple[str, Document, D
     return [(two, memory.document(one), mistral.document(two)) for one, two in zip(here, there, strict=True)]
 
 
-def _once_more(mistral: Side, case: Case, id: str | None, first: Document) -> Document:
+def _once_more(mistral: Side, case: Case, id: str | None, memory: Document, first: Document) -> Document:
     """A second run where the engine itself failed in the first. A race is no such failure: the case declares it."""
-    return mistral.document(mistral.start(case)) if mistral.stumbled(case, id) else first
+    failed = mistral.stumbled(case, id) or _ran_twice(memory, first)
+    return mistral.document(mistral.start(case)) if failed else first
+
+
+def _ran_twice(memory: Document, mistral: Document) -> bool:
+    """Whether the engine ran the action of one task twice, as it does now and then behind a join whose tasks end at one
+    moment: the task's result is then a list of both."""
+    return any(mistral.get(name) == [value, value] for name, value in memory.items() if name.endswith("/result"))
 
 
 def _compare(case: Case, memory: Document, mistral: Document) -> None:
