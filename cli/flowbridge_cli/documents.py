@@ -8,6 +8,7 @@ from typing import Any
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Unavailable
 from flowbridge.law.tables import TERMINAL
+from flowbridge.ledger.operations import reopening
 from flowbridge.looks import Look
 from flowbridge.model import ExecutionRead, ItemRead, TaskRead
 from flowbridge.treeviews import tree_view
@@ -21,11 +22,11 @@ def tree_document(bridge: Bridge, look: Look) -> Document:
     """An execution with its tasks and everything below it; nothing is read of inputs and results."""
     document = tree_view(look.snapshot, look.place)
     _date(bridge, document)
-    again = {record: operation.verb for operation in look.open for record in operation.reopens}
+    again = reopening(look.open)
     for execution in executions(document) if again else ():
         # Its end is an old one, and is not told (X7).
         if execution["id"] in again and execution["status"] in TERMINAL and execution["waits_for"]:
-            execution["waits_for"] = f"the {again[execution['id']]} that is not finished"
+            execution["waits_for"] = f"the {again[execution['id']].verb} that is not finished"
     document["waits_for_driver"] = look.waits_for_driver
     document["unfinished"] = [f"{operation.verb} by {operation.actor}" for operation in look.open]
     return document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,12 +68,17 @@ def path_of(node: pytest.Item) -> Path:
 
 
 @contextmanager
-def recorded(server: KitServer, name: str, folder: Path) -> Iterator[tuple[OnTape, Recorder]]:
-    """The harness of a test that is recorded, and what it asked."""
+def recorded(
+    server: KitServer, request: pytest.FixtureRequest, folder: Path, passed: Callable[[Recorder, Path], object]
+) -> Iterator[OnTape]:
+    """The harness of a test that is recorded; where the test has passed, `passed` gets what it asked, and its tape."""
+    path, failed = path_of(request.node), request.session.testsfailed
     recorder = server.recorder()
-    with harness_on(recorder, name, folder) as harness:
+    with harness_on(recorder, path.stem, folder) as harness:
         harness.patience = PATIENCE_SECONDS
-        yield harness, recorder
+        yield harness
+    if request.session.testsfailed == failed:
+        passed(recorder, path)
 
 
 @contextmanager

@@ -7,11 +7,13 @@ that fails keeps the tape that it had.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cassettes.kit import KitServer, OnTape, lab, path_of, recorded  # noqa: F401  (a fixture)
+from cassettes.kit import KitServer, OnTape, lab, recorded  # noqa: F401  (a fixture)
+from cassettes.kit_tape import Recorder
 from flowbridge.conformance.suite import *  # noqa: F403
 from live.mistral_server import MistralServer
 
@@ -20,16 +22,11 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KitServer]:
-    with MistralServer(tmp_path_factory.mktemp("mistral")) as running:
-        server = KitServer(running.url)
+    with MistralServer(tmp_path_factory.mktemp("mistral")) as running, closing(KitServer(running.url)) as server:
         yield server
-        server.close()
 
 
 @pytest.fixture
 def harness(server: KitServer, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnTape]:
-    path, failed = path_of(request.node), request.session.testsfailed
-    with recorded(server, path.stem, tmp_path) as (harness, recorder):
+    with recorded(server, request, tmp_path, Recorder.save) as harness:
         yield harness
-    if request.session.testsfailed == failed:
-        recorder.save(path)

@@ -494,6 +494,15 @@ def test_O2_a_verb_that_a_silent_engine_kept_open_is_over_once_a_look_shows_it_d
     assert ends(flow, root) == [("done", "done")]
 
 
+def left_open(flow: Bridge, desk: Desk) -> tuple[Record, Record]:
+    """A tree over two engines, and a pause of it that one of them did not hear; it answers again."""
+    root, child = mixed(desk)
+    desk.other.down = True
+    assert flow.pause(root.id, timeout=0).exit_code == 5
+    desk.other.down = False
+    return root, child
+
+
 def looked_at(flow: Bridge, root: Record) -> None:
     """An agent goes on looking."""
     sent = Sent()
@@ -527,10 +536,7 @@ def test_O4_what_an_engine_refused_is_told_of_a_pause_that_another_kept_open(flo
 
 
 def test_O4_what_ended_before_a_pause_that_was_left_open_is_told_with_its_status(flow: Bridge, desk: Desk) -> None:
-    root, child = mixed(desk)
-    desk.other.down = True
-    flow.pause(root.id, timeout=0)
-    desk.other.down = False
+    root, child = left_open(flow, desk)
     desk.other.has["x0"].set("work", status=TaskStatus.SUCCEEDED, active=False)
     desk.other.has["x0"].go(EngineState.SUCCEEDED)
     looked_at(flow, root)
@@ -538,20 +544,14 @@ def test_O4_what_ended_before_a_pause_that_was_left_open_is_told_with_its_status
 
 
 def test_S7_what_is_gone_when_its_engine_answers_again_was_not_paused(flow: Bridge, desk: Desk) -> None:
-    root, child = mixed(desk)
-    desk.other.down = True
-    flow.pause(root.id, timeout=0)
-    desk.other.down = False
+    root, child = left_open(flow, desk)
     del desk.other.has["x0"]
     looked_at(flow, root)
     assert ends(flow, root) == [("failed", f"{child.id}: is gone: other no longer has it (S7)")]
 
 
 def test_O2_an_engine_that_falls_silent_when_all_is_done_keeps_nothing_open(flow: Bridge, desk: Desk) -> None:
-    root, _ = mixed(desk)
-    desk.other.down = True
-    flow.pause(root.id, timeout=0)
-    desk.other.down = False
+    root, _ = left_open(flow, desk)
     sent = Sent()
     flow.tend([root.tree], sent)
     desk.engine.down = True  # it has shown that it is paused

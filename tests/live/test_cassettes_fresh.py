@@ -9,12 +9,13 @@ Where this fails because the client was changed on purpose, `python tests/casset
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cassettes import kit_tape, tape
-from cassettes.kit import KitServer, OnTape, lab, path_of, recorded
+from cassettes.kit import KitServer, OnTape, lab, recorded
 from cassettes.record import record
 from cassettes.scenarios import SCENARIOS
 from flowbridge.conformance.suite import (
@@ -41,16 +42,16 @@ def test_recorded_again_the_requests_are_the_same(name: str, mistral_url: str, t
 
 @pytest.fixture(scope="module")
 def kit_server(mistral_url: str) -> Iterator[KitServer]:
-    server = KitServer(mistral_url)
-    yield server
-    server.close()
+    with closing(KitServer(mistral_url)) as server:
+        yield server
 
 
 @pytest.fixture
 def harness(kit_server: KitServer, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnTape]:
-    """Where a test of the kit has passed, its requests were those of its tape."""
-    path, failed = path_of(request.node), request.session.testsfailed
-    with recorded(kit_server, path.stem, tmp_path) as (harness, recorder):
+    with recorded(kit_server, request, tmp_path, asks_what_its_tape_has) as harness:
         yield harness
-    if request.session.testsfailed == failed:
-        assert kit_tape.requests_of(recorder.lines) == kit_tape.requests_of(kit_tape.read(path))
+
+
+def asks_what_its_tape_has(recorder: kit_tape.Recorder, path: Path) -> None:
+    """Fails where a test of the kit has made other requests than those of its tape."""
+    assert kit_tape.requests_of(recorder.lines) == kit_tape.requests_of(kit_tape.read(path))

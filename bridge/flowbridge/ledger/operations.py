@@ -52,6 +52,11 @@ class Operation:
         return (*(step["record"] for step in self.steps), *self.options.get("reopened", ()))
 
 
+def reopening(operations: Iterable[Operation]) -> Mapping[str, Operation]:
+    """The records that operations re-open, each with its operation."""
+    return {record: operation for operation in operations for record in operation.reopens}
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the history. `seq` numbers all of them, for ever."""
@@ -113,7 +118,7 @@ class Operations:
 
     def reopening(self, tree: str) -> Mapping[str, Operation]:
         """The records that the unfinished operations of a tree re-open, each with its operation."""
-        return {record: operation for operation in self.open(tree) for record in operation.reopens}
+        return reopening(self.open(tree))
 
     def along(self, tree: str) -> frozenset[str]:
         """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""

@@ -78,8 +78,10 @@ def _abandoned(bridge: Bridge) -> list[dict[str, Any]]:
     """What was abandoned when it was last seen, one of each tree: all of it goes on with one call."""
     seen = bridge.list(Filter(status=(Status.ABANDONED,), roots=False, limit=-1), look=False)
     first = {record.tree: record for record in reversed(seen)}
-    why = f"abandoned: {DIED}; `flowbridge recover {{id}}` goes on (S6)"
-    return [_row("execution", record.id, why.format(id=record.id), 0) for record in first.values()]
+    return [
+        _row("execution", record.id, f"abandoned: {DIED}; `flowbridge recover {record.id}` goes on (S6)", 0)
+        for record in first.values()
+    ]
 
 
 def _row(what: str, name: str, problem: str, code: int) -> dict[str, Any]:
