@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flowbridge.ledger.database import Database
-from flowbridge.ledger.leases import Lease
+from flowbridge.ledger.leases import Lease, Leases
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref
 from flowbridge.runners import drive
@@ -30,6 +30,9 @@ class ThreadLauncher:
         database = Database(self._ledger, durable=False)
         try:
             drive(database, self._build(), root, lease)
+        except BaseException:
+            Leases(database).give(lease)  # a runner that dies holds nothing any more, and this process lives on
+            raise
         finally:
             database.close()
 
