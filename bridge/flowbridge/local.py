@@ -87,8 +87,9 @@ class Session(ABC):
     def advance(self, *, until: Callable[[], bool]) -> None:
         """Do all that can be done now without waiting; `until()` true ends it early, at a task boundary.
 
-        Whoever calls has just asked it. Before any action with an effect outside begins, it is flushed which one that
-        is, so that whoever loads the rows finds it; all changes are when there is nothing more to do.
+        Whoever calls has just asked it, so at least one step is taken: where others write all the time it is always
+        true, and the run goes on all the same. Before any action with an effect outside begins, it is flushed which
+        one that is, so that whoever loads the rows finds it; all changes are when there is nothing more to do.
         """
 
     @abstractmethod

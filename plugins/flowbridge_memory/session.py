@@ -70,13 +70,15 @@ class MemorySession(Session):
         begins, and at the end."""
         world, jobs = self._world, self._world.jobs
         dirty_limit = BATCH if world.journal else 0
-        while not until():
+        while True:
             if jobs:
                 kind, subject = jobs.popleft()
                 _JOBS[kind](world, subject)
                 if dirty_limit and len(world.dirty) >= dirty_limit:
                     self._write()
             elif not (self._take_outcome() or self._ring() or self._launch()):
+                break
+            if until():  # asked behind a step, never before the first: a busy ledger must not keep a run where it is
                 break
         self._write()
 

@@ -55,6 +55,13 @@ def fails(given: Any) -> Any:
     raise Failed({"why": "because"})
 
 
+def test_a_chain_goes_on_on_a_ledger_that_others_write_to_all_the_time(world: World) -> None:
+    world.do("start", workflow="chain", input={}, definition=chain_of(*FOUR, default="c1"), source="chain.yaml")
+    for _ in range(20):
+        world.session.advance(until=lambda: True)
+    assert world.state() == "succeeded"
+
+
 def test_a_chain_takes_its_way_of_success_and_ends_behind_the_last_task(world: World) -> None:
     world.start(text=chain_of(*FOUR, default="c1"))
     assert world.state() == "succeeded"

@@ -320,6 +320,14 @@ def test_a_run_can_be_taken_up_by_a_process_that_has_only_the_rows(length: int) 
     assert [task.name for task in engine.look().tasks] == [f"t{n}" for n in range(length)]
 
 
+def test_a_run_goes_on_on_a_ledger_that_others_write_to_all_the_time() -> None:
+    engine = Engine()
+    engine.session.apply(_start(chain(20)))
+    for _ in range(200):
+        engine.session.advance(until=lambda: True)
+    assert engine.state == "succeeded"
+
+
 def _start(text: str) -> Any:
     from flowbridge.local import Command
 

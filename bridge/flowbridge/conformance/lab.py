@@ -302,6 +302,13 @@ class Lab:
             lambda: self.state(id) is state, lambda: f"the engine to show {id} {state}, not {self.state(id) or 'gone'}"
         )
 
+    def noticed(self, id: str, kind: str) -> None:
+        """Wait until the history tells what somebody else did at the engine: another look may be at writing it."""
+        self.until(
+            lambda: any(one.kind == kind and one.actor == "engine" for one in self.bridge.history(id)),
+            lambda: f"{kind} by the engine in the history of {id}, not {[one.kind for one in self.bridge.history(id)]}",
+        )
+
     def meanwhile(self, shape: Shape) -> None:
         """Have the engine start other work, so that whatever it had still to do for an execution is done too."""
         other = self.start(shape)
