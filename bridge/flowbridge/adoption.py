@@ -11,15 +11,17 @@ from flowbridge.law.fold import birth_want
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.model import ExecutionLook, Record, Ref
 from flowbridge.operate import Operator
+from flowbridge.tending import Tender
 
 
 class Adoption:
     """Gives executions that an engine has, and the ledger does not know, their records."""
 
-    def __init__(self, ledger: Ledger, instances: Instances, operator: Operator, actor: str) -> None:
+    def __init__(self, ledger: Ledger, instances: Instances, operator: Operator, tender: Tender, actor: str) -> None:
         self._ledger = ledger
         self._instances = instances
         self._operator = operator
+        self._tender = tender
         self._actor = actor
 
     def adopt(self, ref: Ref) -> Record:
@@ -35,7 +37,7 @@ class Adoption:
             raise NotFound(f"{ref.backend} has no execution {ref.id}")
         record = self._taken_in(looks[0])
         if looks[0].ref == ref:
-            self._operator.tend(record.tree, set())
+            self._tender.tend(record.tree, set())
         else:
             # A child must be in the ledger before it is named: to take its root instead would widen a verb (O10).
             self._operator.refresh(record.tree, self._actor)

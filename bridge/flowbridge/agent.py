@@ -23,10 +23,10 @@ from flowbridge.law.tables import DIED, TERMINAL
 from flowbridge.ledger.leases import TTL_SECONDS, Lease
 from flowbridge.model import Status
 from flowbridge.opened import starts_work
-from flowbridge.operate import LOOKING
 from flowbridge.plugins import one_line
 from flowbridge.sending import Sent
 from flowbridge.sync import Pass
+from flowbridge.tending import LOOKING
 from flowbridge.views import trouble_view
 
 #: How many trees are looked at in one go, and how many groups at once: one that waits for an engine needs a thread.
@@ -192,7 +192,7 @@ def _lease(bridge: Bridge) -> Lease:
 
 
 def _groups(bridge: Bridge) -> dict[Group, list[str]]:
-    """The trees that have not ended, by the instances that a look at them asks."""
+    """The trees that have not ended, or have an operation open, by the instances that a look at them asks."""
     instances: dict[str, set[str]] = {}
     for tree, backend in bridge.ledger.executions.places(_UNENDED):
         instances.setdefault(tree, set()).add(backend)

@@ -13,6 +13,7 @@ from typing import Any
 from flowbridge import config as configuration
 from flowbridge.adoption import Adoption
 from flowbridge.backend import Backend, Definition, Listed, Said
+from flowbridge.carry import Carrier
 from flowbridge.catalog import CatalogEntry
 from flowbridge.checks import Checks, RerunRequest
 from flowbridge.deadline import in_time_for
@@ -43,6 +44,7 @@ from flowbridge.sending import Sent
 from flowbridge.starting import Starter
 from flowbridge.sync import Pass, Sync
 from flowbridge.targets import Targets, Wish
+from flowbridge.tending import Tender
 
 _SETTLED = TERMINAL | {Status.PAUSED, Status.ABANDONED}
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
@@ -81,11 +83,13 @@ class Bridge:
         self.drivers = Drivers(self.ledger, drive or starting_drivers(detached if launch is None else None))
         self._observers = Observers(self.ledger, self.config.required_plugins)
         self._sync = Sync(self.ledger, self.instances, Links(self.ledger.id, self.targets.linked))
-        self._operator = Operator(self.ledger, self.instances, self._sync, lambda: self.hooks)
+        carrier = Carrier(self.ledger, self.instances, self._sync)
+        self._tender = Tender(self.ledger, self.instances, self._sync, carrier)
+        self._operator = Operator(self.ledger, self.instances, self._sync, carrier, lambda: self.hooks)
         self._pruning = Pruning(self.ledger, self.config.actor)
         self._checks = Checks(self.instances, self._sync)
-        self._recovery = Recovery(self.ledger, self.instances, self._operator, self.config.actor)
-        self._adoption = Adoption(self.ledger, self.instances, self._operator, self.config.actor)
+        self._recovery = Recovery(self.ledger, self.instances, self._operator, self._tender, self.config.actor)
+        self._adoption = Adoption(self.ledger, self.instances, self._operator, self._tender, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self.targets, self._operator, self.config.actor)
 
     def __enter__(self) -> Bridge:
@@ -236,7 +240,7 @@ class Bridge:
         It is for who goes on looking: linked children that are done with are not asked for, and a call that failed
         (`Pass.troubled`) is made again a little later each time. `get` asks for all, and tries at once.
         """
-        passes = self._operator.tend_all(trees, sent, standing=True)
+        passes = self._tender.tend_all(trees, sent, standing=True)
         self._observers.tell()
         return passes
 
@@ -272,7 +276,7 @@ class Bridge:
         if record.superseded_by:
             snapshot = Snapshot((Node(record, -1, record.seen, raw=record.raw, error=record.error),))
             return Look(snapshot, 0, frozen=self.ledger.executions.frozen(record.id))
-        return self._looked(self._operator.tend(record.tree, set()), record.id)
+        return self._looked(self._tender.tend(record.tree, set()), record.id)
 
     def list(self, filter: Filter, *, look: bool = True) -> Sequence[Record]:
         """Records by a filter, newest first. Those that have not ended are looked at first, unless `look` is false.
@@ -291,7 +295,7 @@ class Bridge:
         """
         return {
             node.record.id: node.record
-            for found in self._operator.tend_all(trees, set(), standing=True).values()
+            for found in self._tender.tend_all(trees, set(), standing=True).values()
             for node in found.snapshot.nodes
             if node.reachable and node.record.id not in found.spared
         }
@@ -374,7 +378,7 @@ class Bridge:
         kept_until: float | None = None
         while True:
             with in_time_for(deadline):
-                look = self._looked(self._operator.tend(record.tree, sent.lately(), standing=True), record.id)
+                look = self._looked(self._tender.tend(record.tree, sent.lately(), standing=True), record.id)
             record = look.record
             if tells_last_ends(look.snapshot):
                 # Whoever waits for the end would see tasks that still run under it.

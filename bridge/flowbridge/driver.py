@@ -40,15 +40,22 @@ def drive(bridge: Bridge, tree: str) -> None:
 
     Raises `NotFound` where the tree was pruned; any other trouble is left for the next look.
     """
+    while _drive_as_the_only_one(bridge, tree) and not is_over(bridge.known(tree)):
+        pass  # whoever set the tree going just before the driver left saw that there is one, and began none
+
+
+def _drive_as_the_only_one(bridge: Bridge, tree: str) -> bool:
+    """Drive a tree until nothing of it moves, and be its driver no more; False where there is a driver already."""
     leases = bridge.ledger.leases
     standby = bridge.drivers.stand_by(tree, f"the driver of {tree} (process {os.getpid()})")
     if standby is None:
-        return
+        return False
     try:
         with bridge.drivers.driving(tree, f"the driver of {tree} (process {os.getpid()})") as keep:
             _drive(bridge, tree, lambda: leases.keep(standby) and keep())
     finally:
         leases.give(standby)
+    return True
 
 
 def _drive(bridge: Bridge, tree: str, keep: Callable[[], object]) -> None:
@@ -57,7 +64,8 @@ def _drive(bridge: Bridge, tree: str, keep: Callable[[], object]) -> None:
     while True:
         news = last
         try:
-            if is_over(bridge.tend([tree], sent.lately())[tree].snapshot if keep() else bridge.known(tree)):
+            over = not keep() or is_over(bridge.tend([tree], sent.lately())[tree].snapshot)
+            if over and is_over(bridge.known(tree)):  # a look that was overtaken may be older than what is known
                 return
             news = bridge.ledger.operations.last(tree)
         except NotFound:

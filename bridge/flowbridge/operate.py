@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from flowbridge.carry import Carrier, Progress, is_as_wanted
+from flowbridge.carry import Carrier, Progress
+from flowbridge.ending import end
 from flowbridge.errors import CallerError, FlowbridgeError, LedgerError, NotFound, Rejected, Unavailable, Unsupported
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Action, Plan
@@ -53,15 +54,9 @@ Finished = Callable[[Operation, Progress, Plan], Outcome]
 
 _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 
-#: Who holds a tree while a look at it is written down and what follows from it is done.
-LOOKING = "a watch"
-
 _REFRESH_SECONDS = 30.0
 
 _INTERNAL = frozenset({"before", "reopened", "refused"})
-
-
-_Mark = tuple[int, int] | None
 
 
 class Alone(NamedTuple):
@@ -74,12 +69,14 @@ class Alone(NamedTuple):
 class Operator:
     """The verbs on the trees of one ledger."""
 
-    def __init__(self, ledger: Ledger, instances: Instances, sync: Sync, hooks: Callable[[], Hooks]) -> None:
+    def __init__(
+        self, ledger: Ledger, instances: Instances, sync: Sync, carrier: Carrier, hooks: Callable[[], Hooks]
+    ) -> None:
         self._ledger = ledger
         self._instances = instances
         self._sync = sync
+        self._carrier = carrier
         self._hooks = hooks
-        self._carrier = Carrier(ledger, instances, sync)
 
     def plan(self, execution: str, verb: Verb, check: Check) -> Plan:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
@@ -215,79 +212,6 @@ class Operator:
         with self._tree(record.tree, ask) as lease:
             return self.carry_start(record, operation, ask, lease)
 
-    def tend(self, tree: str, sent: set[tuple[str, str]], *, standing: bool = False) -> Pass:
-        """One look at a tree, written down, with what follows from holds and cancels carried out (P6, C3).
-
-        Where another command holds the tree this only looks. `sent` remembers what was sent from one pass to the next.
-        `standing` is a look of somebody who goes on looking: it leaves alone what is done with, and for a while what
-        failed (`Sync.look_at`, `Carrier.due`).
-        """
-        return self.tend_all([tree], sent, standing=standing)[tree]
-
-    def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool = False) -> dict[str, Pass]:
-        """The same for several trees, with each engine asked once for all of them."""
-        # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
-        with self._instances.patience.one_wait():
-            passes, overtaken = self._tend_all(trees, sent, standing=standing)
-            if overtaken and not standing:
-                # What is shown is to be known to whoever is told of it: one more look, at what is written down by now.
-                passes |= self._tend_all(overtaken, sent, standing=False)[0]
-        return passes
-
-    def _mark(self, tree: str) -> _Mark:
-        """What tells later whether a look that begins now may be acted upon; None where somebody acts at this moment.
-
-        In this order: who begins to act in between moves the mark.
-        """
-        mark = self._ledger.operations.mark(tree)
-        return None if self._ledger.leases.holder(f"tree:{tree}") else mark
-
-    def _tend_all(
-        self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool
-    ) -> tuple[dict[str, Pass], list[str]]:
-        """One look at several trees, and those of them at which another was faster: nothing of theirs was written."""
-        marks = {tree: self._mark(tree) for tree in trees}
-        passes = self._sync.look_at(trees, standing=standing)
-        quiet, overtaken = [], []
-        for tree, found in list(passes.items()):
-            due = self._carrier.due(found, sent, standing=standing)
-            if self._sync.is_quiet(found) and not any(due):
-                quiet.append(found)
-                continue
-            with self._ledger.if_possible():
-                tended = self._tended(marks[tree], found, sent, standing=standing)
-                passes[tree] = tended or found
-                overtaken += [] if tended else [tree]
-        self._sync.write_quiet(quiet)
-        return passes, overtaken
-
-    def _tended(self, mark: _Mark, found: Pass, sent: set[tuple[str, str]], *, standing: bool) -> Pass | None:
-        """A look written down, with what follows from it carried out; None where another was faster."""
-        tree = found.snapshot.nodes[0].record.tree
-        lease = self._ledger.leases.take(f"tree:{tree}", LOOKING)
-        if lease is None:
-            return None
-        try:
-            # What was written meanwhile, or is done on another look, knows more than this one.
-            if mark is None or self._ledger.operations.mark(tree) != mark:
-                return None
-            self._sync.write(found)
-            tended = self._carrier.tend(found, sent, standing=standing)
-            self._end_what_is_seen(tended, lease)
-            return tended
-        finally:
-            self._ledger.leases.give(lease)
-
-    def _end_what_is_seen(self, found: Pass, lease: Lease) -> None:
-        """A pause or a cancel that was left open ends once a look shows it, whoever made its last call (O2)."""
-        if not is_as_wanted(found.snapshot):
-            return
-        for operation in self._ledger.operations.open(found.snapshot.nodes[0].record.tree):
-            if operation.verb in (Verb.PAUSE, Verb.CANCEL):
-                # There is no call to make: this only tells what came of it.
-                progress = self._carrier.carry(operation, found.snapshot, found, time.monotonic(), lease)
-                self._end(operation, progress)
-
     @contextmanager
     def recovering(self, tree: str, actor: str, timeout: float) -> Iterator[Alone]:
         """Have a tree to oneself, to recover it. Raises `Timeout` where another command holds it (O5)."""
@@ -411,7 +335,7 @@ class Operator:
             if finished_by(ask.verb, operation, found.snapshot):
                 self._sync.write(found, reopening=bool(operation.steps))
                 progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
-                ended.append((self._end(operation, progress), progress))
+                ended.append((end(self._ledger, operation, progress), progress))
                 found = None
         return ended
 
@@ -424,29 +348,8 @@ class Operator:
             rule = {"rule": error.rule, "accept": error.accept} if isinstance(error, Rejected) else {}
             self._ledger.operations.end(operation, state, error.message, time.time(), **rule)
 
-    def _end(self, operation: Operation, progress: Progress) -> Operation:
-        operation = self._ledger.operations.get(operation.id)
-        if progress.open or operation.state is not State.OPEN:
-            return operation
-        not_done = {**_refused_before(operation, progress), **progress.not_done}
-        state = State.FAILED if not_done else State.DONE
-        first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
-        late = "".join(f"; {id} ended first: {status}" for id, status in first.items())
-        done = "written down to be started anew" if _starts_anew(operation) else f"done{late}"
-        outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or done
-        with self._ledger.transaction():
-            ended = self._ledger.operations.end(operation, state, outcome, time.time())
-            if operation.verb == Verb.START and self._never_was(operation, progress):
-                self._ledger.executions.forget(operation.tree)
-        return ended
-
-    def _never_was(self, operation: Operation, progress: Progress) -> bool:
-        """Whether an engine refused a start, so that there never was such an execution."""
-        refused = operation.target in progress.refused
-        return refused and not self._ledger.executions.get(operation.target).looked
-
     def _finished(self, operation: Operation, progress: Progress, plan: Plan) -> Outcome:
-        self._end(operation, progress)
+        end(self._ledger, operation, progress)
         if progress.looked:
             self._carrier.tend(progress.found, {(record, str(action)) for record, action in progress.sent})
         return self._outcome(operation, progress, plan)
@@ -481,17 +384,6 @@ def _checked(found: Pass, place: int, verb: Verb, check: Check) -> Effect:
         name = error.instance
         raise Unavailable(f"{error.message} {name}: {found.silent[name]}", instance=name) from None
     return effect
-
-
-def _refused_before(operation: Operation, progress: Progress) -> Mapping[str, str]:
-    """What engines refused before a crash, as far as it was taken back then and not sent again since."""
-    sent = {record for record, _ in progress.sent} | set(progress.not_done)
-    return {id: why for id, why in operation.options.get("refused", {}).items() if id not in sent}
-
-
-def _starts_anew(operation: Operation) -> bool:
-    """Whether it is a re-run from the beginning: what it does is the start of another execution (X1)."""
-    return operation.verb == Verb.RERUN and not operation.options.get("tasks")
 
 
 def _asked(operation: Operation) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, Node, Status
 from flowbridge.operate import Operator
 from flowbridge.sync import Pass
+from flowbridge.tending import Tender
 
 _POLL_SECONDS = 0.2
 
@@ -23,10 +24,11 @@ _POLL_SECONDS = 0.2
 class Recovery:
     """Recovers trees for one actor."""
 
-    def __init__(self, ledger: Ledger, instances: Instances, operator: Operator, actor: str) -> None:
+    def __init__(self, ledger: Ledger, instances: Instances, operator: Operator, tender: Tender, actor: str) -> None:
         self._ledger = ledger
         self._instances = instances
         self._operator = operator
+        self._tender = tender
         self._actor = actor
 
     def unfinished(self) -> Sequence[str]:
@@ -35,7 +37,7 @@ class Recovery:
         unended = [record.tree for record in self._ledger.executions.list(filter) if not record.gone]
         damaged: list[str] = []
         passes = apart(
-            lambda trees: self._operator.tend_all(trees, set()),
+            lambda trees: self._tender.tend_all(trees, set()),
             list(dict.fromkeys(unended)),
             lambda tree, _: damaged.append(tree),
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from core.kit import Desk, current, errored_family, family, ops, statuses, told
+from core.kit import Desk, current, errored_family, family, one, ops, statuses, told
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
@@ -213,3 +213,51 @@ def test_O7_a_resume_that_is_open_asked_for_again_is_done_also_where_it_ends_at_
     assert (outcome.done, outcome.status) == (True, Status.SUCCEEDED)
     assert told(flow)[-1].doc["outcome"].startswith("went on with the resume that me had left open")
     assert len(flow.list(Filter())) == 1
+
+
+# Killed as it was done
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+def killed_as_it_was_done(flow: Bridge, desk: Desk, verb: Verb) -> Record:
+    """An execution that a verb was carried out on, by a process that was killed before it could say so."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    record = one(desk, TaskStatus.WAITING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow.ledger.operations, "end", killed)
+        with pytest.raises(Killed):
+            flow.operate(verb, record.id)
+    assert states(flow, str(verb)) == ["open"]
+    return record
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL])
+@pytest.mark.parametrize("look", ["get", "tend", "list"])
+def test_O3_a_verb_that_was_killed_as_it_was_done_is_ended_by_the_next_look(
+    flow: Bridge, desk: Desk, verb: Verb, look: str
+) -> None:
+    record = killed_as_it_was_done(flow, desk, verb)
+    looks: dict[str, Callable[[], object]] = {
+        "get": lambda: flow.get(record.id),
+        "tend": lambda: flow.tend([record.tree], set()),
+        "list": lambda: flow.look_at([record.tree]),
+    }
+    looks[look]()
+    assert flow.ledger.operations.open(record.tree) == []
+    assert told(flow)[-1].doc == {"state": "done", "outcome": "done"}
+    assert [name for name, _ in desk.engine.sent()] == [str(verb)]
+
+
+def test_O3_a_look_leaves_what_another_command_is_still_at_and_looks_once(flow: Bridge, desk: Desk) -> None:
+    record = killed_as_it_was_done(flow, desk, Verb.PAUSE)
+    with flow.ledger.leases.held(f"tree:{record.tree}", "pause by her", what="it", timeout=0):
+        asked = len(desk.engine.requests)
+        desk.open("him").get(record.id)
+        assert len(desk.engine.requests) == asked + 1, "one look is enough where somebody else will end it"
+        assert states(flow, "pause") == ["open"]

@@ -72,9 +72,9 @@ def test_P6_a_pause_that_did_not_get_through_is_tried_again_by_the_same_watch(fl
     engine.add("e9", task("work", of="e9"), parent="e0")
     sent: set[tuple[str, str]] = set()
     engine.silent = {"pause"}
-    flow._operator.tend(root.tree, sent)
+    flow._tender.tend(root.tree, sent)
     engine.silent = set()
-    flow._operator.tend(root.tree, sent)
+    flow._tender.tend(root.tree, sent)
     assert engine.has["e9"].state is EngineState.PAUSED
 
 
@@ -89,10 +89,10 @@ def test_P7_a_second_pause_by_the_workflow_itself_holds_the_tree_within_the_same
     for _ in range(2):
         engine.has["e1"].go(EngineState.PAUSED)
         for _ in range(2):
-            flow._operator.tend(root.tree, sent)
+            flow._tender.tend(root.tree, sent)
         assert {live.state for live in engine.has.values()} == {EngineState.PAUSED}
         assert flow.resume(root.id).done
-        flow._operator.tend(root.tree, sent)
+        flow._tender.tend(root.tree, sent)
 
 
 def test_O5_a_long_operation_goes_on_holding_its_tree(

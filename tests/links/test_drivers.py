@@ -14,8 +14,9 @@ from flowbridge import sending
 from flowbridge.agent import Agent, Health
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
+from flowbridge.driver import drive
 from flowbridge.drivers import AGENT
-from flowbridge.model import EngineState, Record, TaskStatus
+from flowbridge.model import EngineState, Record, Status, TaskStatus
 from flowbridge.sending import Sent
 from flowbridge.sync import Pass
 from links.kit import Desk, children
@@ -145,3 +146,53 @@ def test_an_operation_that_cannot_be_read_does_not_keep_the_agent_from_saying_ho
     flow.pause(root.id, timeout=0)
     assert flow.ledger.database.run("UPDATE operations SET doc = '{' WHERE state = 'open'") == 1
     assert healths(desk, lambda health: health.passes > 3).passes > 3
+
+
+@pytest.mark.parametrize("moment", ["while it looks", "when it has looked"])
+def test_O13_a_driver_that_is_about_to_leave_as_the_tree_is_resumed_stays(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    root = desk.root()
+    flow, driver = desk.bridges[0], desk.open()
+    (child,) = children(flow.get(root.id))
+    desk.other.has[child.ref.id].set("work", active=False)
+    assert flow.pause(root.id).done
+    assert flow.get(root.id).record.status is Status.PAUSED
+    desk.driven.clear()
+    of, name = (driver._sync, "look_at") if moment == "while it looks" else (driver, "tend")
+    look = getattr(of, name)
+
+    def resumed_meanwhile(*trees: object, **how: object) -> object:
+        found = look(*trees, **how)
+        monkeypatch.setattr(of, name, look)
+        assert flow.resume(root.id).done
+        desk.end(child, EngineState.SUCCEEDED)
+        return found
+
+    monkeypatch.setattr(of, name, resumed_meanwhile)
+    drive(driver, root.tree)
+    assert desk.driven == [], "whoever resumed it saw that it is driven"
+    assert [status for _, status, _ in desk.host.reports] == [TaskStatus.SUCCEEDED]
+    assert flow.ledger.database.all("SELECT name FROM leases") == []
+
+
+def test_O3_an_agent_ends_a_cancel_that_was_killed_as_it_was_done_although_all_has_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.other.has[child.ref.id].set("work", active=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(flow.ledger.operations, "end", killed)
+        with pytest.raises(Killed):
+            flow.cancel(root.id)
+    assert {node.record.status for node in flow.known(root.tree).nodes} == {Status.CANCELED}
+    healths(desk, lambda _: not flow.ledger.operations.open_trees())
+    assert (flow.history()[-1].kind, flow.history()[-1].doc["state"]) == ("outcome", "done")

@@ -157,12 +157,13 @@ class Executions:
         return [record_from(*row) for row in rows]
 
     def places(self, statuses: Sequence[str]) -> Sequence[tuple[str, str]]:
-        """Every tree with something in one of these statuses, with each instance that it lives on."""
+        """Every tree with something in one of these statuses, or with an operation that is open, with each instance
+        that it lives on."""
         marks = ",".join("?" * len(statuses))
         return self._db.all(
             "SELECT DISTINCT tree, backend FROM executions WHERE is_current = 1 AND tree IN "  # noqa: S608
-            f"(SELECT tree FROM executions WHERE is_current = 1 AND status IN ({marks}) "
-            f"AND NOT {_IS_GONE})",
+            f"(SELECT tree FROM executions WHERE is_current = 1 AND status IN ({marks}) AND NOT {_IS_GONE} "
+            "UNION SELECT tree FROM operations WHERE state = 'open')",
             statuses,
         )
 

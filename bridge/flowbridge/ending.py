@@ -1,0 +1,46 @@
+"""How an operation ends: what the history says of it once there is nothing left to do, or nothing more can be done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from flowbridge.carry import Progress
+from flowbridge.ledger.ledger import Ledger
+from flowbridge.ledger.operations import Operation, State
+from flowbridge.model import Verb
+from flowbridge.outcome import ended_first
+
+
+def end(ledger: Ledger, operation: Operation, progress: Progress) -> Operation:
+    """Close an operation that was carried so far; gives it as it now stands. One that goes on later stays open."""
+    operation = ledger.operations.get(operation.id)
+    if progress.open or operation.state is not State.OPEN:
+        return operation
+    not_done = {**_refused_before(operation, progress), **progress.not_done}
+    state = State.FAILED if not_done else State.DONE
+    first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
+    late = "".join(f"; {id} ended first: {status}" for id, status in first.items())
+    done = "written down to be started anew" if _starts_anew(operation) else f"done{late}"
+    outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or done
+    with ledger.transaction():
+        ended = ledger.operations.end(operation, state, outcome, time.time())
+        if operation.verb == Verb.START and _never_was(ledger, operation, progress):
+            ledger.executions.forget(operation.tree)
+    return ended
+
+
+def _never_was(ledger: Ledger, operation: Operation, progress: Progress) -> bool:
+    """Whether an engine refused a start, so that there never was such an execution."""
+    return operation.target in progress.refused and not ledger.executions.get(operation.target).looked
+
+
+def _refused_before(operation: Operation, progress: Progress) -> Mapping[str, str]:
+    """What engines refused before a crash, as far as it was taken back then and not sent again since."""
+    sent = {record for record, _ in progress.sent} | set(progress.not_done)
+    return {id: why for id, why in operation.options.get("refused", {}).items() if id not in sent}
+
+
+def _starts_anew(operation: Operation) -> bool:
+    """Whether it is a re-run from the beginning: what it does is the start of another execution (X1)."""
+    return operation.verb == Verb.RERUN and not operation.options.get("tasks")
