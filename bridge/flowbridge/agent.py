@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowbridge.bridge import Bridge
+from flowbridge.detached import reap
 from flowbridge.drivers import AGENT
 from flowbridge.errors import DamagedRow, FlowbridgeError, LedgerError
 from flowbridge.law.tables import DIED, TERMINAL
@@ -85,6 +86,7 @@ class Agent:
                     try:
                         lease = lease if bridge.ledger.leases.keep(lease) else _lease(bridge)
                         self._round(bridge, pool, under_way)
+                        reap()
                     except LedgerError as error:  # a full disk, say: the next round tries again
                         self._health.problems = (error.message,)
                     tell(self._health)
