@@ -116,12 +116,12 @@ class _Found:
     looks: Mapping[Ref, ExecutionLook]
     requests: dict[str, Any] = field(default_factory=dict)
     by_key: dict[tuple[Ref | None, str], Record] = field(default_factory=dict)
-    _awaited: dict[Ref, list[Record]] = field(default_factory=dict)
+    _awaited: dict[tuple[Ref, int | None], list[Record]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.known.values():
             if record.awaited and record.parent is not None:
-                self._awaited.setdefault(record.parent, []).append(record)
+                self._awaited.setdefault((record.parent, record.item), []).append(record)
             elif record.key:
                 self.by_key[record.parent, record.key] = record
 
@@ -133,15 +133,15 @@ class _Found:
 
         An engine may give a task that runs again another id; its name is the same.
         """
-        records = self._awaited.get(host.ref, [])
-        names = {task.id: task.name for task in host.tasks}
-        name = names.get(waiting.task)
-        here = [record for record in records if record.item == waiting.item]
+        here = self._awaited.get((host.ref, waiting.item), [])
         match = next((one for one in here if one.parent_task == waiting.task), None)
-        match = match or next((one for one in here if name and names.get(one.parent_task) == name), None)
+        if match is None and here:
+            names = {task.id: task.name for task in host.tasks}
+            name = names.get(waiting.task)
+            match = next((one for one in here if name and names.get(one.parent_task) == name), None)
         if match is None:
             return None
-        records.remove(match)
+        here.remove(match)
         return replace(match, key=waiting.key, parent_task=waiting.task, awaited=False)
 
     def put(self, record: Record) -> None:
@@ -149,10 +149,10 @@ class _Found:
 
     def drop_unheard(self) -> None:
         """A child that was not started, and that nothing waits for any more, is not wanted (its task has ended)."""
+        waiting = {look.ref: frozenset(each.key for each in look.waiting) for look in self.looks.values()}
         for record in list(self.by_key.values()):
-            host = self.looks.get(record.parent) if record.parent else None
             never = record.seen is EngineState.ABSENT and not record.looked and record.ref not in self.looks
-            if never and host is not None and all(waiting.key != record.key for waiting in host.waiting):
+            if never and record.parent in waiting and record.key not in waiting[record.parent]:
                 self.known[record.ref] = replace(record, want=Want.CANCEL)
 
 

@@ -313,6 +313,11 @@ class Snapshot:
                 return place
         raise KeyError(record_id)
 
+    def waited_for(self) -> list[bool]:
+        """For every node whether an action of its parent waits for it, by its key."""
+        keys = [frozenset(waiting.key for waiting in node.waiting) for node in self.nodes]
+        return [node.parent >= 0 and bool(key := node.record.key) and key in keys[node.parent] for node in self.nodes]
+
     def children(self) -> list[list[int]]:
         """For every node the places of its children, oldest first."""
         found: list[list[int]] = [[] for _ in self.nodes]

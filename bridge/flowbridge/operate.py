@@ -333,7 +333,7 @@ class Operator:
         for operation in self._ledger.operations.open(tree):
             found = found or self._sync.look(tree)
             if finished_by(ask.verb, operation, found.snapshot):
-                self._sync.write(found, reopening=bool(operation.steps))
+                self._sync.write(found)
                 progress = self._carrier.carry(operation, found.snapshot, found, ask.deadline, lease)
                 ended.append((end(self._ledger, operation, progress), progress))
                 found = None

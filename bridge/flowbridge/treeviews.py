@@ -13,25 +13,25 @@ from flowbridge.views import execution_view, moment
 
 def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:
     """An execution with its tasks and, under each task, its children."""
-    children = snapshot.children()
+    children, waits = snapshot.children(), waits_for(snapshot)
     built: dict[int, dict[str, Any]] = {}
     for at in range(len(snapshot.nodes) - 1, place - 1, -1):
         below = [(child, built.pop(child)) for child in children[at] if child in built]
-        built[at] = _node_view(snapshot.nodes[at], snapshot, below)
+        built[at] = _node_view(snapshot.nodes[at], snapshot, below, waits[at])
     top = snapshot.nodes[place]
     beside = snapshot.nodes[top.parent].tasks if top.parent >= 0 else ()
     built[place]["parent_task"] = next((task.name for task in beside if task.id == top.record.parent_task), None)
     return built[place]
 
 
-def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, Any]]], waits: str) -> dict[str, Any]:
     above = snapshot.nodes[node.parent] if node.parent >= 0 else None
     view = execution_view(node.record, above.record.id if above else None)
     view["parent_task"] = None
     view["stale"] = not node.reachable
     view["unknown"] = list(node.unknown)
     view["linked"] = bool(node.record.key)
-    view["waits_for"] = waits_for(snapshot, node) or None
+    view["waits_for"] = waits or None
     by_task: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for child, child_view in below:
         by_task.setdefault(snapshot.nodes[child].record.parent_task, []).append((child, child_view))

@@ -261,3 +261,26 @@ def test_O3_a_look_leaves_what_another_command_is_still_at_and_looks_once(flow: 
         desk.open("him").get(record.id)
         assert len(desk.engine.requests) == asked + 1, "one look is enough where somebody else will end it"
         assert states(flow, "pause") == ["open"]
+
+
+@pytest.mark.parametrize("who", ["a verb", "recover", "a look"])
+def test_O12_what_a_re_run_that_was_cut_short_has_re_opened_is_that_ones_whoever_finishes_it(
+    flow: Bridge, desk: Desk, who: str
+) -> None:
+    root, _ = errored_family(desk)
+    desk.engine.lost = {"rerun"}
+    desk.engine.before = lambda called: setattr(desk.engine, "down", bool(desk.engine.count()["rerun"]))
+    assert flow.rerun(root.id, BAD, timeout=0).exit_code == Unavailable.exit_code
+    desk.engine.before = lambda called: None
+    desk.engine.lost, desk.engine.down = set(), False
+    hers, again = desk.open("her"), current(flow, "e0").id
+    finishes: dict[str, Callable[[], object]] = {
+        "a verb": lambda: hers.pause(again),
+        "recover": lambda: hers.recover(again),
+        "a look": lambda: hers.get(again),
+    }
+    finishes[who]()
+    went_on = [entry for entry in flow.history() if entry.doc.get("old") == "errored"]
+    assert {(entry.kind, entry.actor) for entry in went_on} == {("status", "me")}
+    (asked,) = [entry.operation for entry in told(flow) if entry.doc.get("verb") == "re-run"]
+    assert {entry.operation for entry in went_on} == {asked}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from flowbridge.law.decide import Action, Plan, decide, warnings
+from flowbridge.law.driving import awaits_driver, awaits_driver_as_known, waits_for
 from flowbridge.law.fold import settle
 from flowbridge.model import EngineState, Node, Snapshot, Status, TaskStatus, WaitingChild, Want
 from support.snapshots import FACTS, execution, task, tree
@@ -180,12 +182,12 @@ def test_P5_O8_what_an_engine_may_still_do_is_named(status: Status, tasks: tuple
     assert warnings(tree(execution("a", status, tasks=tasks)), FACTS) == ()
 
 
-class Counted(tuple[Node, ...]):
-    """Nodes that count how often one of them is taken."""
+class Counted(tuple[Any, ...]):
+    """Nodes, or what waits in one, that count how often one of them is taken."""
 
     taken = 0
 
-    def __iter__(self) -> Iterator[Node]:
+    def __iter__(self) -> Iterator[Any]:
         for node in super().__iter__():
             Counted.taken += 1
             yield node
@@ -212,3 +214,28 @@ def test_settle_and_decide_are_linear_in_the_number_of_executions(shape: str) ->
     few, many = _taken(100, shape), _taken(1000, shape)
     assert many <= 10 * few + 100
     assert few <= 100 * 20
+
+
+def _known_to_await(snapshot: Snapshot) -> bool:
+    host, *below = snapshot.nodes
+    records = [host.record, *(replace(node.record, parent=host.record.ref) for node in below)]
+    return awaits_driver_as_known(records, {host.record.id: host.waiting})
+
+
+def _heard(count: int, status: Status, look: Callable[[Snapshot], object]) -> int:
+    """How often a look takes one of the waiting actions of a host of this status whose children have all ended."""
+    keys = [f"k{at}" for at in range(count)]
+    waiting = Counted(WaitingChild(key, "t", None, "flow") for key in keys)
+    host = execution("host", status, waiting=waiting)
+    below = [execution(key, Status.SUCCEEDED, 0, native=False, key=key, looked=1.0) for key in keys]
+    Counted.taken = 0
+    look(Snapshot((host, *below)))
+    return Counted.taken
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.PAUSED, Status.ERRORED])
+@pytest.mark.parametrize("look", [lambda snapshot: decide(snapshot, FACTS), waits_for, awaits_driver, _known_to_await])
+def test_what_a_task_waits_for_is_gone_through_once_however_many_children_have_ended(
+    status: Status, look: Callable[[Snapshot], object]
+) -> None:
+    assert _heard(200, status, look) <= 200

@@ -201,7 +201,7 @@ def test_C2_who_waits_for_a_canceled_tree_sees_no_task_that_still_waits_to_be_to
         desk.end(child, EngineState.CANCELED)
     look = flow.wait(root.id, timeout=30.0)
     assert look.record.status is Status.CANCELED
-    assert [waits_for(look.snapshot, node) for node in look.snapshot.nodes] == ["", "", ""]
+    assert waits_for(look.snapshot) == ["", "", ""]
     assert [status for _, status, _ in desk.host.reports] == [TaskStatus.CANCELED] * 2
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Record, Status, TaskStatus
+from flowbridge.model import EngineState, ExecutionLook, Record, Status, TaskStatus, WaitingChild
 from links.kit import Desk, children, settle, statuses, task
+from support.fakes import Live
 
 
 def asked(desk: Desk, name: str = "other") -> list[str]:
@@ -178,3 +182,43 @@ def test_X7_a_child_that_is_run_again_is_asked_for_again(desk: Desk) -> None:
     for _ in range(4):
         flow.tend([root.tree], set())
     assert statuses(flow, again.execution) == [Status.SUCCEEDED] * 3
+
+
+class Counted(tuple[WaitingChild, ...]):
+    """Waiting actions that count how often one of them is taken."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[WaitingChild]:
+        for waiting in super().__iter__():
+            Counted.taken += 1
+            yield waiting
+
+
+@pytest.mark.parametrize("state", ["held", "ended", "run again"])
+def test_a_look_goes_through_what_waits_a_few_times_however_many_children_there_are(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    items = 200
+    look_of = desk.host._look
+
+    def looked(live: Live) -> ExecutionLook:
+        look = look_of(live)
+        return replace(look, waiting=Counted(look.waiting))
+
+    monkeypatch.setattr(desk.host, "_look", looked)
+    flow = desk.open()
+    desk.host.host("r", "other:flow", items=items)
+    if state == "held":
+        desk.host.has["r"].go(EngineState.PAUSED)
+    root = flow.find("host:r")
+    below = children(flow.get(root.id))
+    if state != "held":
+        for child in below:
+            desk.end(child, EngineState.ERRORED)
+    if state == "run again":
+        settle(flow, root.id)
+        root = flow.find(flow.rerun(root.id, RerunRequest(("t.work",))).execution)
+    Counted.taken = 0
+    flow.tend([root.tree], set())
+    assert items <= Counted.taken <= 8 * items

@@ -168,8 +168,8 @@ def _ended_under_the_pause(node: Node, behind: Mapping[str, Collection[str]]) ->
 def _calls(snapshot: Snapshot, facts: Facts) -> list[tuple[Action, str]]:
     nodes = snapshot.nodes
     calls: list[tuple[Action, str]] = []
-    for node in nodes:
-        action = _wanted(node, nodes[node.parent] if node.parent >= 0 else None)
+    for node, waited in zip(nodes, snapshot.waited_for(), strict=True):
+        action = _wanted(node, nodes[node.parent] if waited else None)
         by = "" if action is Action.LEAVE else "bridge"
         cascade = _CASCADE.get(action)
         if cascade is not None and node.record.native and node.parent >= 0:
@@ -180,10 +180,11 @@ def _calls(snapshot: Snapshot, facts: Facts) -> list[tuple[Action, str]]:
     return calls
 
 
-def _wanted(node: Node, parent: Node | None) -> Action:
+def _wanted(node: Node, host: Node | None) -> Action:
+    """What is done to an execution; `host` is its parent, where an action of that waits for it."""
     if not node.reachable:
         return Action.LEAVE
-    if node.record.key and parent is not None and to_report(node, parent):
+    if host is not None and to_report(node, host):
         return Action.REPORT
     if node.record.gone:
         return Action.LEAVE
@@ -191,7 +192,8 @@ def _wanted(node: Node, parent: Node | None) -> Action:
 
 
 def to_report(node: Node, parent: Node) -> bool:
-    """An ended child is reported, to a held parent after its resume, to a canceled one once it is (C2).
+    """An ended child that an action of its parent waits for is reported, to a held parent after its resume, to a
+    canceled one once it is (C2).
 
     One that its engine no longer has is over too: its parent would wait for good (S5, S7).
     """
@@ -199,9 +201,7 @@ def to_report(node: Node, parent: Node) -> bool:
     if not over or node.record.awaited or not parent.reachable or parent.record.gone:
         return False
     going_on = parent.state is EngineState.RUNNING and parent.record.want is Want.RUN
-    if not going_on and not ended(parent):
-        return False
-    return any(waiting.key == node.record.key for waiting in parent.waiting)
+    return going_on or ended(parent)
 
 
 def _reason(node: Node, action: Action, by: str) -> str:

@@ -27,10 +27,9 @@ def follows(step: Step, links: frozenset[str]) -> bool:
 def awaits_driver(snapshot: Snapshot) -> bool:
     """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine."""
     nodes = snapshot.nodes
-    waiting = [_keys(node.waiting) for node in nodes]
     return any(
-        _is_awaited(node.record, nodes[node.parent].record, waiting[node.parent])
-        for node in nodes
+        _is_awaited(node.record, nodes[node.parent].record, waited=waited)
+        for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
         if node.record.key and node.parent >= 0
     )
 
@@ -39,7 +38,8 @@ def awaits_driver_as_known(records: Sequence[Record], waiting: Mapping[str, Sequ
     """The same of the records of a tree, with what waited in each of them when it was last seen."""
     by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     linked = [(record, by_ref[record.parent]) for record in records if record.key and record.parent in by_ref]
-    return any(_is_awaited(record, above, _keys(waiting.get(above.id, ()))) for record, above in linked)
+    keys = {id: frozenset(each.key for each in found) for id, found in waiting.items()}
+    return any(_is_awaited(record, above, waited=record.key in keys.get(above.id, ())) for record, above in linked)
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:
@@ -47,15 +47,20 @@ def tells_last_ends(snapshot: Snapshot) -> bool:
 
     Not so where that call fails, or an engine does not answer: then it may take any time.
     """
+    waited = zip(snapshot.nodes, snapshot.waited_for(), strict=True)
+    return any(_is_told_soon(node, snapshot.nodes[node.parent]) for node, is_waited_for in waited if is_waited_for)
+
+
+def waits_for(snapshot: Snapshot) -> list[str]:
+    """For every node what it waits for where it is linked, in words; "" where it waits for nothing."""
     nodes = snapshot.nodes
-    return any(_is_told_soon(node, nodes[node.parent]) for node in nodes if node.record.key and node.parent >= 0)
+    return [
+        _waits_for(node, nodes[node.parent].record, waited=waited) if node.record.key and node.parent >= 0 else ""
+        for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
+    ]
 
 
-def waits_for(snapshot: Snapshot, node: Node) -> str:
-    """What a linked execution waits for, in words; "" where it waits for nothing."""
-    if not node.record.key or node.parent < 0:
-        return ""
-    parent = snapshot.nodes[node.parent].record
+def _waits_for(node: Node, parent: Record, *, waited: bool) -> str:
     if parent.gone:
         return ""
     if node.record.awaited:
@@ -63,7 +68,7 @@ def waits_for(snapshot: Snapshot, node: Node) -> str:
     if node.state is EngineState.ABSENT:
         return {Want.RUN: "its start", Want.HOLD: "its start, at the resume (P6)"}.get(node.record.want, "")
     over = node.record.status in TERMINAL or node.record.gone
-    if not over or not any(waiting.key == node.record.key for waiting in snapshot.nodes[node.parent].waiting):
+    if not over or not waited:
         return ""
     if _held(parent):
         return f"the resume of {parent.workflow or parent.id}, to tell its end (R3)"
@@ -136,17 +141,12 @@ def _held(record: Record) -> bool:
     return record.want is Want.HOLD and record.status not in TERMINAL
 
 
-def _keys(waiting: Sequence[WaitingChild]) -> frozenset[str]:
-    return frozenset(each.key for each in waiting)
-
-
 def _is_told_soon(node: Node, above: Node) -> bool:
     ended = above.record.status in TERMINAL
     return ended and node.reachable and node.record.trouble is None and to_report(node, above)
 
 
-def _is_awaited(record: Record, parent: Record, waiting: Collection[str]) -> bool:
+def _is_awaited(record: Record, parent: Record, *, waited: bool) -> bool:
     if parent.gone:
         return False  # nobody is left to be told (S7)
-    waits = record.awaited or record.key in waiting
-    return waits and (record.status in ACTIVE or parent.status in ACTIVE)
+    return (record.awaited or waited) and (record.status in ACTIVE or parent.status in ACTIVE)
