@@ -76,9 +76,11 @@ class Links:
                 found.put(found.awaited(host, waiting) or self._born(record, waiting, at, found))
             except (Unavailable, LedgerError) as error:
                 trouble = error
+        if record.trouble and record.trouble.call != LINK:
+            return record  # a record tells of one at a time; were it to change at each look, the history would fill
         if trouble is not None:
             return failed(record, LINK, trouble, at)
-        return replace(record, trouble=None) if record.trouble and record.trouble.call == LINK else record
+        return replace(record, trouble=None) if record.trouble else record
 
     def _born(self, parent: Record, waiting: WaitingChild, at: float, found: _Found) -> Record:
         """The record of a new child: wanted as its parent is (P6). One that stands for nothing has errored already."""

@@ -163,9 +163,9 @@ class Host:
                 launching = True
                 self._launch(backend, root, lease)
         except BaseException as error:
-            # Ctrl-C may come when the runner is there already: then the lease is the runner's.
-            if not (launching and isinstance(error, KeyboardInterrupt)):
-                self._leases.give(lease)
+            # Ctrl-C may come when the runner was begun already: then the lease is the runner's.
+            was_begun = launching and isinstance(error, KeyboardInterrupt)
+            (self._leases.leave if was_begun else self._leases.give)(lease)
             raise
         finally:
             if session is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -157,6 +158,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.database.close()
 
 
+@pytest.fixture
+def begun() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that lives."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        yield process
+
+
 def test_a_runner_that_was_begun_keeps_its_run_where_ctrl_c_came_before_that_was_written_down(bench: Bench) -> None:
     def launched(backend: LocalBackend, root: Ref, lease: Lease) -> None:
         bench.launched.append(lease)
@@ -168,6 +176,35 @@ def test_a_runner_that_was_begun_keeps_its_run_where_ctrl_c_came_before_that_was
     thread = bench.driver()
     thread.join(20)
     assert bench.state() is EngineState.SUCCEEDED
+
+
+def test_a_run_whose_runner_was_not_begun_because_of_ctrl_c_is_taken_up_although_this_process_lives_on(
+    bench: Bench,
+) -> None:
+    def interrupted(backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        raise KeyboardInterrupt
+
+    launch, bench.host._launch = bench.host._launch, interrupted
+    with pytest.raises(KeyboardInterrupt):
+        bench.start(3)
+    bench.host._launch = launch
+    assert bench.state() is EngineState.RUNNING
+    bench.driver().join(20)
+    assert bench.state() is EngineState.SUCCEEDED
+    assert bench.log() == ["start"]
+
+
+def test_a_runner_that_has_its_run_keeps_it_where_ctrl_c_comes_to_whoever_began_it(
+    bench: Bench, begun: subprocess.Popen[bytes]
+) -> None:
+    def launched(backend: LocalBackend, root: Ref, lease: Lease) -> None:
+        bench.leases.hand_over(lease, begun.pid, "the runner")
+        raise KeyboardInterrupt
+
+    bench.host._launch = launched
+    with pytest.raises(KeyboardInterrupt):
+        bench.start(3)
+    assert bench.leases.holder("run:toy:r1") == "the runner"
 
 
 def test_a_runner_that_hangs_is_waited_for_no_longer_than_whoever_asks_waits(bench: Bench) -> None:

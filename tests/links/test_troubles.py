@@ -236,3 +236,36 @@ def test_O13_the_agents_health_names_the_calls_that_fail(desk: Desk) -> None:
     flow.get(root.id)
     agent._drive(group, [root.tree])
     assert agent._found[group].failing == []
+
+
+def test_O6_two_things_that_fail_for_one_execution_do_not_take_turns_in_the_history(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    def unavailable(*_: object) -> object:
+        raise Unavailable("no catalog")
+
+    flow = desk.open()
+    desk.host.workflows.add("mid")
+    root = desk.root(target="host:mid")
+    desk.host.has_links_to("other:flow")
+    settle(flow, root.id)
+    (child,) = children(flow.get(root.id))
+    desk.host.host(child.ref.id, "other:flow", task="u")
+    monkeypatch.setattr(flow.targets, "request", unavailable)
+    flow.get(root.id)
+    desk.host.has["r"].go(EngineState.PAUSED)
+    desk.host.refuses = {"pause": EngineRefused("not now")}
+    for _ in range(20):
+        clock.now += 100.0
+        flow.tend([root.tree], set())
+    assert [entry.doc["call"] for entry in troubles(flow)] == ["link", "link", "pause"]
+    (record,) = flow.tend([root.tree], set())[root.tree].troubled
+    assert record.trouble
+    assert record.trouble[:2] == ("pause", "not now")
+    assert record.trouble.tries > 15
+    desk.host.refuses = {}
+    clock.now += 100.0
+    flow.tend([root.tree], set())
+    (record,) = flow.tend([root.tree], set())[root.tree].troubled
+    assert record.trouble
+    assert record.trouble[:2] == ("link", "no catalog")

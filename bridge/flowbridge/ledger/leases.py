@@ -122,6 +122,14 @@ class Leases:
         self._db.run("DELETE FROM leases WHERE name = ? AND token = ?", (lease.name, lease.token))
         self._left.discard(lease)
 
+    def leave(self, lease: Lease) -> None:
+        """Use a lease no more that another process may have been begun for: it still can be handed over to that one, as
+        long as nobody else takes it. One that was lost or handed over is left alone."""
+        self._db.run(
+            "UPDATE leases SET host = '', expires = 0 WHERE name = ? AND token = ? AND host = ? AND pid = ?",
+            (lease.name, lease.token, _host(), os.getpid()),
+        )
+
     def _give_what_is_left(self) -> None:
         if self._db.inside:  # that may be rolled back, and nobody would know of them any more
             return
