@@ -1,7 +1,7 @@
 """What a verb finds open on its tree: what it goes on with, what it leaves, and what a cancel takes back (O3, O5).
 
-Whoever looks carries on with pauses and cancels; an operation that starts work is gone on with only by a verb that the
-law accepts as things stand, or by `recover`.
+Whoever looks carries on with pauses and cancels, and ends whatever is seen to be done; an operation that starts work is
+gone on with only by a verb that the law accepts as things stand, or by `recover`.
 """
 
 from __future__ import annotations

@@ -34,15 +34,16 @@ class Recovery:
     def unfinished(self) -> Sequence[str]:
         """The trees with an open operation, a local run whose process died, something hung, or something damaged."""
         filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
+        open_ = self._ledger.operations.open_trees()  # `recover` looks at them, and tells what comes of each operation
         unended = [record.tree for record in self._ledger.executions.list(filter) if not record.gone]
         damaged: list[str] = []
         passes = apart(
             lambda trees: self._tender.tend_all(trees, set()),
-            list(dict.fromkeys(unended)),
+            [tree for tree in dict.fromkeys(unended) if tree not in open_],
             lambda tree, _: damaged.append(tree),
         )
         broken = [tree for tree, found in passes.items() if any(map(_is_broken, found.snapshot.nodes))]
-        return list(dict.fromkeys([*self._ledger.operations.open_trees(), *broken, *damaged]))
+        return list(dict.fromkeys([*open_, *broken, *damaged]))
 
     def recover(
         self,

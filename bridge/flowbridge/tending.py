@@ -10,9 +10,9 @@ from flowbridge.carry import Carrier, is_as_wanted
 from flowbridge.ending import end
 from flowbridge.errors import DamagedRow
 from flowbridge.instances import Instances
+from flowbridge.law.edges import not_shown
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
-from flowbridge.model import Verb
 from flowbridge.sync import Pass, Sync
 
 #: Who holds a tree while a look at it is written down and what follows from it is done.
@@ -98,11 +98,11 @@ class Tender:
             self._ledger.leases.give(lease)
 
     def _done_and_open(self, found: Pass) -> Sequence[Operation]:
-        """The pauses and cancels that a look shows to be done, and that nobody has ended yet: an engine was silent, or
-        whoever made their last call was killed (O2, O3)."""
+        """The operations that a look shows to be done, and that nobody has ended yet: an engine was silent, or whoever
+        made their last call was killed (O2, O3). Nothing is left to do for them, so that ending them starts nothing."""
         if not is_as_wanted(found.snapshot):
             return ()
         with suppress(DamagedRow):  # whoever asks for that operation is told
             open_ = self._ledger.operations.open(found.snapshot.nodes[0].record.tree)
-            return [operation for operation in open_ if operation.verb in (Verb.PAUSE, Verb.CANCEL)]
+            return [operation for operation in open_ if not not_shown(operation.steps, found.snapshot)]
         return ()

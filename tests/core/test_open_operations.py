@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import Rejected, Timeout, Unavailable
 from flowbridge.ledger.executions import Filter
+from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
 from support.fakes import task
 
@@ -228,16 +230,19 @@ def killed_as_it_was_done(flow: Bridge, desk: Desk, verb: Verb) -> Record:
     def killed(*_: object, **__: object) -> None:
         raise Killed
 
-    record = one(desk, TaskStatus.WAITING)
+    root = errored_family(desk)[0] if verb in (Verb.RERUN, Verb.SKIP) else one(desk, TaskStatus.WAITING)
+    if verb is Verb.RESUME:
+        flow.pause(root.id)
+    start, again = partial(flow.run, FLOW, backend="fake"), partial(flow.operate, verb, root.id, request=BAD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flow.ledger.operations, "end", killed)
         with pytest.raises(Killed):
-            flow.operate(verb, record.id)
+            (start if verb is Verb.START else again)()
     assert states(flow, str(verb)) == ["open"]
-    return record
+    return flow.find("last") if verb is Verb.START else current(flow, "e0")
 
 
-@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL])
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL, Verb.RESUME, Verb.RERUN, Verb.SKIP, Verb.START])
 @pytest.mark.parametrize("look", ["get", "tend", "list"])
 def test_O3_a_verb_that_was_killed_as_it_was_done_is_ended_by_the_next_look(
     flow: Bridge, desk: Desk, verb: Verb, look: str
@@ -248,10 +253,26 @@ def test_O3_a_verb_that_was_killed_as_it_was_done_is_ended_by_the_next_look(
         "tend": lambda: flow.tend([record.tree], set()),
         "list": lambda: flow.look_at([record.tree]),
     }
+    sent = desk.engine.sent()
     looks[look]()
     assert flow.ledger.operations.open(record.tree) == []
     assert told(flow)[-1].doc == {"state": "done", "outcome": "done"}
-    assert [name for name, _ in desk.engine.sent()] == [str(verb)]
+    assert desk.engine.sent() == sent
+
+
+def test_O3_a_recover_tells_of_a_verb_that_was_killed_as_it_was_done(flow: Bridge, desk: Desk) -> None:
+    killed_as_it_was_done(flow, desk, Verb.PAUSE)
+    ended: list[Operation] = []
+    flow.recover(finished=ended.append)
+    assert [(one.verb, one.state) for one in ended] == [("pause", "done")]
+
+
+@pytest.mark.parametrize("verb", [Verb.RERUN, Verb.SKIP])
+def test_O3_a_look_ends_nothing_that_is_not_done(flow: Bridge, desk: Desk, verb: Verb) -> None:
+    open_rerun(flow, desk, verb)
+    flow.get(current(flow, "e0").id)
+    assert states(flow, str(verb)) == ["open"]
+    assert desk.engine.sent() == []
 
 
 def test_O3_a_look_leaves_what_another_command_is_still_at_and_looks_once(flow: Bridge, desk: Desk) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import pytest
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.config import Config
-from flowbridge.errors import FlowbridgeError
+from flowbridge.errors import FlowbridgeError, Rejected
+from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease
 from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus
@@ -213,6 +214,27 @@ def _killed_at_every_point(base: World, scenario: str, tmp_path: Path) -> None:
         if points < point:
             break
         point += 1
+    assert point > 10
+
+
+def test_S5_a_cancel_behind_a_re_run_that_was_killed_at_any_point_leaves_nothing_canceling_or_open(
+    tmp_path: Path,
+) -> None:
+    base = World(tmp_path / "base.db")
+    id = base.prepared("errored")
+    point, points = -1, 0
+    while points >= point:
+        point += 1
+        world = base.copied(tmp_path / f"{point}.db")
+        points = carried_out(world, id, "rerun", point)
+        with world.open() as flow:
+            with suppress(Rejected):  # where the re-run was not begun, or is taken back, all has ended
+                flow.cancel(current(flow).id, timeout=0.2)
+            for live in world.leaf.has.values():
+                live.set("work", active=False)
+            assert set(passes(flow, current(flow).id)) <= TERMINAL
+            assert flow.ledger.operations.open_trees() == []
+        once(world)
     assert point > 10
 
 
