@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowbridge.law.tables import ACTIVE, TERMINAL, possible
 from flowbridge.model import Record, Trouble, Want
+
+if TYPE_CHECKING:
+    from flowbridge.ledger.executions import Executions
 
 
 def moment(seconds: float) -> str | None:
@@ -41,6 +45,15 @@ def execution_view(record: Record, parent_id: str | None = None) -> dict[str, An
         "observed_at": moment(record.looked),
         "possible": _possible(record),
     }
+
+
+def take_back_lost(views: Iterable[dict[str, Any]], executions: Executions) -> None:
+    """Take the re-run from what is possible for what is gone, and was started by somebody else: its input went with it,
+    for it was never written down (S7)."""
+    gone = [view for view in views if view["gone"]]
+    known = executions.with_request([view["id"] for view in gone]) if gone else frozenset[str]()
+    for view in gone:
+        view["possible"] = view["possible"] if view["id"] in known else []
 
 
 def trouble_view(trouble: Trouble | None) -> dict[str, Any] | None:
