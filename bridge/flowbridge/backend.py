@@ -199,6 +199,14 @@ class Backend(ABC):
     def deploy(self, definition: Definition) -> Deployed:
         """Make a definition's workflows known to the engine, new or updated."""
 
+    def check_name(self, workflow: str) -> None:
+        """Raise what `start` would for a workflow of that name that comes without a definition, leaving the engine as
+        it was.
+
+        Optional: asked where somebody validates a name. Where nothing is raised, only the start tells.
+        """
+        del workflow
+
     def check_start(self, request: StartRequest) -> bool:
         """Raise what `start` would, as far as it can be told beforehand, leaving the engine as it was.
 

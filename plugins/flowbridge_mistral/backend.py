@@ -123,6 +123,10 @@ class MistralBackend(Backend):
             raise
         return text.deployed
 
+    def check_name(self, workflow: str) -> None:
+        """One request. The engine finds a workflow by its id too, there and here."""
+        self._client.get("workflows", workflow, fields="id,name")
+
     def start(self, request: StartRequest) -> Ref:
         """The engine answers a second start of an id with the execution that is there.
 
