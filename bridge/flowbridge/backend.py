@@ -286,7 +286,8 @@ class Backend(ABC):
     def end_hung(self, id: str) -> None:
         """Have the engine end, as succeeded, an execution that it will never go on with (`ExecutionLook.hung`).
 
-        Only called for one that is shown as hung and has no task that never began or never ended (`Node.unended`).
+        Only called for one that is shown as hung and has no task that never began, never ended or failed
+        (`Node.endable`).
         Looks again first, and raises `EngineRefused` where it is not so any more, or where it did not succeed as far
         as it came.
         """

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flowbridge.law.tables import ACTIVE, TERMINAL, possible
-from flowbridge.model import Record, Trouble, Want
+from flowbridge.model import Node, Record, Trouble, Want
 
 if TYPE_CHECKING:
     from flowbridge.ledger.executions import Executions
@@ -45,6 +45,23 @@ def execution_view(record: Record, parent_id: str | None = None) -> dict[str, An
         "observed_at": moment(record.looked),
         "possible": _possible(record),
     }
+
+
+def without_recover(possible: list[str], node: Node) -> list[str]:
+    """What is possible for a node, without the `recover` that would not end what hangs there."""
+    return [verb for verb in possible if node.endable or not node.hung or verb != "recover"]
+
+
+def take_back_endings(found: Iterable[tuple[Record, dict[str, Any]]], executions: Executions) -> None:
+    """Take from what is possible, in views of single records, each `recover` that would not end what hangs, by its
+    tasks as they were last seen."""
+    hung = [(record, view) for record, view in found if record.hung]
+    looks = executions.looks([record.id for record, _ in hung]) if hung else {}
+    for record, view in hung:
+        tasks, _ = looks.get(record.id, ((), ()))
+        view["possible"] = without_recover(
+            view["possible"], Node(record, -1, record.seen, tasks=tasks, hung=record.hung)
+        )
 
 
 def take_back_lost(views: Iterable[dict[str, Any]], executions: Executions) -> None:
