@@ -81,6 +81,8 @@ def task_status(task: TaskLook, children: list[Status], record: Record) -> TaskS
 
     `children` are the statuses of what it runs, `record` is that of the execution it is a task of.
     """
+    if not children and not task.active and task.status not in _LEFT:
+        return task.status  # most tasks of a large tree
     for child in children:
         if child in _ACTIVE:
             return _ACTIVE[child]

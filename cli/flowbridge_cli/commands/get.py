@@ -13,6 +13,7 @@ from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
 from flowbridge_cli.drawing import duration, task_lines, trouble_line
+from flowbridge_cli.entry import looks_once
 from flowbridge_cli.output import emit, hung_advice, tell_unwritten
 from flowbridge_cli.silences import tell_silence
 
@@ -37,6 +38,7 @@ def get(id: str, result: bool, path: str | None, deep: bool, output: str) -> int
     """
     if path is not None and not path.strip():
         raise InvalidInput("--path names no task; write the tasks on the way, such as t1.t2[3], or leave it out")
+    looks_once()
     with Bridge() as bridge:
         document = superseded(bridge, id)
         silent = False
