@@ -199,6 +199,14 @@ class Backend(ABC):
     def deploy(self, definition: Definition) -> Deployed:
         """Make a definition's workflows known to the engine, new or updated."""
 
+    def check_name(self, workflow: str) -> None:
+        """Raise what `start` would for a workflow of that name that comes without a definition, leaving the engine as
+        it was.
+
+        Optional: asked where somebody validates a name. Where nothing is raised, only the start tells.
+        """
+        del workflow
+
     def check_start(self, request: StartRequest) -> bool:
         """Raise what `start` would, as far as it can be told beforehand, leaving the engine as it was.
 
@@ -278,7 +286,8 @@ class Backend(ABC):
     def end_hung(self, id: str) -> None:
         """Have the engine end, as succeeded, an execution that it will never go on with (`ExecutionLook.hung`).
 
-        Only called for one that is shown as hung and has no task that never began or never ended (`Node.unended`).
+        Only called for one that is shown as hung and has no task that never began, never ended or failed
+        (`Node.endable`).
         Looks again first, and raises `EngineRefused` where it is not so any more, or where it did not succeed as far
         as it came.
         """

@@ -294,10 +294,24 @@ class Node:
         """The tasks of a hung execution that never began, or never ended: to end it as it is would lose them."""
         return tuple(task.name for task in self.tasks if _is_unended(task)) if self.hung else ()
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The tasks of a hung execution that failed: whether that was handled cannot be told from outside."""
+        return tuple(task.name for task in self.tasks if _has_failed(task)) if self.hung else ()
+
+    @property
+    def endable(self) -> bool:
+        """Whether it is hung and `recover` can end it: all that began succeeded, and all that was to begin did."""
+        return bool(self.hung) and not self.unended and not self.failed
+
 
 def _is_unended(task: TaskLook) -> bool:
     """Whether a task never ended; one that waits again after it ran has."""
     return task.status is TaskStatus.RUNNING or (task.status is TaskStatus.WAITING and not task.starts)
+
+
+def _has_failed(task: TaskLook) -> bool:
+    return task.status is TaskStatus.ERRORED or bool(task.error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Recovery:
         deadline = time.monotonic() + timeout
         ended: set[str] = set()
         found = look()
-        while hung := [node for node in found.snapshot.nodes if node.hung and not node.unended]:
+        while hung := [node for node in found.snapshot.nodes if node.endable]:
             told = [node for node in hung if node.record.id not in ended]
             for node in told:
                 ended.add(node.record.id)
@@ -97,7 +97,7 @@ class Recovery:
             if not told:
                 time.sleep(_POLL_SECONDS)
             found = look()
-        if lost := next((node for node in found.snapshot.nodes if node.unended), None):
+        if lost := next((node for node in found.snapshot.nodes if node.hung), None):
             raise EngineRefused(f"{lost.record.ref} is hung and was left as it is: {not_endable(lost)}")
         return found
 
@@ -107,11 +107,15 @@ class Recovery:
 
 def not_endable(node: Node) -> str:
     """Why a hung execution is not ended as succeeded, and what to do instead; "" where it can be."""
-    if not node.unended:
+    if node.unended:
+        why = f"to end it would lose {', '.join(node.unended)} and what comes behind, which never ended"
+    elif node.failed:
+        why = f"{', '.join(node.failed)} failed, and whether that was handled cannot be told"
+    else:
         return ""
     return (
-        f"to end it would lose {', '.join(node.unended)} and what comes behind, which never ended. Cancel it "
-        f"(`flowbridge cancel {node.record.id}`), and run it again from the beginning (`flowbridge re-run`)"
+        f"{why}. Cancel it (`flowbridge cancel {node.record.id}`), and run it again from the beginning (`flowbridge "
+        f"re-run {node.record.id}`)"
     )
 
 

@@ -89,19 +89,19 @@ class Targets:
         return name, request
 
     def checked(self, target: Definition | str, backend: str = "") -> tuple[str, Target, Deployed]:
-        """The instance that a definition or a name of a catalog would be started on, what it stands for, and what is in
-        it. Nothing is sealed or kept.
+        """The instance that a definition or a name would be started on, what it stands for, and what is in it. Nothing
+        is sealed or kept.
 
-        Raises `InvalidInput` where it is wrong, or there is no such instance, and `NotFound` where no catalog has it.
+        Raises `InvalidInput` where it is wrong, or there is no such instance, and `NotFound` where that engine has no
+        workflow of the name, as a start of it would.
         """
-        found = Target(target) if isinstance(target, Definition) else self.catalog(target)
-        if found is None:
-            raise NotFound(f"{target!r} is no file, and {self.missing(str(target))}")
+        found = Target(target) if isinstance(target, Definition) else self.find(target)
         name = backend or self._instance_for(found)
+        engine = self._instances.get(name)
         if found.definition is None:
-            self._instances.require(name)
+            engine.check_name(found.workflow)
             return name, found, Deployed((found.workflow,), warnings=found.warnings)
-        return name, found, self._instances.get(name).validate(found.definition)
+        return name, found, engine.validate(found.definition)
 
     def _given(self, target: str, asked: Given, hidden: Collection[str]) -> dict[str, Any]:
         """What a start was asked with, before its target made of it what it is started with: for `overridden`."""

@@ -8,7 +8,7 @@ from typing import Any
 from flowbridge.law.driving import waits_for
 from flowbridge.law.tables import TASK_OVER, TERMINAL
 from flowbridge.model import Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
-from flowbridge.views import execution_view, moment
+from flowbridge.views import execution_view, moment, without_recover
 
 
 def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def tree_view(snapshot: Snapshot, place: int = 0) -> dict[str, Any]:
 def _node_view(node: Node, snapshot: Snapshot, below: list[tuple[int, dict[str, Any]]], waits: str) -> dict[str, Any]:
     above = snapshot.nodes[node.parent] if node.parent >= 0 else None
     view = execution_view(node.record, above.record.id if above else None)
+    view["possible"] = without_recover(view["possible"], node)
     view["parent_task"] = None
     view["stale"] = not node.reachable
     view["unknown"] = list(node.unknown)
@@ -80,6 +81,8 @@ def task_status(task: TaskLook, children: list[Status], record: Record) -> TaskS
 
     `children` are the statuses of what it runs, `record` is that of the execution it is a task of.
     """
+    if not children and not task.active and task.status not in _LEFT:
+        return task.status  # most tasks of a large tree
     for child in children:
         if child in _ACTIVE:
             return _ACTIVE[child]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowbridge.law.tables import ACTIVE, TERMINAL, possible
-from flowbridge.model import Record, Trouble, Want
+from flowbridge.model import Node, Record, Trouble, Want
+
+if TYPE_CHECKING:
+    from flowbridge.ledger.executions import Executions
 
 
 def moment(seconds: float) -> str | None:
@@ -41,6 +45,32 @@ def execution_view(record: Record, parent_id: str | None = None) -> dict[str, An
         "observed_at": moment(record.looked),
         "possible": _possible(record),
     }
+
+
+def without_recover(possible: list[str], node: Node) -> list[str]:
+    """What is possible for a node, without the `recover` that would not end what hangs there."""
+    return [verb for verb in possible if node.endable or not node.hung or verb != "recover"]
+
+
+def take_back_endings(found: Iterable[tuple[Record, dict[str, Any]]], executions: Executions) -> None:
+    """Take from what is possible, in views of single records, each `recover` that would not end what hangs, by its
+    tasks as they were last seen."""
+    hung = [(record, view) for record, view in found if record.hung]
+    looks = executions.looks([record.id for record, _ in hung]) if hung else {}
+    for record, view in hung:
+        tasks, _ = looks.get(record.id, ((), ()))
+        view["possible"] = without_recover(
+            view["possible"], Node(record, -1, record.seen, tasks=tasks, hung=record.hung)
+        )
+
+
+def take_back_lost(views: Iterable[dict[str, Any]], executions: Executions) -> None:
+    """Take the re-run from what is possible for what is gone, and was started by somebody else: its input went with it,
+    for it was never written down (S7)."""
+    gone = [view for view in views if view["gone"]]
+    known = executions.with_request([view["id"] for view in gone]) if gone else frozenset[str]()
+    for view in gone:
+        view["possible"] = view["possible"] if view["id"] in known else []
 
 
 def trouble_view(trouble: Trouble | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from flowbridge.looks import Look
 from flowbridge.model import ExecutionRead, ItemRead, TaskRead
 from flowbridge.treeviews import tree_view
 from flowbridge.vault import masked
-from flowbridge.views import moment
+from flowbridge.views import moment, take_back_lost
 
 Document = dict[str, Any]
 
@@ -22,6 +22,7 @@ def tree_document(bridge: Bridge, look: Look) -> Document:
     """An execution with its tasks and everything below it; nothing is read of inputs and results."""
     document = tree_view(look.snapshot, look.place)
     _date(bridge, document)
+    take_back_lost(executions(document), bridge.ledger.executions)
     again = reopening(look.open)
     for execution in executions(document) if again else ():
         # Its end is an old one, and is not told (X7).

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from flowbridge.model import Verb
-from flowbridge_cli.output import clean, counted, fields, short_id, styled
+from flowbridge_cli.output import clean, counted, fields, hung_advice, short_id, styled
 
 _MARKS = {
     "succeeded": "+",
@@ -64,12 +64,12 @@ def _lines(stack: list[_Entry]) -> list[str]:
             lines.append("  " * depth + text)
             continue
         lines.append("  " * depth + _execution(execution, text))
-        hung += [execution["id"]] if execution["hung"] else []
+        hung += [hung_advice(execution, short_id(execution["id"]))] if execution["hung"] else []
         abandoned += [execution["id"]] if execution["status"] == "abandoned" else []
         stack += reversed(_below(execution, depth + 1))
     # Whatever is abandoned in a tree goes on with one call, whichever of it is named.
     lines += [f"What is abandoned goes on by `flowbridge recover {short_id(id)}` (S6)" for id in abandoned[:1]]
-    lines += [f"What is hung cannot go on by itself: see `flowbridge recover {short_id(id)}`" for id in hung]
+    lines += [f"What is hung cannot go on by itself: {advice}" for advice in hung]
     return lines
 
 

@@ -138,7 +138,16 @@ def told_of(row: Mapping[str, Any]) -> str:
     """What a list says beside a status that is not to be trusted: the engine has it no more, or will not go on."""
     if row["gone"]:
         return "gone from its engine"
-    return "hung: recover it" if row.get("hung") else ""
+    if not row.get("hung"):
+        return ""
+    return "hung: recover it" if "recover" in row["possible"] else "hung: cancel it, then re-run it"
+
+
+def hung_advice(execution: Mapping[str, Any], id: str) -> str:
+    """What helps where an execution hangs: `recover` where that can end it, else to cancel it and to begin anew."""
+    if "recover" in execution["possible"]:
+        return f"see `flowbridge recover {id}`"
+    return f"`flowbridge cancel {id}`, then `flowbridge re-run {id}`"
 
 
 def styled(text: str) -> str:

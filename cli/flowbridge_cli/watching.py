@@ -17,7 +17,7 @@ from flowbridge.looks import Look
 from flowbridge.model import Status
 from flowbridge_cli.documents import Document, executions, tree_document
 from flowbridge_cli.drawing import tree_lines, trouble_line
-from flowbridge_cli.output import clean, clock, note
+from flowbridge_cli.output import clean, clock, hung_advice, note
 from flowbridge_cli.pluginwarnings import tell_of_failures
 from flowbridge_cli.silences import last_seen, unanswered
 
@@ -113,15 +113,14 @@ def farewell(id: str, look: Look | None = None) -> str:
     verbs: Sequence[str] = ("pause", "cancel") if look is None or begins else possible(look.record.status)
     ways = [f"Watch it again: flowbridge watch {id}"]
     ways += [f"{verb} it: flowbridge {verb} {id}" for verb in _ADVICE if verb in verbs]
-    if look is not None and _hung(look):
-        return " - ".join(["It is hung. See how it could be ended: flowbridge recover " + id, *ways])
+    if look is not None and (hung := [node for node in look.snapshot.nodes if node.hung]):
+        if any(node.endable for node in hung):
+            return " - ".join(["It is hung. See how it could be ended: flowbridge recover " + id, *ways])
+        anew = f"Once it is canceled, begin it anew: flowbridge re-run {id}"
+        return " - ".join(["It is hung, and can only be canceled. " + ways[0], *ways[1:], anew])
     if look is not None and look.record.status is Status.PAUSED:
         return " - ".join(["It waits for a resume. " + ways[0], *ways[1:]])
     return " - ".join(["The run goes on. " + ways[0], *ways[1:]])
-
-
-def _hung(look: Look) -> bool:
-    return any(node.hung for node in look.snapshot.nodes)
 
 
 class _Silences:
@@ -177,7 +176,7 @@ class _Lines:
                 note(f"{_now()}  {name}  {thing['status']}{_as_seen(execution)}")
             if thing.get("hung") and key not in self._hung:
                 self._hung.add(key)
-                advice = f"it cannot go on by itself, see `flowbridge recover {execution['id']}`"
+                advice = f"it cannot go on by itself: {hung_advice(thing, execution['id'])}"
                 note(f"{_now()}  {name}  hung: {clean(thing['hung'])}; {advice}")
             self._troubled(thing, key, name)
 

@@ -19,6 +19,7 @@ from flowbridge_actionchain.checks import require_sound
 from flowbridge_actionchain.elsewhere import may_link
 from flowbridge_actionchain.jobs.jobs import Jobs, written
 from flowbridge_actionchain.packs.catalog import Catalog
+from flowbridge_actionchain.packs.runnertypes import require_runnable
 from flowbridge_actionchain.saying import said
 from flowbridge_actionchain.services import Services, services_with
 from flowbridge_actionchain.session import ChainSession, open_session
@@ -71,6 +72,9 @@ class ActionChainBackend(LocalBackend):
     def deploy(self, definition: Definition) -> Deployed:
         """The same as `validate`: a definition travels with each execution."""
         return self.validate(definition)
+
+    def check_name(self, workflow: str) -> None:
+        require_runnable(self._catalog.get(workflow))
 
     def open_session(self, rows: Mapping[str, str], flush: Flush) -> ChainSession:
         return open_session(self.name, rows, flush, self._services())

@@ -19,7 +19,7 @@ from flowbridge_memory.actions import ActionRegistry
 from flowbridge_memory.books import Library
 from flowbridge_memory.clock import Clock
 from flowbridge_memory.session import MemorySession, open_session
-from flowbridge_memory.shelf import Shelf
+from flowbridge_memory.shelf import Shelf, no_workflow
 from flowbridge_memory.values import shown
 from flowbridge_memory.world import MAX_TASKS
 
@@ -93,6 +93,13 @@ class MemoryBackend(LocalBackend):
     def deploy(self, definition: Definition) -> Deployed:
         """The same as `validate`: a definition travels with each execution."""
         return self.validate(definition)
+
+    def check_name(self, workflow: str) -> None:
+        definition = self._shelf.find(workflow)
+        if definition is None:
+            raise no_workflow(workflow)
+        library = Library(self.actions, self._shelf.find)
+        library.check(library.add(definition), workflow)
 
     def open_session(self, rows: Mapping[str, str], flush: Flush) -> MemorySession:
         return open_session(

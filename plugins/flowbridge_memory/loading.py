@@ -108,8 +108,9 @@ def _load_task(world: World, place: tuple[int, int], fields: dict[str, Any]) -> 
     consumed = fields.pop("consumed", None)
     for name, value in fields.items():
         setattr(task, name, value)
-    task.way = tuple((name, event) for name, event in task.way)
-    task.pending = tuple((name, event, message) for name, event, message in task.pending)
+    task.way = tuple([(name, event) for name, event in task.way])  # a list is the quicker way to a short one
+    if task.pending:
+        task.pending = tuple((name, event, message) for name, event, message in task.pending)
     task.outcome = (task.outcome[0], task.outcome[1]) if task.outcome else None
     if task.width:
         task.calls = [None] * task.width

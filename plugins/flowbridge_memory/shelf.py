@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbridge.backend import Definition
-from flowbridge.errors import InvalidInput
+from flowbridge.errors import InvalidInput, NotFound
 from flowbridge_memory.language import parse
 from flowbridge_memory.values import shown
 
@@ -41,6 +41,11 @@ class Shelf:
                     raise InvalidInput(f"workflow {name!r} stands in {found[name].source} too", source=file)
                 found[name] = definition
         return found
+
+
+def no_workflow(name: str) -> NotFound:
+    """That no file of the instance has a workflow of that name."""
+    return NotFound(f"There is no workflow {name!r} here: name a file, or list its file in the option `workflows`.")
 
 
 def _read(path: Path) -> str:

@@ -18,6 +18,7 @@ from flowbridge_memory.flow import dispatch, settle, wake
 from flowbridge_memory.holds import pause_tree
 from flowbridge_memory.plan import WorkflowPlan
 from flowbridge_memory.reopen import rerun, skip
+from flowbridge_memory.shelf import no_workflow
 from flowbridge_memory.starts import adopt, call_over
 from flowbridge_memory.state import ENDED, RUN_ENDED, Call, Run, State, Task
 from flowbridge_memory.world import Job, World
@@ -49,7 +50,7 @@ def _definition(world: World, args: Mapping[str, Any]) -> Definition:
     name = args.get("workflow") or ""
     definition = world.library.known(name)
     if definition is None:
-        raise NotFound(f"There is no workflow {name!r} here: name a file, or list its file in the option `workflows`.")
+        raise no_workflow(name)
     return definition
 
 

@@ -27,7 +27,7 @@ from flowbridge.errors import EngineRefused, InvalidInput, Unavailable
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
 from flowbridge_mistral import links, reading, storing, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
-from flowbridge_mistral.client import Json, MistralClient
+from flowbridge_mistral.client import CHECK, Json, MistralClient
 from flowbridge_mistral.failures import Conflict, Ended, NotErrored, TooLarge, Unfit
 from flowbridge_mistral.observe import Observer, seconds
 
@@ -122,6 +122,10 @@ class MistralBackend(Backend):
             self._validate(text)
             raise
         return text.deployed
+
+    def check_name(self, workflow: str) -> None:
+        """One request. The engine finds a workflow by its id too, there and here."""
+        self._client.get("workflows", workflow, fields="id,name")
 
     def start(self, request: StartRequest) -> Ref:
         """The engine answers a second start of an id with the execution that is there.
@@ -264,7 +268,7 @@ class MistralBackend(Backend):
         return self._client.pages("executions", "executions", limit=limit, **query)
 
     def _validate(self, text: Text) -> None:
-        verdict = self._client.text("POST", text.kind, "validate", text=text.text)
+        verdict = self._client.text("POST", text.kind, CHECK, text=text.text)
         with self._client.reading():
             valid = verdict["valid"]
             if not isinstance(valid, bool):

@@ -25,6 +25,8 @@ TRIES = 4
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 10.0
 PAGE = 1000
+#: The end of the path of a definition that is sent to be checked: a POST that changes nothing.
+CHECK = "validate"
 RETRIED = frozenset({429, 502, 503, 504})
 
 
@@ -116,6 +118,7 @@ class MistralClient:
 
     def _tried(self, method: str, path: tuple[str, ...], tries: int, arguments: Mapping[str, Any]) -> Json:
         """As many tries as there is time for."""
+        asks = method == "GET" or path[-1] == CHECK
         unsent = True  # only if no try at all can have arrived
         for number in range(1, tries + 1):
             try:
@@ -131,11 +134,11 @@ class MistralClient:
                 met = "no answer yet"
             else:
                 if response.status_code not in RETRIED or number == tries:
-                    return self._answer(response, body)
+                    return self._answer(response, body, asks=asks)
                 unsent = False
                 wait = _wait(number, response.headers.get("Retry-After"), self._failure(response))
                 if _too_late(wait):
-                    return self._answer(response, body)
+                    return self._answer(response, body, asks=asks)
                 met = f"not available now ({response.status_code})"
             tell(self._name, f"{met}, trying again ({number + 1} of {tries})")
             self._sleep(wait)
@@ -200,14 +203,14 @@ class MistralClient:
         except ValueError as error:
             raise Unavailable(f"{self._where} answered with something that is no JSON, or only a part.") from error
 
-    def _answer(self, response: requests.Response, body: Any) -> Json:
+    def _answer(self, response: requests.Response, body: Any, *, asks: bool) -> Json:
         self._ahead = _ahead(response.headers.get("Date"))
         if not 200 <= response.status_code < 300:
             raise self._failure(response)
         if not isinstance(body, dict):
             words = f"{self._where} is no Mistral API: a JSON object was expected. Check the option url."
             # Whoever answered so may have passed a change on, so it is not known that nothing was done.
-            raise EngineRefused(words) if response.request.method == "GET" else Unavailable(words)
+            raise EngineRefused(words) if asks else Unavailable(words)
         return body
 
     def _failure(self, response: requests.Response) -> EngineError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 
-from flowbridge.errors import NotFound
+from flowbridge.errors import NotFound, Unavailable
 from flowbridge_mistral.client import MistralClient
 from flowbridge_mistral.failures import Conflict
 from flowbridge_mistral.observe import seconds
@@ -36,9 +36,11 @@ def store(client: MistralClient, kind: str, text: str, before: Changed, *, known
     _let_the_second_pass(client, before)
     first, second = ("PUT", "POST") if known else ("POST", "PUT")
     try:
-        client.text(first, kind, text=text)
+        answer = client.text(first, kind, text=text)
     except (Conflict, NotFound):
-        client.text(second, kind, text=text)
+        answer = client.text(second, kind, text=text)
+    if not answer.keys() & {"workflows", "name"}:
+        raise Unavailable(f"{client.where} did not answer the definition with what it stored.")
 
 
 def _let_the_second_pass(client: MistralClient, before: Changed) -> None:

@@ -94,6 +94,13 @@ def update_of_what_is_not_there(stage: Stage) -> None:
         stage.backend._client.text("PUT", "workflows", text=flows("never_deployed").text)
 
 
+def check_name(stage: Stage) -> None:
+    stage.behind(lambda hands: hands.backend.deploy(flows("named")))
+    stage.backend.check_name("named")
+    with pytest.raises(NotFound, match=r"Workflow not found \[workflow_identifier=never_named"):
+        stage.backend.check_name("never_named")
+
+
 def start(stage: Stage) -> None:
     stage.behind(Hands.deploy)
     request = StartRequest(stage.id(), "tape.main", {"who": "all"}, {"k": 1})

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli.clikit import Said
+from support.fake_mistral import FakeMistral
+from support.wire import answer, wired
 
 Flowbridge = Callable[..., Said]
 
@@ -80,7 +82,41 @@ def test_a_name_of_a_catalog_is_validated_like_a_file(flowbridge: Flowbridge, pa
     missing = flowbridge("validate", "den.three")
     assert (missing.code, "there is no action 'den.three'; did you mean" in missing.err) == (4, True)
     missing = flowbridge("validate", "nowhere")
-    assert (missing.code, "'nowhere' is no file, and no pack in" in missing.err) == (4, True)
+    assert (missing.code, "'nowhere' is no file, no workflow" in missing.err) == (4, True)
+
+
+def test_validate_says_of_a_name_what_run_says_of_it_on_every_engine(
+    flowbridge: Flowbridge, packs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert packs.exists()
+    (home / "flow.yaml").write_text("version: '2.0'\nleaf: {tasks: {t: {action: std.noop}}}\n")
+    config = {
+        "memory": {"type": "memory", "workflows": ["flow.yaml"]},
+        "prod": {"type": "mistral", "url": "http://prod.example.org"},
+        "down": {"type": "mistral", "url": "http://down.example.org", "timeout": 0.01},
+    }
+    (home / "config.yaml").write_text(json.dumps({"backends": config}))
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
+    run: dict[tuple[str, str], int] = {}
+    validated: dict[tuple[str, str], int] = {}
+    server = FakeMistral()
+    with wired(prod=lambda heard: answer(server, heard)):
+        flowbridge("run", "flow.yaml", "--backend", "prod", "--detach")
+        for name in ("core.noop", "leaf", "nowhere"):
+            for backend in ("memory", "actionchain", "prod", "down", "nosuch"):
+                run[name, backend] = flowbridge("run", name, "--backend", backend, "--detach").code
+                validated[name, backend] = flowbridge("validate", name, "--backend", backend).code
+        assert flowbridge("validate", "prod:leaf", "-o", "json").data == [{"workflow": "leaf"}]
+        assert flowbridge("validate", "prod:leaf", "--backend", "memory").code == 2
+    assert validated == run
+    assert [key for key, code in run.items() if code == 0] == [
+        ("core.noop", "actionchain"),
+        ("leaf", "memory"),
+        ("leaf", "prod"),
+    ]
+    assert set(run.values()) == {0, 2, 4, 5}
+    said = flowbridge("validate", "core.noop", "--backend", "memory")
+    assert (said.out, "There is no workflow 'core.noop' here: name a file" in said.err) == ("", True)
 
 
 def test_what_a_chain_can_hardly_mean_is_a_warning_of_validate_and_it_runs(flowbridge: Flowbridge, home: Path) -> None:

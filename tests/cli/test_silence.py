@@ -26,6 +26,14 @@ from support.wire import answer, wired
 
 Flowbridge = Callable[..., Said]
 
+FORGETFUL = """
+version: '2.0'
+w:
+  tasks:
+    one: {action: std.noop, on-success: [both]}
+    both: {action: std.noop, join: all}
+"""
+
 ID = "11111111-2222-3333-4444-555555555555"
 
 
@@ -142,14 +150,45 @@ def test_a_watch_on_what_hangs_says_so_once_advises_recover_and_goes_on(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with desk.open() as flow:
-        record = one(desk)
+        record = one(desk, TaskStatus.SUCCEEDED)
         desk.engine.has["e0"].hung = "its join will never come together"
         at_looks(desk, look_4=lambda: desk.engine.has["e0"].set("t0", starts=2))
         _, code = follow(flow, record.id, timeout=0.2)
     err = capsys.readouterr().err
     assert code == 9
     assert err.count("hung: its join will never come together; it cannot go on by itself") == 1
+    assert f"cannot go on by itself: see `flowbridge recover {record.id}`" in err
     assert f"It is hung. See how it could be ended: flowbridge recover {record.id}" in err
+
+
+def test_what_recover_would_not_end_is_not_sent_there(
+    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A join that the engine has forgotten, as it does after a pause under which all before it ended."""
+    (home / "config.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
+    (home / "w.yaml").write_text(FORGETFUL)
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "config.yaml")
+    monkeypatch.setattr("flowbridge_mistral.observe.QUIET_SECONDS", float("-inf"))
+    server = FakeMistral()
+    with wired(prod=lambda heard: answer(server, heard)):
+        id = flowbridge("run", "w.yaml", "--backend", "prod", "--detach").out.strip()
+        server.executions[id].state = "RUNNING"
+        server.executions[id].tasks[-1].state, server.executions[id].tasks[-1].actions = "WAITING", []
+        said = {word: flowbridge(word, id) for word in ("get", "tree", "recover")}
+        said["watch"] = flowbridge("watch", id, "--timeout", "0.01")
+        listed, row = flowbridge("list"), flowbridge("list", "-o", "json").data[0]
+        shown = flowbridge("get", id, "-o", "json").data
+    assert (said["recover"].code, "to end it would lose both" in said["recover"].err) == (6, True)
+    assert row["possible"] == shown["possible"] == ["pause", "cancel"]
+    told = "".join(each.out + each.err for each in (*said.values(), listed))
+    assert "recover it" not in told
+    assert "flowbridge recover" not in told
+    assert "hung: cancel it, then re-run it" in listed.out
+    assert "hung: cancel it, then re-run it" in said["recover"].out
+    anew = f"`flowbridge cancel {id[:13]}`, then `flowbridge re-run {id[:13]}`"
+    assert f"What is hung cannot go on by itself: {anew}" in said["tree"].out
+    assert f"`flowbridge cancel {id}`, then `flowbridge re-run {id}`" in said["get"].out
+    assert f"It is hung, and can only be canceled. Watch it again: flowbridge watch {id}" in said["watch"].err
 
 
 def test_a_re_run_tells_only_what_changes_from_then_on(flowbridge: Flowbridge, home: Path, gates: Gates) -> None:

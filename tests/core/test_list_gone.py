@@ -6,9 +6,10 @@ import pytest
 
 from core.kit import Desk, current, one, told
 from flowbridge.bridge import Bridge
-from flowbridge.errors import Rejected
+from flowbridge.errors import EngineRefused, Rejected
 from flowbridge.ledger.executions import GONE, Filter
-from flowbridge.model import EngineState
+from flowbridge.model import EngineState, Status, TaskStatus
+from flowbridge.treeviews import tree_view
 from flowbridge.views import execution_view
 
 
@@ -33,7 +34,7 @@ def test_S7_what_had_ended_before_it_was_gone_is_still_found_by_how_it_ended(flo
 
 
 def test_a_hung_execution_is_told_by_a_list_until_it_goes_on(flow: Bridge, desk: Desk) -> None:
-    record = one(desk)
+    record = one(desk, TaskStatus.SUCCEEDED)
     desk.engine.has["e0"].hung = "a join slipped"
     (listed,) = flow.list(Filter())
     assert execution_view(listed)["hung"] == "a join slipped"
@@ -45,11 +46,31 @@ def test_a_hung_execution_is_told_by_a_list_until_it_goes_on(flow: Bridge, desk:
     assert "recover" not in execution_view(listed)["possible"]
 
 
-def test_what_is_possible_for_a_hung_execution_names_recover(flow: Bridge, desk: Desk) -> None:
-    one(desk)
+@pytest.mark.parametrize(
+    ("left", "named"),
+    [
+        (TaskStatus.SUCCEEDED, "pause, cancel, recover."),
+        (TaskStatus.WAITING, "pause, cancel."),
+        (TaskStatus.RUNNING, "pause, cancel."),
+        (TaskStatus.ERRORED, "pause, cancel."),
+    ],
+)
+def test_what_is_possible_for_a_hung_execution_names_recover_where_that_ends_it(
+    flow: Bridge, desk: Desk, left: TaskStatus, named: str
+) -> None:
+    record = one(desk, TaskStatus.SUCCEEDED, left)
+    desk.engine.has["e0"].set("t1", starts=int(left is not TaskStatus.WAITING), active=False)
     desk.engine.has["e0"].hung = "a join slipped"
-    with pytest.raises(Rejected, match="Possible now: pause, cancel, recover"):
+    with pytest.raises(Rejected, match=f"Possible now: {named}$"):
         flow.resume("fake:e0")
+    offers = "recover" in named
+    assert ("recover" in tree_view(flow.get(record.id).snapshot)["possible"]) is offers
+    if offers:
+        assert flow.recover(record.id, end_hung=True)[0].record.status is Status.SUCCEEDED
+    else:
+        with pytest.raises(EngineRefused, match=f"`flowbridge cancel {record.id}`.*`flowbridge re-run {record.id}`"):
+            flow.recover(record.id, end_hung=True)
+        assert desk.engine.sent() == []
 
 
 def test_what_has_ended_is_held_no_more_and_recover_tells_that_a_pause_was_late(flow: Bridge, desk: Desk) -> None:

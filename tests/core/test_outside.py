@@ -189,7 +189,7 @@ def test_O11_recover_does_not_end_what_would_lose_a_task_that_never_ran_and_says
 ) -> None:
     record = hung(desk)
     desk.engine.has["e0"].set("t0", starts=0)
-    with pytest.raises(EngineRefused, match=f"would lose t0 .*`flowbridge cancel {record.id}`.*`flowbridge re-run`"):
+    with pytest.raises(EngineRefused, match=f"would lose t0 .*`flowbridge cancel {record.id}`.*`flowbridge re-run "):
         flow.recover(record.id, end_hung=True)
     assert desk.engine.sent() == []
     assert flow.recover()[0].record.status is Status.RUNNING

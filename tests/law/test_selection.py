@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,7 +19,7 @@ from flowbridge.law.selection import (
     select,
     skip_effect,
 )
-from flowbridge.model import EngineState, ItemRead, Snapshot, Status, TaskRerun, TaskStatus, Want
+from flowbridge.model import EngineState, ItemRead, Node, Snapshot, Status, TaskRerun, TaskStatus, Want
 from support.snapshots import FACTS, errored, execution, names, task, tree
 
 OK = TaskStatus.SUCCEEDED
@@ -188,6 +189,29 @@ def test_X5_an_index_means_one_item() -> None:
     assert chosen(_items(), "t1[2].s") == [(3, "s")]
     assert "t1[1]: its execution i1 is succeeded" in rejected(_items(), "t1[1].s").message
     assert "t1[7]: no such item in execution root; there are: 0, 1, 2" in rejected(_items(), "t1[7].s").message
+
+
+class _Counted(tuple[Node, ...]):
+    """Nodes that count how often one of them is taken."""
+
+    __slots__ = ()
+    taken: ClassVar[int] = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        type(self).taken += 1
+        return super().__getitem__(place)
+
+
+def test_X5_twice_as_many_names_cost_twice_as_much() -> None:
+    def taken(items: int) -> int:
+        below = [errored(f"c{at}", 0, task("c"), parent_task="t", item=at) for at in range(items)]
+        snapshot = tree(errored("root", -1, task("t", items=items)), *below)
+        counted = Snapshot(_Counted(snapshot.nodes))
+        _Counted.taken = 0
+        assert len(chosen(counted, *(f"t[{at}].c" for at in range(items)))) == items
+        return _Counted.taken
+
+    assert taken(200) <= 2 * taken(100)
 
 
 def test_X5_at_least_one_of_several_must_be_errored() -> None:

@@ -19,7 +19,7 @@ from flowbridge.ledger.executions import Filter
 from flowbridge.model import TaskStatus, Verb
 from flowbridge_mistral.backend import MistralBackend
 from support.fake_mistral import FakeMistral
-from support.wire import Answer, Heard, answer, wired
+from support.wire import JSON, Answer, Heard, answer, wired
 
 URL = "http://mistral.example/v2"
 FILE = Definition("version: '2.0'\nw: {tasks: {t: {action: std.noop}}}\n", "w.yaml")
@@ -141,7 +141,7 @@ def test_deploy_creates_what_is_new_and_updates_what_is_known(
     backend: MistralBackend, known: list[dict[str, str]], method: str
 ) -> None:
     responses.get(f"{URL}/workflows", json={"workflows": known})
-    responses.add(method, f"{URL}/workflows", json={})
+    responses.add(method, f"{URL}/workflows", json={"workflows": []})
     assert backend.deploy(FILE).workflows == ("w",)
     assert responses.calls[1].request.body == FILE.text.encode()
 
@@ -156,7 +156,7 @@ def test_deploy_goes_the_other_way_where_somebody_was_faster(
 ) -> None:
     responses.get(f"{URL}/workflows", json={"workflows": known})
     responses.add(first, f"{URL}/workflows", status=status, json=fault("changed"))
-    responses.add(second, f"{URL}/workflows", json={})
+    responses.add(second, f"{URL}/workflows", json={"workflows": []})
     backend.deploy(FILE)
     assert [call.request.method for call in responses.calls] == ["GET", first, second]
 
@@ -167,7 +167,7 @@ def test_a_busy_engine_is_given_a_definition_again(backend: MistralBackend) -> N
     responses.post(f"{URL}/workflows", status=502)
     responses.post(f"{URL}/workflows", status=409, json=fault("Duplicate entry"))  # it had arrived all the same
     responses.put(f"{URL}/workflows", status=429)
-    responses.put(f"{URL}/workflows", json={})
+    responses.put(f"{URL}/workflows", json={"workflows": []})
     backend.deploy(FILE)
     assert [call.request.method for call in responses.calls] == ["GET", "POST", "POST", "PUT", "PUT"]
 
@@ -354,8 +354,32 @@ def test_a_root_that_was_told_wrongly_once_is_asked_for_again(backend: MistralBa
 
 
 @responses.activate
-@pytest.mark.parametrize("verdict", [{}, {"valid": 7}, {"valid": None}])
-def test_an_answer_that_is_no_verdict_is_not_taken_for_one(backend: MistralBackend, verdict: dict[str, Any]) -> None:
+@pytest.mark.parametrize("verdict", [{}, {"valid": 7}, {"valid": None}, [], "yes"])
+def test_an_answer_that_is_no_verdict_is_not_taken_for_one(backend: MistralBackend, verdict: Any) -> None:
     responses.post(f"{URL}/workflows/validate", json=verdict)
-    with pytest.raises(EngineRefused, match="no Mistral API"):
+    with pytest.raises(EngineRefused, match=r"^prod \(http://mistral.example/v2\) is no Mistral API"):
         backend.validate(FILE)
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", "null", '{"odd": true}'])
+@pytest.mark.parametrize(("at", "code"), [("workflows/validate", 6), ("workflows", 5), ("executions", 5)])
+def test_each_step_of_a_start_that_is_answered_in_another_shape_ends_with_one_code_whatever_the_shape(
+    tmp_path: Path, body: str, at: str, code: int
+) -> None:
+    """A question is refused (6); whether a change was made is not known (5). No start follows what was not stored."""
+    server = FakeMistral()
+    asked: list[str] = []
+
+    def odd(heard: Heard) -> Answer:
+        asked.append(heard.path)
+        return (200, JSON, body) if (heard.method, heard.path) == ("POST", at) else answer(server, heard)
+
+    backends = {"prod": {"type": "mistral", "url": "http://prod.example.org"}}
+    with (
+        wired(prod=odd),
+        Bridge(Config(ledger=tmp_path / "ledger.db", backends=backends), durable=False) as flow,
+        pytest.raises((EngineRefused, Unavailable), match=r"prod \(http://prod.example.org/v2\)") as caught,
+    ):
+        flow.run(FILE, backend="prod")
+    assert caught.value.exit_code == code
+    assert ("executions" in asked) is (at == "executions")

@@ -81,6 +81,10 @@ class FakeMistral:
 
     def _definitions(self, method: str, kind: str, rest: str, query: Mapping[str, str], body: str) -> tuple[int, Json]:
         known = self.workflows if kind == "workflows" else self.books
+        if method == "GET" and rest:
+            if rest not in known:
+                raise Fault(404, f"Workflow not found [workflow_identifier={rest}, namespace=]")
+            return 200, picked({"id": rest, **self._stored(rest)}, query)
         if method == "GET":
             return 200, listed(kind, [self._stored(name) | {"id": name} for name in known], query)
         document = yaml.safe_load(body)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flowbridge.capabilities import PartialRerun
 from flowbridge.errors import NotFound, Rejected
 from flowbridge.law.fold import Facts
-from flowbridge.law.reopening import Children, Tasks, children_by_task, is_linked, keeping, reopened
+from flowbridge.law.reopening import Tasks, children_by_task, is_linked, keeping, reopened
 from flowbridge.law.tables import TERMINAL
 from flowbridge.law.verbs import Effect, ancestors, describe, reject_unless_allowed, require
 from flowbridge.model import ItemRead, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb
@@ -31,6 +31,51 @@ class Chosen(NamedTuple):
 
 #: (place, task id) -> the items at their places, or None where these cannot be told.
 Items = Mapping[tuple[int, str], tuple[ItemRead, ...] | None]
+
+
+class _Names:
+    """A snapshot in which tasks are found by their names, and children by the names and items of their tasks.
+
+    Each execution is gone through once, however many names are resolved in it.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._children = children_by_task(snapshot)
+        self._tasks: dict[int, dict[str, list[TaskLook]]] = {}
+        self._by_item: dict[tuple[int, str], dict[int | None, list[int]]] = {}
+
+    def runs(self, place: int, name: str) -> Sequence[TaskLook]:
+        """Every run of the tasks of that name."""
+        if place not in self._tasks:
+            named: dict[str, list[TaskLook]] = {}
+            for task in self.snapshot.nodes[place].tasks:
+                named.setdefault(task.name, []).append(task)
+            self._tasks[place] = named
+        return self._tasks[place].get(name, ())
+
+    def there(self, place: int) -> str:
+        """The names of all tasks of an execution, in words."""
+        self.runs(place, "")
+        return ", ".join(self._tasks[place]) or "no task"
+
+    def children(self, place: int, head: str) -> Sequence[int]:
+        """The children of the tasks of that name, or of one item of them (`task[2]`)."""
+        if self.runs(place, head):
+            return self._all(place, head)
+        match = _INDEXED.match(head)
+        return self._items(place, match["task"]).get(int(match["item"]), ()) if match else ()
+
+    def _all(self, place: int, name: str) -> list[int]:
+        return [child for task in self.runs(place, name) for child in self._children.get((place, task.id), ())]
+
+    def _items(self, place: int, name: str) -> Mapping[int | None, Sequence[int]]:
+        if (place, name) not in self._by_item:
+            items: dict[int | None, list[int]] = {}
+            for child in self._all(place, name):
+                items.setdefault(self.snapshot.nodes[child].record.item, []).append(child)
+            self._by_item[place, name] = items
+        return self._by_item[place, name]
 
 
 class _Wrong(Exception):
@@ -57,12 +102,12 @@ def select(snapshot: Snapshot, place: int, names: Sequence[str], verb: str) -> t
     require(node, verb)
     reject_unless_allowed(node, "skip" if verb == "skip" else "re-run --tasks")
     _reject_unless_ancestors_errored(snapshot, place, verb)
-    children = children_by_task(snapshot)
+    seen = _Names(snapshot)
     chosen: list[Chosen] = []
     wrong: list[str] = []
     for name in dict.fromkeys(names):
         try:
-            chosen += [Chosen(at, task, name) for at, task in _resolve(snapshot, children, place, name)]
+            chosen += [Chosen(at, task, name) for at, task in _resolve(seen, place, name)]
         except _Wrong as problem:
             wrong += problem.args
     if wrong:
@@ -174,68 +219,66 @@ def below(snapshot: Snapshot, place: int, path: str) -> int:
 
     The last name may be that of a task without a child: the execution it belongs to is meant then.
     """
-    children = children_by_task(snapshot)
+    seen = _Names(snapshot)
     rest = path
     while rest:
         for head, tail in ((rest, ""), *_splits(rest)):
-            if found := _matching(snapshot, children, place, head):
+            if found := seen.children(place, head):
                 place, rest = found[-1], tail
                 break
         else:
-            if _runs(snapshot, place, rest):
+            if seen.runs(place, rest):
                 return place
-            there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
-            raise NotFound(f"{rest}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
+            raise NotFound(f"{rest}: no such task in {describe(snapshot.nodes[place])}; there is: {seen.there(place)}")
     return place
 
 
 def with_items(snapshot: Snapshot, place: int, path: str) -> tuple[int, str] | None:
     """The execution and the task, by its id, that dotted names lead to where the last is a task with several items and
     none of them is named; None where they lead to one execution."""
-    children = children_by_task(snapshot)
+    seen = _Names(snapshot)
     for head, tail in (("", path), *_splits(path)):
         try:
             above = below(snapshot, place, head) if head else place
         except NotFound:
             continue
-        found = _matching(snapshot, children, above, tail) if above != place or not head else []
+        found = seen.children(above, tail) if above != place or not head else ()
         if found:
             items = {snapshot.nodes[child].record.item for child in found}
             return (above, snapshot.nodes[found[-1]].record.parent_task) if len(items) > 1 else None
     return None
 
 
-def _resolve(snapshot: Snapshot, children: Children, place: int, name: str) -> list[tuple[int, TaskLook]]:
-    runs = _runs(snapshot, place, name)
+def _resolve(seen: _Names, place: int, name: str) -> list[tuple[int, TaskLook]]:
+    runs = seen.runs(place, name)
     if runs:
         errored = [task for task in runs if task.status is TaskStatus.ERRORED]
         if not errored:
-            raise _Wrong(f"{name}: is {runs[-1].status} in {describe(snapshot.nodes[place])}, not errored")
+            raise _Wrong(f"{name}: is {runs[-1].status} in {describe(seen.snapshot.nodes[place])}, not errored")
         return [(place, task) for task in errored]
     for head, rest in _splits(name):
-        if found := _matching(snapshot, children, place, head):
-            return _resolve_below(snapshot, children, found, head, rest)
-        if _runs(snapshot, place, head) or _runs(snapshot, place, _without_item(head)):
-            raise _Wrong(_childless(snapshot, children, place, head, rest))
-    if named := _runs(snapshot, place, _without_item(name)):
-        raise _Wrong(_one_item(snapshot, children, place, name, named[-1]))
-    there = ", ".join(dict.fromkeys(task.name for task in snapshot.nodes[place].tasks)) or "no task"
-    raise _Wrong(f"{name}: no such task in {describe(snapshot.nodes[place])}; there is: {there}")
+        if found := seen.children(place, head):
+            return _resolve_below(seen, found, head, rest)
+        if seen.runs(place, head) or seen.runs(place, _without_item(head)):
+            raise _Wrong(_childless(seen, place, head, rest))
+    if named := seen.runs(place, _without_item(name)):
+        raise _Wrong(_one_item(seen, place, name, named[-1]))
+    raise _Wrong(f"{name}: no such task in {describe(seen.snapshot.nodes[place])}; there is: {seen.there(place)}")
 
 
-def _childless(snapshot: Snapshot, children: Children, place: int, head: str, rest: str) -> str:
+def _childless(seen: _Names, place: int, head: str, rest: str) -> str:
     """Why nothing can be named below a task that is there: it has no children at all, or none for that item."""
-    siblings = _matching(snapshot, children, place, _without_item(head))
-    items = sorted({item for child in siblings if (item := snapshot.nodes[child].record.item) is not None})
-    where = describe(snapshot.nodes[place])
+    siblings = seen.children(place, _without_item(head))
+    items = sorted({item for child in siblings if (item := seen.snapshot.nodes[child].record.item) is not None})
+    where = describe(seen.snapshot.nodes[place])
     if items and head != _without_item(head):
         return f"{head}: no such item in {where}; there are: {', '.join(map(str, items))}"
     return f"{head}: has no child execution in {where}, so {rest} is not there"
 
 
-def _one_item(snapshot: Snapshot, children: Children, place: int, name: str, task: TaskLook) -> str:
+def _one_item(seen: _Names, place: int, name: str, task: TaskLook) -> str:
     """How items are chosen: never one alone, but those that failed, or tasks that stand inside of one (X5, X6)."""
-    where = describe(snapshot.nodes[place])
+    where = describe(seen.snapshot.nodes[place])
     index = name.removeprefix(task.name)
     if task.items is None:
         return f"{name}: {task.name} has no items in {where}; name it without {index}"
@@ -245,8 +288,8 @@ def _one_item(snapshot: Snapshot, children: Children, place: int, name: str, tas
     )
     inside = dict.fromkeys(
         one.name
-        for child in _matching(snapshot, children, place, name)
-        for one in snapshot.nodes[child].tasks
+        for child in seen.children(place, name)
+        for one in seen.snapshot.nodes[child].tasks
         if one.status is TaskStatus.ERRORED
     )
     return (
@@ -254,13 +297,11 @@ def _one_item(snapshot: Snapshot, children: Children, place: int, name: str, tas
     )
 
 
-def _resolve_below(
-    snapshot: Snapshot, children: Children, found: list[int], head: str, rest: str
-) -> list[tuple[int, TaskLook]]:
+def _resolve_below(seen: _Names, found: Sequence[int], head: str, rest: str) -> list[tuple[int, TaskLook]]:
     hits: list[tuple[int, TaskLook]] = []
     problems: list[str] = []
     for child in found:
-        node = snapshot.nodes[child]
+        node = seen.snapshot.nodes[child]
         if node.record.gone:
             problems.append(f"{head}: its {describe(node)} is gone from its engine, and can only be started anew (S7)")
             continue
@@ -268,7 +309,7 @@ def _resolve_below(
             problems.append(f"{head}: its {describe(node)} is {node.record.status}, not errored")
             continue
         try:
-            hits += _resolve(snapshot, children, child, rest)
+            hits += _resolve(seen, child, rest)
         except _Wrong as problem:
             problems += [f"{head}.{one}" for one in problem.args]
     if not hits:
@@ -276,24 +317,11 @@ def _resolve_below(
     return hits
 
 
-def _runs(snapshot: Snapshot, place: int, name: str) -> list[TaskLook]:
-    return [task for task in snapshot.nodes[place].tasks if task.name == name]
-
-
 def _splits(name: str) -> Iterable[tuple[str, str]]:
     """Every way to split a dotted name in two, the longest head first."""
     for at in range(len(name) - 1, 0, -1):
         if name[at] == "." and at + 1 < len(name):
             yield name[:at], name[at + 1 :]
-
-
-def _matching(snapshot: Snapshot, children: Children, place: int, head: str) -> list[int]:
-    runs = _runs(snapshot, place, head)
-    item = None
-    if not runs and (match := _INDEXED.match(head)):
-        runs, item = _runs(snapshot, place, match["task"]), int(match["item"])
-    found = [child for task in runs for child in children.get((place, task.id), ())]
-    return found if item is None else [child for child in found if snapshot.nodes[child].record.item == item]
 
 
 def _without_item(head: str) -> str:

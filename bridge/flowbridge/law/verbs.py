@@ -146,7 +146,7 @@ def reject_unless_allowed(node: Node, verb: str) -> None:
         return
     already = status in ALREADY.get(verb, ())
     allowed = ", ".join(sorted(statuses))
-    hung = ("recover",) if node.record.hung and status in ACTIVE else ()
+    hung = ("recover",) if node.endable and status in ACTIVE else ()
     advice = ", ".join((*possible(status), *hung)) or "none"
     raise Rejected(
         f"{describe(node)} is {'already ' if already else ''}{status}; {verb} needs it to be {allowed} ({rule}). "

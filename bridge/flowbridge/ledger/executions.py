@@ -266,6 +266,15 @@ class Executions:
         row = self._db.one("SELECT doc FROM requests WHERE id = ?", (id,))
         return request_from(row[0], id) if row else None
 
+    def with_request(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of these executions of which it is known what they were started with."""
+        found: set[str] = set()
+        for start in range(0, len(ids), _MARKS):
+            part = ids[start : start + _MARKS]
+            rows = self._db.all(f"SELECT id FROM requests WHERE id IN ({','.join('?' * len(part))})", part)  # noqa: S608
+            found.update(id for (id,) in rows)
+        return frozenset(found)
+
     def forget(self, tree: str) -> None:
         """Remove a tree's records and what belongs to them; its history stays."""
         for table in ("looks", "frozen", "requests"):

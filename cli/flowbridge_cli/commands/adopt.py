@@ -6,7 +6,7 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput
-from flowbridge.views import execution_view
+from flowbridge.views import execution_view, take_back_lost
 from flowbridge_cli import options
 from flowbridge_cli.output import emit
 
@@ -19,6 +19,7 @@ def adopt(ref: str, output: str) -> int:
     if ":" not in ref:
         raise InvalidInput(f"{ref!r} is not of the form INSTANCE:ENGINE-ID")
     with Bridge() as bridge:
-        record = bridge.find(ref)
-    emit(execution_view(record), output)
+        view = execution_view(bridge.find(ref))
+        take_back_lost([view], bridge.ledger.executions)
+    emit(view, output)
     return 0

@@ -13,7 +13,8 @@ from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
 from flowbridge_cli.drawing import duration, task_lines, trouble_line
-from flowbridge_cli.output import emit, tell_unwritten
+from flowbridge_cli.entry import looks_once
+from flowbridge_cli.output import emit, hung_advice, tell_unwritten
 from flowbridge_cli.silences import tell_silence
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
@@ -37,6 +38,7 @@ def get(id: str, result: bool, path: str | None, deep: bool, output: str) -> int
     """
     if path is not None and not path.strip():
         raise InvalidInput("--path names no task; write the tasks on the way, such as t1.t2[3], or leave it out")
+    looks_once()
     with Bridge() as bridge:
         document = superseded(bridge, id)
         silent = False
@@ -70,6 +72,8 @@ def _summary(document: Document, *, result: bool) -> Document:
     shown = {key: value for key, value in document.items() if key not in _NOT_IN_TABLE}
     shown["held"] = f"by {document['held_by'] or 'its parent'}" if document["held"] else None
     shown["gone"] = "its engine no longer has it" if document["gone"] else None
+    if document.get("hung"):
+        shown["hung"] = f"{document['hung']}: {hung_advice(document, document['id'])}"
     shown["trouble"] = trouble_line(document["trouble"]) if document.get("trouble") else None
     shown["took"] = duration(document)
     shown["running"] = running(document)

@@ -123,7 +123,7 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
     `patience` no engine is asked."""
     from flowbridge.ledger.executions import Executions, Filter  # noqa: PLC0415
     from flowbridge.listing import listed  # noqa: PLC0415
-    from flowbridge.views import execution_view  # noqa: PLC0415
+    from flowbridge.views import execution_view, take_back_endings, take_back_lost  # noqa: PLC0415
 
     with _opened() as (config, instances, database):
         executions = Executions(database)
@@ -133,6 +133,8 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         asks = patience is not None
         found = listed(executions, instances, filter, closely, patience) if asks else executions.list(filter)
         rows = [execution_view(record, _parent(executions, record)) for record in found]
+        take_back_lost(rows, executions)
+        take_back_endings(zip(found, rows, strict=True), executions)
         undriven = _undriven(database, executions, found, roots=filter.roots)
     for record, row in zip(found, rows, strict=True):
         row["waits_for_driver"] = record.tree in undriven

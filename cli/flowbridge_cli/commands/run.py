@@ -68,7 +68,7 @@ def run(
     """
     began = time.monotonic()
     given = {**_from_file(input_file), **options.inputs(values)}
-    what, instance = _target(target, backend)
+    what, instance = meant(target, backend)
     with Bridge() as bridge:
         try:
             record = bridge.run(
@@ -100,7 +100,11 @@ def _interrupted(bridge: Bridge, id: str) -> int:
     return INTERRUPTED
 
 
-def _target(target: str, backend: str | None) -> tuple[Definition | str, str | None]:
+def meant(target: str, backend: str | None) -> tuple[Definition | str, str | None]:
+    """What a target on the command line stands for, and the instance that it or `backend` names.
+
+    Raises `InvalidInput` where the two name different ones.
+    """
     if is_file(target):
         return Definition(read(Path(target)), target), backend
     instance, colon, name = target.partition(":")

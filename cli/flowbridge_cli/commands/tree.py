@@ -9,6 +9,7 @@ from flowbridge.errors import Unavailable
 from flowbridge_cli import options
 from flowbridge_cli.documents import superseded, tree_document
 from flowbridge_cli.drawing import tree_lines
+from flowbridge_cli.entry import looks_once
 from flowbridge_cli.output import emit, tell_unwritten
 from flowbridge_cli.silences import tell_silence
 
@@ -21,6 +22,7 @@ def tree(id: str, output: str) -> int:
 
     One that was re-run from tasks is shown as it stood then.
     """
+    looks_once()
     with Bridge() as bridge:
         document = superseded(bridge, id)
         silent = False

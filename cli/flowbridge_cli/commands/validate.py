@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput
 from flowbridge_cli import options
-from flowbridge_cli.commands.run import is_file, read
+from flowbridge_cli.commands.run import meant
 from flowbridge_cli.output import emit, note
 
 
@@ -20,15 +17,16 @@ from flowbridge_cli.output import emit, note
 @click.option("--show-deployed", is_flag=True, help="Show what the engine would get, with links for work elsewhere.")
 @options.output
 def validate(target: str, backend: str | None, show_deployed: bool, output: str) -> int:
-    """Check TARGET, a file or a name of a catalog, and name its workflows, the one that `run` starts first."""
+    """Check TARGET, a file, INSTANCE:NAME or a name of a catalog, and name its workflows, the one that `run` starts
+    first. A name is looked for on the engine that would run it."""
+    given, named = meant(target, backend)
     with Bridge() as bridge:
-        given = Definition(read(Path(target)), target) if is_file(target) else target
-        instance, meant, found = bridge.targets.checked(given, backend or "")
-        if show_deployed and meant.definition is None:
+        instance, what, found = bridge.targets.checked(given, named or "")
+        if show_deployed and what.definition is None:
             raise InvalidInput(
                 f"{target!r} is run from where it stands: no engine is sent it; leave out --show-deployed"
             )
-        deployed = bridge.deployed_text(meant.definition, instance) if show_deployed and meant.definition else ""
+        deployed = bridge.deployed_text(what.definition, instance) if show_deployed and what.definition else ""
     for warning in found.warnings:
         note(f"warning: {warning}")
     if not show_deployed:
