@@ -212,7 +212,9 @@ class Carrier:
         for node in progress.found.snapshot.nodes:
             is_open = node.record.id in once or _wanted_differs(node)
             if not node.reachable and is_open and node.record.id not in progress.refused:
-                progress.silent[node.record.id] = progress.found.silent[node.record.ref.backend]
+                # A call that was made says more than the look for which there was no time any more.
+                why = progress.found.silent[node.record.ref.backend]
+                progress.silent[node.record.id] = progress.unsure.get(node.record.id, why)
         for node in progress.found.snapshot.nodes:
             if node.state is EngineState.GONE and node.record.id in _touched(operation):
                 progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"

@@ -11,7 +11,7 @@ from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.deadline import left
 from flowbridge.errors import EngineRefused, Rejected, Timeout, Unavailable
-from flowbridge.model import Status
+from flowbridge.model import Status, TaskStatus
 
 
 def heard(desk: Desk) -> list[tuple[str, float | None]]:
@@ -68,6 +68,25 @@ def test_a_start_that_is_not_shown_is_told_within_the_time_of_whoever_waits(flow
     with pytest.raises(EngineRefused, match="is not seen yet"):
         flow.run(Definition("flow"), backend="fake", timeout=0)
     assert flow.run(Definition("flow"), backend="fake", timeout=20).status is Status.RUNNING
+
+
+def test_O4_a_call_that_was_made_and_not_answered_in_time_is_not_told_as_one_that_was_never_made(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk, TaskStatus.SUCCEEDED)
+    flow.pause(record.id)
+    made: list[str] = []
+
+    def late(name: str) -> None:
+        if name == "resume":
+            made.append(name)
+            raise Unavailable("fake does not answer (it took too long).")
+        if made:
+            raise Unavailable("fake was not asked: the time for it was over.", unsent=True)
+
+    desk.engine.before = late
+    outcome = flow.resume(record.id, timeout=0)
+    assert (outcome.exit_code, outcome.not_done) == (5, {record.id: "fake does not answer (it took too long)."})
 
 
 def test_O3_what_there_was_no_time_for_stays_written_down_and_is_done_by_the_next_command(
