@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowbridge.backend import Backend, Definition
 from flowbridge.carry import Progress
@@ -34,6 +34,15 @@ from flowbridge.sending import start_request
 from flowbridge.targets import Targets
 
 _REFUSALS: Mapping[int, type[FlowbridgeError]] = {kind.exit_code: kind for kind in (InvalidInput, NotFound)}
+
+
+class _Start(NamedTuple):
+    """A start that is to be carried out: its record, what it starts with, and whether both are written down already."""
+
+    record: Record
+    request: Mapping[str, Any]
+    operation: Operation
+    is_written: bool = False
 
 
 class Starter:
@@ -83,29 +92,45 @@ class Starter:
     def again(self, record: Record, asked: RerunRequest, ask: Ask, check: Check) -> Outcome:
         """Start a run again from the beginning, with the same workflow and input but for what is overridden (X1).
 
-        Gives the outcome of the start, under the new id.
+        Gives the outcome of the start, under the new id. What the very same re-run has written down before, and what
+        nobody has seen started since, is gone on with: it is not started twice (O3).
         """
-        starts: list[tuple[Record, Mapping[str, Any], Operation]] = []
+        starts: list[_Start] = []
         to_start = replace(ask, verb=Verb.START, expect=None)
 
         def checked(snapshot: Snapshot, place: int) -> Effect:
             effect = check(snapshot, place)
             new, request = self._anew(record, asked)
-            self._check_start(new, request)
-            starts.append((new, request, operation_of(new, to_start)))
+            begun = self._begun(record, request)
+            if begun is None:
+                self._check_start(new, request)
+            starts.append(begun or _Start(new, request, operation_of(new, to_start)))
             return effect
 
+        def write() -> None:
+            new, request, operation, is_written = starts[-1]
+            if not is_written:
+                self._operator.write_start(new, request, operation)
+
         def started(operation: Operation, _progress: Progress, _plan: Plan) -> Outcome:
-            new, _, start = starts[-1]
-            outcome = self._operator.carry_written_start(new, start, to_start)
+            outcome = self._operator.carry_written_start(starts[-1].record, starts[-1].operation, to_start)
             self._end_as_started(operation, outcome)
             return outcome
 
-        outcome = self._operator.operate(
-            record.id, ask, checked, lambda: self._operator.write_start(*starts[-1]), started
-        )
-        self._raise_unless_done(starts[-1][0], outcome)
+        outcome = self._operator.operate(record.id, ask, checked, write, started)
+        self._raise_unless_done(starts[-1].record, outcome)
         return replace(outcome, verb=ask.verb)
+
+    def _begun(self, record: Record, request: Mapping[str, Any]) -> _Start | None:
+        """The start of a re-run of an execution, with the same input, that was written down and is still open."""
+        for tree in self._ledger.operations.open_trees():
+            new = self._ledger.executions.tree(tree)[0]
+            if new.rerun_of != record.id or new.looked or self._ledger.executions.request(new.id) != request:
+                continue
+            for operation in self._ledger.operations.open(tree):
+                if operation.verb == Verb.START:
+                    return _Start(new, request, operation, is_written=True)
+        return None
 
     def _end_as_started(self, operation: Operation, start: Outcome) -> None:
         """A re-run from the beginning ends as its start does, in the history of what it was asked for."""

@@ -253,6 +253,44 @@ def test_X1_a_rerun_from_the_beginning_that_died_is_started_once_by_who_comes_ne
     assert flow.find("last").rerun_of == old.id
 
 
+@pytest.mark.parametrize("moment", ["committed", "before", "after"])
+def test_X1_a_rerun_from_the_beginning_that_died_is_gone_on_with_where_it_is_asked_for_again(
+    flow: Bridge, desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = flow.run(FLOW, {"n": 1}, backend="fake")
+    desk.engine.has[old.ref.id].tasks = []
+    desk.engine.has[old.ref.id].go(EngineState.SUCCEEDED)
+    flow.get(old.id)
+    desk.engine.requests.clear()
+    if moment == "before":
+        dies_at(desk.engine, "start")
+    elif moment == "after":
+        dies_after(desk.engine, "start")
+    else:
+        monkeypatch.setattr(flow.ledger.database, "commit", lambda: dies_once_committed(flow))
+    with pytest.raises(Killed):
+        flow.rerun(old.id, RerunRequest(input={"n": 2}))
+    later = revived(desk)
+    begun = [record.id for record in later.ledger.executions.list(Filter()) if record.rerun_of == old.id]
+    assert [later.rerun(old.id, RerunRequest(input={"n": 2})).execution] == begun
+    assert later.ledger.operations.open_trees() == []
+    assert [live.read.input for live in desk.engine.has.values()] == [{"n": 1}, {"n": 2}]
+    assert later.rerun(old.id, RerunRequest(input={"n": 2})).execution not in begun  # that one is started, and seen
+
+
+def test_X1_a_rerun_with_another_input_is_another_one_than_that_which_was_cut_short(flow: Bridge, desk: Desk) -> None:
+    old = flow.run(FLOW, {"n": 1}, backend="fake")
+    desk.engine.has[old.ref.id].tasks = []
+    desk.engine.has[old.ref.id].go(EngineState.SUCCEEDED)
+    dies_at(desk.engine, "start")
+    with pytest.raises(Killed):
+        flow.rerun(old.id, RerunRequest(input={"n": 2}))
+    later = revived(desk)
+    later.rerun(old.id, RerunRequest(input={"n": 3}))
+    later.recover()
+    assert [live.read.input for live in desk.engine.has.values()] == [{"n": 1}, {"n": 3}, {"n": 2}]
+
+
 def dies_once_committed(flow: Bridge) -> None:
     """Commit, and die right after the commit that holds the re-run."""
     Database.commit(flow.ledger.database)
