@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.clikit import until
 from cli.conftest import Flowbridge
+from flowbridge.bridge import Bridge
+from flowbridge.model import EngineState, Record, Ref, Status
 from support.fake_mistral import FakeMistral
 from support.wire import answer, wired
 
@@ -102,6 +105,19 @@ def test_a_path_to_a_task_with_items_shows_all_of_them(flowbridge: Flowbridge, e
     assert "[0] one" in shown
     assert "[1] one" in shown
     assert flowbridge("get", errored, "--path", "each[1]", "-o", "json").data["item"] == 1
+
+
+def test_S6_a_paused_root_over_an_abandoned_child_is_told_to_go_on_by_recover_alone(
+    flowbridge: Flowbridge, home: Path, paused: Callable[[], str]
+) -> None:
+    root = paused()
+    with Bridge() as flow:
+        above = flow.find(root)
+        lost = Record("lost", root, Ref("memory", "x"), parent=above.ref, parent_task="t", status=Status.ABANDONED)
+        flow.ledger.executions.put([replace(lost, seen=EngineState.ABANDONED, created=above.created)])
+    assert "abandoned below: recover it" in flowbridge("list", "--no-look").out
+    assert "`flowbridge recover lost` goes on (S6)" in flowbridge("doctor").out
+    assert all("abandoned_below" not in row for row in flowbridge("list", "--no-look", "-o", "json").data)
 
 
 def test_an_empty_path_is_refused(flowbridge: Flowbridge, errored: str) -> None:

@@ -75,6 +75,8 @@ def _summary(document: Document, *, result: bool) -> Document:
     if document.get("hung"):
         shown["hung"] = f"{document['hung']}: {hung_advice(document, document['id'])}"
     shown["trouble"] = trouble_line(document["trouble"]) if document.get("trouble") else None
+    if lost := [each["id"] for each in executions(document) if each["status"] == "abandoned"]:
+        shown["abandoned"] = f"{', '.join(lost)}: `flowbridge recover {lost[0]}` goes on (S6)"
     shown["took"] = duration(document)
     shown["running"] = running(document)
     if result:

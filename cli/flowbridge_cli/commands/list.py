@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ENGINE_STATUSES = ("running", "paused", "succeeded", "errored", "canceled")
 _ENDED = frozenset(_ENGINE_STATUSES[2:])
+_MOVING = frozenset({"running", "pausing", "resuming", "canceling"})
 _ENGINE_COLUMNS = ("ref", "engine_state", "workflow", "created_at", "id")
 _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at")
 
@@ -33,7 +34,7 @@ _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at")
 _AT_A_GLANCE = 3.0
 
 #: The columns of a table that are there only where a row has something to say in them; other formats have more of it.
-_MORE = ("seen", "waits_for", "note")
+_MORE = ("seen", "waits_for", "note", "abandoned_below")
 
 
 @click.command("list")
@@ -102,7 +103,7 @@ def list_(
         note("what waits for a driver moves on with `flowbridge watch ID` or `flowbridge agent` (O13)")
     if output != "table":
         rows = [{key: value for key, value in row.items() if key not in _MORE} for row in rows]
-    emit(rows, output, columns=(*_COLUMNS, *(column for column in _MORE if any(row.get(column) for row in rows))))
+    emit(rows, output, columns=(*_COLUMNS, *(column for column in _MORE[:3] if any(row.get(column) for row in rows))))
     return code
 
 
@@ -135,9 +136,12 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         rows = [execution_view(record, _parent(executions, record)) for record in found]
         take_back_lost(rows, executions)
         take_back_endings(zip(found, rows, strict=True), executions)
+        lost = {tree for tree, _ in executions.places(("abandoned",))}
         undriven = _undriven(database, executions, found, roots=filter.roots)
     for record, row in zip(found, rows, strict=True):
         row["waits_for_driver"] = record.tree in undriven
+        stands = record.status == "paused" or record.status in _MOVING
+        row["abandoned_below"] = record.parent is None and stands and record.tree in lost
     return rows, tell_damaged(executions)
 
 
