@@ -422,7 +422,7 @@ def test_O4_nothing_is_believed_of_an_engine_that_fell_silent_in_between(flow: B
     desk.engine.before = lambda called: None
     assert (outcome.done, outcome.exit_code) == (False, 5)
     assert asked == ["observe", name, "observe"]  # nobody waits for what cannot be seen
-    assert outcome.not_done[current(flow, who).id] == "fake does not answer"
+    assert outcome.not_done[current(flow, who).id] == "fake did not answer in time"
     assert len(flow.get(outcome.execution).open) == 1
     desk.engine.dropped, desk.engine.down = set(), False
     flow.recover()
