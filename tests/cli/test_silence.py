@@ -16,7 +16,7 @@ from cli.clikit import BOUND, Gates, Said, interruptible, seen_ten_minutes_ago
 from core.kit import Desk, one
 from flowbridge import bridge as bridge_module
 from flowbridge.bridge import Bridge
-from flowbridge.errors import Interrupted
+from flowbridge.errors import Interrupted, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Ref, Status, TaskStatus
 from flowbridge_cli.watching import follow
@@ -144,6 +144,46 @@ def test_what_is_advised_at_the_end_of_a_watch_is_what_the_status_admits(
     (said,) = capsys.readouterr().err.splitlines()
     assert all(f"flowbridge {verb} {record.id}" in said for verb in advised)
     assert not any(f"flowbridge {verb} " in said for verb in not_advised)
+
+
+@pytest.mark.parametrize("how", ["the command was killed in the call", "the request was lost"])
+def test_O3_a_watch_on_a_start_that_was_cut_short_says_so_once_and_advises_what_is_possible(
+    desk: Desk, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """A kill is an exception that nobody catches; the lease of a dead process is gone."""
+
+    def killed(name: str) -> None:
+        if name == "start":
+            raise _Killed
+
+    if how == "the request was lost":
+        desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
+    else:
+        desk.engine.before = killed
+    with desk.open() as flow, pytest.raises((_Killed, Unavailable)):
+        flow.run("flow", backend="fake")
+    desk.engine.dropped, desk.engine.silent, desk.engine.before = set(), set(), lambda name: None
+    with desk.open() as flow:
+        id = flow.find("last").id
+        assert follow(flow, id, timeout=0.2)[1] == 9
+        err = capsys.readouterr().err
+        assert err.count(f"The start by me was cut short: `flowbridge recover {id}` goes on with it (O3)") == 1
+        assert f"is still requested. The start by me was cut short. Go on with it: flowbridge recover {id} - " in err
+        assert (f"flowbridge cancel {id}" in err, "flowbridge pause" in err, "The run goes on" in err) == (
+            True,
+            False,
+            False,
+        )
+        assert desk.engine.has == {}
+        with flow.ledger.leases.held(f"tree:{id}", "recover by her", what="it", timeout=0):
+            follow(flow, id, timeout=0)
+        assert "was cut short" not in capsys.readouterr().err
+        flow.recover(id)
+        assert (flow.get(id).record.status, len(desk.engine.has)) == (Status.RUNNING, 1)
+
+
+class _Killed(BaseException):
+    """The process is no more."""
 
 
 def test_a_watch_on_what_hangs_says_so_once_advises_recover_and_goes_on(
