@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from flowbridge import bridge as bridge_module
 from flowbridge.bridge import Bridge
 from flowbridge.errors import Interrupted, Unavailable
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Ref, Status, TaskStatus
+from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus, Want
+from flowbridge_cli.silences import tell_silence
 from flowbridge_cli.watching import follow
 from support.fake_mistral import FakeMistral
 from support.haste import hurry
@@ -93,6 +95,35 @@ def test_the_time_for_watching_ends_with_5_where_the_engine_was_silent_then_and_
         desk.engine.down = is_silent
         assert follow(flow, record.id, timeout=0)[1] == code
     assert words in capsys.readouterr().err
+
+
+def test_what_is_shown_of_a_silent_engine_is_as_old_as_what_it_showed_whatever_was_never_started_there(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with desk.open() as flow:
+        record = one(desk)
+        never = Record("child", record.tree, Ref("fake", "never"), parent=record.ref, native=False, key="k")
+        canceled = replace(never, want=Want.CANCEL, status=Status.CANCELED, seen=EngineState.ABSENT)
+        flow.get(record.id)
+        flow.ledger.executions.put([canceled])
+        desk.engine.down = True
+        tell_silence(flow, flow.get(record.id))
+        follow(flow, record.id, timeout=0, quiet=True)
+    shown, watched, _ = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"fake does not answer; this is what was seen \d+ s ago", shown)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  fake does not answer; last seen \d\d:\d\d:\d\d", watched)
+
+
+def test_of_what_an_engine_never_showed_it_is_said_that_nothing_was_seen_there(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
+    with desk.open() as flow:
+        with pytest.raises(Unavailable):
+            flow.run("flow", backend="fake")
+        tell_silence(flow, flow.get("last"))
+    said = "fake does not answer; this is what is written down: nothing was seen there yet\n"
+    assert capsys.readouterr().err == said
 
 
 def test_no_status_is_told_as_if_it_were_seen_now(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
