@@ -142,7 +142,7 @@ class Bridge:
         and never starts it twice (O3). Ctrl-C in between raises `errors.Interrupted` with the id, once there is one.
         """
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
-        with self._telling(), in_time_for(None if timeout is None else time.monotonic() + timeout):
+        with in_time_for(None if timeout is None else time.monotonic() + timeout), self._telling():
             name, request = self.targets.request(target, wish)
             return self._starter.start(name, request, reason, self._drive)
 
@@ -215,7 +215,7 @@ class Bridge:
         options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accepted)}
         ask = Ask(verb, self.config.actor, reason, timeout, expect, options, already_ok)
         check = self._checks.of(verb, asked, accepted)
-        with self._telling(), in_time_for(time.monotonic() + timeout):
+        with in_time_for(time.monotonic() + timeout), self._telling():
             record = self.find(id)
             if verb is Verb.RERUN and asked.tasks is None:
                 outcome = self._starter.again(record, asked, ask, check)
@@ -363,12 +363,12 @@ class Bridge:
         One that is under way at `deadline` is given up soon.
         """
         try:
-            with self.drivers.driving(record.tree, "a watch") as keep:
+            with self.drivers.driving(record.tree, "a watch", deadline) as keep:
                 for look, changed in self._looks_alone(record, deadline, longest):
                     keep()
                     yield look, changed
         finally:
-            with self.ledger.if_possible():
+            with in_time_for(deadline), self.ledger.if_possible():
                 self._drive(record)
 
     def _looks_alone(self, record: Record, deadline: float | None, longest: float) -> Iterator[tuple[Look, bool]]:
@@ -389,7 +389,7 @@ class Bridge:
                     continue
             else:
                 kept_until = None
-            with self.ledger.if_possible():
+            with in_time_for(deadline), self.ledger.if_possible():
                 self._observers.tell()
             shown = shape(look)
             wait = min(wait * 1.5, longest) if shown == last else _FIRST_POLL
