@@ -43,7 +43,7 @@ Do not edit it: change the commands and run `python docs/make_cli.py`.
 | 2 | the command line, a file, the configuration or the ledger is wrong |
 | 3 | rejected by the law; nothing was changed |
 | 4 | not found |
-| 5 | the engine does not answer, or the run's process has died |
+| 5 | the engine does not answer, also where it was asked until the time was over; or the run's process has died |
 | 6 | refused by the engine, or unsupported |
 | 7 | the awaited execution ended errored |
 | 8 | the awaited execution was canceled |

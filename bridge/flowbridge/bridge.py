@@ -142,7 +142,7 @@ class Bridge:
         and never starts it twice (O3). Ctrl-C in between raises `errors.Interrupted` with the id, once there is one.
         """
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
-        with self._telling(), in_time_for(None if timeout is None else time.monotonic() + timeout):
+        with in_time_for(None if timeout is None else time.monotonic() + timeout), self._telling():
             name, request = self.targets.request(target, wish)
             return self._starter.start(name, request, reason, self._drive)
 
@@ -215,7 +215,7 @@ class Bridge:
         options = {"tasks": list(asked.tasks or ()), "no_reset": list(asked.no_reset), "accept": sorted(accepted)}
         ask = Ask(verb, self.config.actor, reason, timeout, expect, options, already_ok)
         check = self._checks.of(verb, asked, accepted)
-        with self._telling(), in_time_for(time.monotonic() + timeout):
+        with in_time_for(time.monotonic() + timeout), self._telling():
             record = self.find(id)
             if verb is Verb.RERUN and asked.tasks is None:
                 outcome = self._starter.again(record, asked, ask, check)
@@ -363,12 +363,12 @@ class Bridge:
         One that is under way at `deadline` is given up soon.
         """
         try:
-            with self.drivers.driving(record.tree, "a watch") as keep:
+            with self.drivers.driving(record.tree, "a watch", deadline) as keep:
                 for look, changed in self._looks_alone(record, deadline, longest):
                     keep()
                     yield look, changed
         finally:
-            with self.ledger.if_possible():
+            with in_time_for(deadline), self.ledger.if_possible():
                 self._drive(record)
 
     def _looks_alone(self, record: Record, deadline: float | None, longest: float) -> Iterator[tuple[Look, bool]]:
@@ -389,7 +389,7 @@ class Bridge:
                     continue
             else:
                 kept_until = None
-            with self.ledger.if_possible():
+            with in_time_for(deadline), self.ledger.if_possible():
                 self._observers.tell()
             shown = shape(look)
             wait = min(wait * 1.5, longest) if shown == last else _FIRST_POLL
@@ -439,25 +439,31 @@ class Bridge:
         `assume` says what to take for a leaf whose end nobody saw: "failed", or "rerun" to run it again. `end_hung`
         ends, as succeeded, what its engine will never go on with (`Node.hung`); otherwise that is only shown. Without
         an id every tree with something open or hung is recovered. Gives a look at each tree that was touched, or that
-        has something hung in it. What cannot be recovered is raised where an id was given; otherwise `failed` is
-        called with the tree and the reason, and the others go on. `finished` is called with each operation that was
-        open, as it now stands.
+        has something hung in it. `failed` is called with the id of each execution that cannot be taken up, and of each
+        tree where no id was given, and the reason; the others go on. Without it the first of a tree that was named is
+        raised once that is done, as is what keeps the whole of it from being recovered. `finished` is called with each
+        operation that was open, as it now stands.
         """
+        missed: list[FlowbridgeError] = []
+        tell = failed or (lambda _, error: missed.append(error))
         trees = [self.find(id).tree] if id else self._recovery.unfinished()
         looks = []
         for tree in trees:
             try:
                 with in_time_for(time.monotonic() + timeout):
-                    found = self._recovery.recover(tree, assume, timeout, end_hung=end_hung, finished=finished)
+                    found = self._recovery.recover(
+                        tree, assume, timeout, end_hung=end_hung, failed=tell, finished=finished
+                    )
             except FlowbridgeError as error:
                 if id:
                     raise
-                if failed is not None:
-                    failed(tree, error)
+                tell(tree, error)
                 continue
             looks.append(self._looked(found, found.snapshot.nodes[0].record.id))
             self._drive(looks[-1].record)
         self._observers.tell()
+        if id and missed:
+            raise missed[0]
         return looks
 
     def prune(self, before: float) -> int:

@@ -205,16 +205,16 @@ class Carrier:
         self._drop_what_came_true(operation, progress)
         for record, error in progress.refused.items():
             progress.not_done[record] = error.message
-            progress.exit_code = max(progress.exit_code, error.exit_code)
+            progress.exit_code = max(progress.exit_code, _code_of(error))
         if progress.refused:
             self._give_up(operation, progress)
         once = {step.record for step in not_shown(operation.steps, progress.found.snapshot)} - progress.refused.keys()
         for node in progress.found.snapshot.nodes:
             is_open = node.record.id in once or _wanted_differs(node)
             if not node.reachable and is_open and node.record.id not in progress.refused:
-                # A call that was made says more than the look for which there was no time any more.
-                why = progress.found.silent[node.record.ref.backend]
-                progress.silent[node.record.id] = progress.unsure.get(node.record.id, why)
+                # What its call was answered says more than that nobody was there, or none was asked, for the look.
+                answered = progress.unsure.get(node.record.id, progress.found.silent[node.record.ref.backend])
+                progress.silent.setdefault(node.record.id, answered)
         for node in progress.found.snapshot.nodes:
             if node.state is EngineState.GONE and node.record.id in _touched(operation):
                 progress.not_done[node.record.id] = f"is gone: {node.record.ref.backend} no longer has it (S7)"
@@ -278,6 +278,11 @@ class Carrier:
 def is_as_wanted(snapshot: Snapshot) -> bool:
     """Whether nothing is left to do of what is wanted, as far as it was seen."""
     return not any(map(_wanted_differs, snapshot.nodes))
+
+
+def _code_of(error: FlowbridgeError) -> int:
+    """The exit code for what an engine refused; for what there was no time to ask it, that the time was over."""
+    return Timeout.exit_code if isinstance(error, Unavailable) and error.unasked else error.exit_code
 
 
 def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from flowbridge.deadline import in_time_for
 from flowbridge.detached import Detached
 from flowbridge.law.driving import awaits_driver, awaits_driver_as_known
 from flowbridge.law.tables import ACTIVE
@@ -37,15 +38,19 @@ class Drivers:
         return self._ledger.leases.take(_standby(tree), who)
 
     @contextmanager
-    def driving(self, tree: str, who: str) -> Iterator[Callable[[], bool]]:
+    def driving(self, tree: str, who: str, deadline: float | None = None) -> Iterator[Callable[[], bool]]:
         """Be the tree's driver for a while, as soon as there is none.
 
-        What it gives is to be called now and then, and tells whether it is this one that drives.
+        What it gives is to be called now and then, and tells whether it is this one that drives. Nobody is kept waiting
+        for the ledger behind `deadline` (monotonic seconds).
         """
         held: list[Lease] = []
 
         def keep() -> bool:
-            with self._ledger.if_possible():  # a look is good also where nothing can be written down
+            with (
+                in_time_for(deadline),
+                self._ledger.if_possible(),
+            ):  # a look is good also where nothing can be written down
                 if held and not self._ledger.leases.keep(held[0]):
                     held.clear()
                 if not held:
@@ -57,7 +62,7 @@ class Drivers:
             yield keep
         finally:
             for lease in held:
-                with self._ledger.if_possible():
+                with in_time_for(deadline), self._ledger.if_possible():
                     self._ledger.leases.give(lease)
 
     def waits(self, snapshot: Snapshot) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from flowbridge.carry import Progress
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
-from flowbridge.model import Verb
+from flowbridge.model import EngineState, Node, Snapshot, Verb
 from flowbridge.outcome import ended_first
 
 
@@ -17,6 +17,8 @@ def end(ledger: Ledger, operation: Operation, progress: Progress) -> Operation:
     operation = ledger.operations.get(operation.id)
     if progress.open or operation.state is not State.OPEN:
         return operation
+    if operation.verb == Verb.RECOVER:
+        return end_recovery(ledger, operation, progress.found.snapshot)
     not_done = {**_refused_before(operation, progress), **progress.not_done}
     state = State.FAILED if not_done else State.DONE
     first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
@@ -28,6 +30,26 @@ def end(ledger: Ledger, operation: Operation, progress: Progress) -> Operation:
         if operation.verb == Verb.START and _never_was(ledger, operation, progress):
             ledger.executions.forget(operation.tree)
     return ended
+
+
+def end_recovery(ledger: Ledger, operation: Operation, snapshot: Snapshot) -> Operation:
+    """Close the recovery of one execution by what a look shows of it, be the command that asked for it alive or not.
+
+    Where its engine does not answer it stays open.
+    """
+    node = next((node for node in snapshot.nodes if node.record.id == operation.target), None)
+    if node is not None and not node.reachable:
+        return operation
+    left = _still(node, operation) if node is not None else ""
+    return ledger.operations.end(operation, State.FAILED if left else State.DONE, left or "done", time.time())
+
+
+def _still(node: Node, operation: Operation) -> str:
+    """What a recovery was to mend and is still so; "" where it is mended."""
+    if "end_hung" in operation.options:
+        return f"it is still hung: {node.hung}" if node.hung else ""
+    why = f": {node.error}" if node.error else ""
+    return f"it is still abandoned{why}" if node.state is EngineState.ABANDONED else ""
 
 
 def _never_was(ledger: Ledger, operation: Operation, progress: Progress) -> bool:

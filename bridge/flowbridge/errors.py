@@ -150,15 +150,16 @@ class NotFound(EngineError):
 class Unavailable(EngineError):
     """The engine did not answer (refused, timed out, 5xx, 429). The same call may succeed later.
 
-    `unsent` is true where it is certain that the request never reached the engine. `instance` names one that was found
-    silent before, and was asked nothing now.
+    `unsent` is true where it is certain that the request never reached the engine; `unasked` where it was not even
+    tried, because the time of whoever waits was over before. `instance` names one that was found silent before, and was
+    asked nothing now.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, *, unsent: bool = False, instance: str = "") -> None:
+    def __init__(self, message: str, *, unsent: bool = False, unasked: bool = False, instance: str = "") -> None:
         super().__init__(message)
-        self.unsent, self.instance = unsent, instance
+        self.unsent, self.unasked, self.instance = unsent or unasked, unasked, instance
 
 
 class EngineRefused(EngineError):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flowbridge.calls import apart
-from flowbridge.errors import EngineRefused, Timeout
+from flowbridge.ending import end_recovery
+from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, Timeout, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.ledger.operations import Operation
+from flowbridge.ledger.operations import Operation, State
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import EngineState, Node, Status
+from flowbridge.model import EngineState, Node, Snapshot, Status, Verb
 from flowbridge.operate import Operator
+from flowbridge.outcome import Ask, operation_of
 from flowbridge.sync import Pass
 from flowbridge.tending import Tender
 
@@ -52,16 +54,19 @@ class Recovery:
         timeout: float,
         *,
         end_hung: bool,
+        failed: Callable[[str, FlowbridgeError], object],
         finished: Callable[[Operation], object] | None = None,
     ) -> Pass:
         """A look at the tree once it is recovered. `finished` is told each operation that was open, as it now stands.
+
+        An execution that cannot be taken up keeps nothing else from it: `failed` is told its id and why.
 
         Raises `EngineRefused` where the start that was open is refused, so that there is no such execution, and where
         what hung cannot be ended without losing tasks; `Timeout` where the tree is in use, or where the end of what
         hung was not seen in time.
         """
         with self._operator.recovering(tree, self._actor, timeout) as alone:
-            self._recover_runs(alone.look(), assume)
+            self._take_up(alone.look, assume, failed)
             ended = alone.finish()
             if finished is not None:
                 for operation in ended:
@@ -71,38 +76,73 @@ class Recovery:
                 raise EngineRefused(f"there is no such execution, because its start was refused: {why}")
             return self._end_hung(alone.look, timeout) if end_hung else alone.look()
 
-    def _recover_runs(self, found: Pass, assume: str) -> None:
-        """Take up the abandoned local runs of a tree, before what operations left open is finished on them."""
-        nodes = found.snapshot.nodes
-        abandoned = {node.record.ref.backend for node in nodes if node.state is EngineState.ABANDONED}
-        for node in nodes:
-            is_root = node.parent < 0 or not node.record.native
-            engine = self._instances.get(node.record.ref.backend) if node.record.ref.backend in abandoned else None
-            if is_root and isinstance(engine, LocalBackend):
-                self._note(node, assume=assume)
+    def _take_up(self, look: Callable[[], Pass], assume: str, failed: Callable[[str, FlowbridgeError], object]) -> None:
+        """Take up the abandoned local runs of a tree, before what operations left open is finished on them.
+
+        What their engines show afterwards is how each of these ends.
+        """
+        asked: list[Operation] = []
+        for node in _abandoned_runs(look().snapshot):
+            asking = self._begin(node, assume=assume)
+            try:
+                engine = self._instances.get(node.record.ref.backend)
+                if not isinstance(engine, LocalBackend):
+                    raise EngineRefused(f"{engine.name} runs elsewhere now: nobody can take up what was abandoned here")
                 engine.recover(node.record.ref.id, assume)
+            except (EngineError, InvalidInput) as error:
+                self._ledger.operations.end(asking, State.FAILED, error.message, time.time())
+                failed(node.record.id, error)
+            else:
+                asked.append(asking)
+        for ended in self._end_asked(asked, look().snapshot) if asked else ():
+            if ended.state is State.FAILED:
+                failed(ended.target, Unavailable(ended.outcome))
 
     def _end_hung(self, look: Callable[[], Pass], timeout: float) -> Pass:
         deadline = time.monotonic() + timeout
-        ended: set[str] = set()
+        asked: dict[str, Operation] = {}
         found = look()
         while hung := [node for node in found.snapshot.nodes if node.endable]:
-            told = [node for node in hung if node.record.id not in ended]
+            told = [node for node in hung if node.record.id not in asked]
             for node in told:
-                ended.add(node.record.id)
-                self._note(node, end_hung=node.hung)
+                asked[node.record.id] = self._begin(node, end_hung=node.hung)
                 self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
             if not told and time.monotonic() > deadline:
+                self._end_asked(asked.values(), found.snapshot)
                 raise Timeout(f"{hung[0].record.ref} was told to end and is still shown as hung after {timeout:g} s")
             if not told:
                 time.sleep(_POLL_SECONDS)
             found = look()
+        self._end_asked(asked.values(), found.snapshot)
         if lost := next((node for node in found.snapshot.nodes if node.hung), None):
             raise EngineRefused(f"{lost.record.ref} is hung and was left as it is: {not_endable(lost)}")
         return found
 
-    def _note(self, node: Node, **what: str) -> None:
-        self._ledger.operations.note(node.record.tree, node.record.id, "recover", self._actor, time.time(), what)
+    def _begin(self, node: Node, **what: str) -> Operation:
+        """Write down that an execution is about to be recovered (O3). A crash behind this is ended by the next look."""
+        ask = Ask(Verb.RECOVER, self._actor, options=what)
+        asking = operation_of(node.record, ask)
+        with self._ledger.transaction():
+            self._ledger.operations.put(asking)
+            self._ledger.operations.note(
+                asking.tree, asking.target, "recover", asking.actor, asking.at, what, operation=asking.id
+            )
+        return asking
+
+    def _end_asked(self, asked: Iterable[Operation], snapshot: Snapshot) -> list[Operation]:
+        return [end_recovery(self._ledger, asking, snapshot) for asking in asked]
+
+
+def _abandoned_runs(snapshot: Snapshot) -> list[Node]:
+    """The roots of the native trees in which something is abandoned, or ended with nobody to see it."""
+    roots: list[int] = []
+    found: set[int] = set()
+    for place, node in enumerate(snapshot.nodes):
+        is_root = node.parent < 0 or not node.record.native
+        roots.append(place if is_root else roots[node.parent])
+        if node.state is EngineState.ABANDONED or node.unknown:
+            found.add(roots[place])
+    return [snapshot.nodes[place] for place in sorted(found)]
 
 
 def not_endable(node: Node) -> str:

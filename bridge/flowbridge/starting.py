@@ -19,6 +19,7 @@ from flowbridge.errors import (
     InvalidInput,
     LedgerError,
     NotFound,
+    Timeout,
     Unavailable,
 )
 from flowbridge.instances import Instances
@@ -222,8 +223,12 @@ class Starter:
             return  # it was seen; what else was to be done in its tree is left to whoever looks next
         why = "; ".join(outcome.not_done.values()).rstrip(".")
         if outcome.exit_code == Unavailable.exit_code and self._ledger.executions.tree(record.tree):
-            unknown = f"whether it was started is not known, and `flowbridge recover {record.id}` finishes it"
-            raise Unavailable(f"{why}; {unknown}")
+            written = (
+                f"the start is written down: `flowbridge recover {record.id}` finishes it, and starts nothing twice"
+            )
+            raise Unavailable(f"{why}; {written}")
+        if outcome.exit_code == Timeout.exit_code:
+            raise Timeout(f"{why}; nothing was started")
         if outcome.exit_code == Unavailable.exit_code:
             raise Unavailable(f"{why}; nothing was started", unsent=True)
         if outcome.not_done:

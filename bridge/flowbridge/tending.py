@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from flowbridge.carry import Carrier, is_as_wanted
+from flowbridge.carry import Carrier, Progress, is_as_wanted
 from flowbridge.ending import end
 from flowbridge.errors import DamagedRow
 from flowbridge.instances import Instances
 from flowbridge.law.edges import not_shown
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
+from flowbridge.model import EngineState, Snapshot, Verb
+from flowbridge.outcome import place_of_target
 from flowbridge.sync import Pass, Sync
 
 #: Who holds a tree while a look at it is written down and what follows from it is done.
@@ -91,7 +93,9 @@ class Tender:
             tended = self._carrier.tend(found, sent, standing=standing)
             for operation in self._done_and_open(tended):
                 # There is no call to make: this only tells what came of it.
-                progress = self._carrier.carry(operation, tended.snapshot, tended, time.monotonic(), lease)
+                progress = Progress(tended)
+                if operation.verb != Verb.START:
+                    progress = self._carrier.carry(operation, tended.snapshot, tended, time.monotonic(), lease)
                 end(self._ledger, operation, progress)
             return tended
         finally:
@@ -100,9 +104,21 @@ class Tender:
     def _done_and_open(self, found: Pass) -> Sequence[Operation]:
         """The operations that a look shows to be done, and that nobody has ended yet: an engine was silent, or whoever
         made their last call was killed (O2, O3). Nothing is left to do for them, so that ending them starts nothing."""
-        if not is_as_wanted(found.snapshot):
-            return ()
+        snapshot = found.snapshot
+        as_wanted = is_as_wanted(snapshot)
         with suppress(DamagedRow):  # whoever asks for that operation is told
-            open_ = self._ledger.operations.open(found.snapshot.nodes[0].record.tree)
-            return [operation for operation in open_ if not not_shown(operation.steps, found.snapshot)]
+            return [
+                operation
+                for operation in self._ledger.operations.open(snapshot.nodes[0].record.tree)
+                if _has_started(operation, snapshot) or (as_wanted and not not_shown(operation.steps, snapshot))
+            ]
         return ()
+
+
+def _has_started(operation: Operation, snapshot: Snapshot) -> bool:
+    """Whether an operation is a start, and what it started is there: whatever else of its tree is not as it is wanted
+    (a child that cannot be started yet, say) is no matter of that."""
+    if operation.verb != Verb.START:
+        return False
+    node = snapshot.nodes[place_of_target(snapshot, operation.target)]
+    return node.reachable and node.state is not EngineState.ABSENT

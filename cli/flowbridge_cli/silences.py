@@ -14,7 +14,11 @@ def tell_silence(bridge: Bridge, look: Look) -> bool:
     """Name on stderr the engines that did not answer, with the age of what is shown instead; whether there are any."""
     for instance, why in look.silent.items():
         seen = last_seen(look, instance)
-        age = f"what was seen {span(time.time() - seen)} ago" if seen else "what is known of its start"
+        age = (
+            f"what was seen {span(time.time() - seen)} ago"
+            if seen
+            else "what is written down: nothing was seen there yet"
+        )
         note(f"{unanswered(bridge, instance, why)}; this is {age}")
     return bool(look.silent)
 
@@ -29,5 +33,9 @@ def unanswered(bridge: Bridge, instance: str, why: str) -> str:
 
 
 def last_seen(look: Look, instance: str) -> float:
-    """When an instance last showed all that it has of a tree, in seconds since the epoch; 0.0 where it never did."""
-    return min(node.record.looked for node in look.snapshot.nodes if node.record.ref.backend == instance)
+    """When an instance last showed all that it has of a tree, in seconds since the epoch; 0.0 where it never did.
+
+    What it never showed is not there: a child that was canceled before its start, or that is yet to be started.
+    """
+    looked = [node.record.looked for node in look.snapshot.nodes if node.record.ref.backend == instance]
+    return min(filter(None, looked), default=0.0)

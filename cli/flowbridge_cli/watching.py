@@ -14,7 +14,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.errors import NotFound, Unavailable
 from flowbridge.law.tables import DIED, TERMINAL, possible
 from flowbridge.looks import Look
-from flowbridge.model import Status
+from flowbridge.model import Status, Verb
 from flowbridge_cli.documents import Document, executions, tree_document
 from flowbridge_cli.drawing import tree_lines, trouble_line
 from flowbridge_cli.output import clean, clock, hung_advice, note
@@ -57,10 +57,14 @@ def follow(
     last: Look | None = None
     told = Tail(bridge) if tail else None
     silences = _Silences(bridge)
+    told_of_start = False
     try:
         with _shown(quiet=quiet, since=since) as show:
             for last in bridge.watch(id, deadline=deadline, every=_TAIL_SECONDS if tail else None):
                 silences(last)
+                if not told_of_start and (cut := cut_short(bridge, last)):
+                    told_of_start = True
+                    note(f"{_now()}  {cut}: `flowbridge recover {last.record.id}` goes on with it (O3)")
                 document = tree_document(bridge, last)
                 if told is not None:
                     told(document)
@@ -68,7 +72,7 @@ def follow(
                 if _over(last, also):
                     break
     except KeyboardInterrupt:
-        note(farewell(last.record.id, last) if last else farewell(id))
+        note(farewell(last.record.id, last, cut_short(bridge, last)) if last else farewell(id))
         raise Stopped from None
     finally:
         tell_of_failures(bridge)
@@ -95,11 +99,12 @@ def _exit_code(bridge: Bridge, look: Look, also: frozenset[Status]) -> int:
         return Unavailable.exit_code
     if record.status in also:
         return 0
+    ways = farewell(record.id, look, cut_short(bridge, look))
     if look.silent:
         silent = "; ".join(unanswered(bridge, instance, why) for instance, why in look.silent.items())
-        note(f"{silent}; execution {record.id} was {record.status} when it was last seen. {farewell(record.id, look)}")
+        note(f"{silent}; execution {record.id} was {record.status} when it was last seen. {ways}")
         return Unavailable.exit_code
-    note(f"execution {record.id} is still {record.status}. {farewell(record.id, look)}")
+    note(f"execution {record.id} is still {record.status}. {ways}")
     return TIMED_OUT
 
 
@@ -107,12 +112,29 @@ def _exit_code(bridge: Bridge, look: Look, also: frozenset[Status]) -> int:
 _ADVICE = ("pause", "resume", "cancel")
 
 
-def farewell(id: str, look: Look | None = None) -> str:
-    """How to go on after the watching has ended: what the status, as it was last seen, admits."""
-    begins = look is None or look.record.status is Status.REQUESTED
+def cut_short(bridge: Bridge, look: Look) -> str:
+    """That a start never reached its engine, as far as anybody knows, and nobody is at it any more; "" otherwise.
+
+    A watch does not go on with it: that is for whoever asked for it to say.
+    """
+    root = look.snapshot.nodes[0].record
+    start = next((operation for operation in look.open if operation.verb == Verb.START), None)
+    if start is None or root.looked or bridge.ledger.leases.holder(f"tree:{root.tree}"):
+        return ""
+    return f"The start by {start.actor} was cut short"
+
+
+def farewell(id: str, look: Look | None = None, cut: str = "") -> str:
+    """How to go on after the watching has ended: what the status, as it was last seen, admits.
+
+    What is just beginning runs by the time that this is read; where its start was `cut` short it does not.
+    """
+    begins = look is None or (look.record.status is Status.REQUESTED and not cut)
     verbs: Sequence[str] = ("pause", "cancel") if look is None or begins else possible(look.record.status)
     ways = [f"Watch it again: flowbridge watch {id}"]
     ways += [f"{verb} it: flowbridge {verb} {id}" for verb in _ADVICE if verb in verbs]
+    if cut:
+        return " - ".join([f"{cut}. Go on with it: flowbridge recover {id}", *ways])
     if look is not None and (hung := [node for node in look.snapshot.nodes if node.hung]):
         if any(node.endable for node in hung):
             return " - ".join(["It is hung. See how it could be ended: flowbridge recover " + id, *ways])

@@ -137,7 +137,8 @@ class MistralBackend(Backend):
             try:
                 self.deploy(request.definition)
             except Unavailable as error:
-                raise Unavailable(f"the definition was not stored: {error.message}", unsent=True) from error
+                words = f"the definition was not stored: {error.message}"
+                raise Unavailable(words, unsent=True, unasked=error.unasked) from error
         body: Json = {
             "id": request.id,
             "workflow_name": request.workflow,
@@ -150,7 +151,10 @@ class MistralBackend(Backend):
             raise InvalidInput(error.message) from error
         except Conflict:
             # Two starts of one id at the same moment: the other was first. Where it was not, this is NotFound.
-            answer = self._client.get("executions", request.id, fields="id")
+            try:
+                answer = self._client.get("executions", request.id, fields="id")
+            except Unavailable as error:  # whatever came of this question, the start was sent
+                raise Unavailable(error.message) from error
         if answer.get("id") != request.id:
             raise Unavailable(f"{self._client.where} did not answer the start of {request.id} with that execution.")
         return Ref(self.name, request.id)

@@ -113,7 +113,7 @@ class MistralClient:
         limit = self._access.read_timeout if method == "GET" else self._access.change_timeout
         with within(limit), silence(self._name):
             if not left():
-                raise Unavailable(f"{self._where} was not asked: the time for it was over.", unsent=True)
+                raise Unavailable(f"{self._where} was not asked: the time for it was over.", unasked=True)
             return self._tried(method, path, TRIES if repeatable else 1, arguments)
 
     def _tried(self, method: str, path: tuple[str, ...], tries: int, arguments: Mapping[str, Any]) -> Json:

@@ -337,4 +337,4 @@ def test_X1_a_rerun_with_a_wrong_override_is_refused_alike_whether_planned_or_do
     assert "unknown surplus. It takes: a" in _one_line(said, 2)
     assert len(flowbridge("list", "-o", "json").data) == 1
     ends = [entry["what"] for entry in flowbridge("history", "last", "-o", "json").data if entry["kind"] == "outcome"]
-    assert [end.partition(":")[0] for end in ends] == (["done"] if plan else ["done", "rejected"])
+    assert [end.partition(":")[0] for end in ends] == (["start done"] if plan else ["start done", "re-run rejected"])

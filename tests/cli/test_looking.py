@@ -95,6 +95,17 @@ def test_O2_a_verb_that_needs_a_silent_engine_ends_with_5_and_says_where_it_was_
     assert re.search(r"prod \(http://127\.0\.0\.1:\d+/v2\) does not answer", said.err)
 
 
+def test_O6_the_history_says_of_each_outcome_which_verb_it_is_of(flowbridge: Flowbridge) -> None:
+    assert flowbridge("run", HELLO).code == 0
+    assert flowbridge("re-run", "last").code == 0
+    assert flowbridge("pause", "last").code == 3
+    rows = [row for row in flowbridge("history", "-o", "json").data if row["kind"] in ("operation", "outcome")]
+    told = [row["what"].partition(":")[0] for row in rows]
+    # A re-run from the beginning is the start of another execution, which begins and ends within it.
+    assert sorted(told[2:6]) == ["re-run", "re-run done", "start", "start done"]
+    assert told[:2] + told[6:] == ["start", "start done", "pause", "pause rejected"]
+
+
 def test_backend_check_and_doctor_end_with_the_code_of_what_is_wrong(flowbridge: Flowbridge, silent: str) -> None:
     assert silent
     checked = flowbridge("backend", "check", "-o", "json")

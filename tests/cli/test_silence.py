@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from cli.clikit import BOUND, Gates, Said, interruptible, seen_ten_minutes_ago
 from core.kit import Desk, one
 from flowbridge import bridge as bridge_module
 from flowbridge.bridge import Bridge
-from flowbridge.errors import Interrupted
+from flowbridge.errors import Interrupted, Unavailable
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Ref, Status, TaskStatus
+from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus, Want
+from flowbridge_cli.silences import tell_silence
 from flowbridge_cli.watching import follow
 from support.fake_mistral import FakeMistral
 from support.haste import hurry
@@ -95,6 +97,35 @@ def test_the_time_for_watching_ends_with_5_where_the_engine_was_silent_then_and_
     assert words in capsys.readouterr().err
 
 
+def test_what_is_shown_of_a_silent_engine_is_as_old_as_what_it_showed_whatever_was_never_started_there(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with desk.open() as flow:
+        record = one(desk)
+        never = Record("child", record.tree, Ref("fake", "never"), parent=record.ref, native=False, key="k")
+        canceled = replace(never, want=Want.CANCEL, status=Status.CANCELED, seen=EngineState.ABSENT)
+        flow.get(record.id)
+        flow.ledger.executions.put([canceled])
+        desk.engine.down = True
+        tell_silence(flow, flow.get(record.id))
+        follow(flow, record.id, timeout=0, quiet=True)
+    shown, watched, _ = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"fake does not answer; this is what was seen \d+ s ago", shown)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  fake does not answer; last seen \d\d:\d\d:\d\d", watched)
+
+
+def test_of_what_an_engine_never_showed_it_is_said_that_nothing_was_seen_there(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
+    with desk.open() as flow:
+        with pytest.raises(Unavailable):
+            flow.run("flow", backend="fake")
+        tell_silence(flow, flow.get("last"))
+    said = "fake does not answer; this is what is written down: nothing was seen there yet\n"
+    assert capsys.readouterr().err == said
+
+
 def test_no_status_is_told_as_if_it_were_seen_now(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     with desk.open() as flow:
         record = one(desk)
@@ -144,6 +175,46 @@ def test_what_is_advised_at_the_end_of_a_watch_is_what_the_status_admits(
     (said,) = capsys.readouterr().err.splitlines()
     assert all(f"flowbridge {verb} {record.id}" in said for verb in advised)
     assert not any(f"flowbridge {verb} " in said for verb in not_advised)
+
+
+@pytest.mark.parametrize("how", ["the command was killed in the call", "the request was lost"])
+def test_O3_a_watch_on_a_start_that_was_cut_short_says_so_once_and_advises_what_is_possible(
+    desk: Desk, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """A kill is an exception that nobody catches; the lease of a dead process is gone."""
+
+    def killed(name: str) -> None:
+        if name == "start":
+            raise _Killed
+
+    if how == "the request was lost":
+        desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
+    else:
+        desk.engine.before = killed
+    with desk.open() as flow, pytest.raises((_Killed, Unavailable)):
+        flow.run("flow", backend="fake")
+    desk.engine.dropped, desk.engine.silent, desk.engine.before = set(), set(), lambda name: None
+    with desk.open() as flow:
+        id = flow.find("last").id
+        assert follow(flow, id, timeout=0.2)[1] == 9
+        err = capsys.readouterr().err
+        assert err.count(f"The start by me was cut short: `flowbridge recover {id}` goes on with it (O3)") == 1
+        assert f"is still requested. The start by me was cut short. Go on with it: flowbridge recover {id} - " in err
+        assert (f"flowbridge cancel {id}" in err, "flowbridge pause" in err, "The run goes on" in err) == (
+            True,
+            False,
+            False,
+        )
+        assert desk.engine.has == {}
+        with flow.ledger.leases.held(f"tree:{id}", "recover by her", what="it", timeout=0):
+            follow(flow, id, timeout=0)
+        assert "was cut short" not in capsys.readouterr().err
+        flow.recover(id)
+        assert (flow.get(id).record.status, len(desk.engine.has)) == (Status.RUNNING, 1)
+
+
+class _Killed(BaseException):
+    """The process is no more."""
 
 
 def test_a_watch_on_what_hangs_says_so_once_advises_recover_and_goes_on(

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from core.kit import Desk, in_child, one
+from flowbridge import bridge, deadline
 from flowbridge.backend import Definition
 from flowbridge.errors import LedgerError
 from flowbridge.ledger import database as module
@@ -263,6 +265,73 @@ def test_a_writer_that_never_ends_is_named_after_a_while(place: Path, monkeypatc
     holder.close()
     waiting.close()
     assert names(place) == ["x", "y"]
+
+
+@dataclass
+class Clock:
+    """Time that goes on only while somebody waits."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the wait for another writer goes by. SQLite itself waits for no moment."""
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    monkeypatch.setattr(module, "_SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(deadline, "time", made)
+    return made
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(None, 20), (60.0, 20), (4.0, 4), (0.0, 0)])
+def test_another_writer_is_waited_for_no_longer_than_whoever_asks_will_wait(
+    place: Path, clock: Clock, limit: float | None, seconds: int
+) -> None:
+    holder, waiting = Database(place), Database(place)
+    writes: list[Callable[[], object]] = [
+        lambda: insert(waiting, "y"),
+        lambda: waiting.run("DELETE FROM cursors"),
+        lambda: waiting.run_many("INSERT INTO cursors VALUES (?, 1)", [("y",)]),
+    ]
+    with holder.transaction():
+        insert(holder, "x")
+        for write in writes:
+            began = clock.now
+            said = f"for over {seconds} s" if seconds else "now"
+            with deadline.within(limit), pytest.raises(LedgerError, match=f"in use by another process {said}; try"):
+                write()
+            assert clock.now - began == pytest.approx(max(seconds, module._LEAST_SECONDS), abs=0.1)
+    with deadline.within(0):
+        insert(waiting, "y")
+    holder.close()
+    waiting.close()
+    assert names(place) == ["x", "y"]
+
+
+def test_what_is_written_for_many_rows_is_there_for_all_or_for_none(place: Path) -> None:
+    database = Database(place)
+    with pytest.raises(LedgerError, match="UNIQUE"):
+        database.run_many("INSERT INTO cursors VALUES (?, 1)", [("a",), ("b",), ("a",)])
+    assert database.all("SELECT * FROM cursors") == []
+    database.close()
+
+
+def test_O5_a_run_waits_for_a_locked_ledger_as_long_as_it_may_take_and_starts_nothing(
+    clock: Clock, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "time", clock)
+    flow, other = desk.open(), Database(desk.ledger)
+    with other.transaction(), pytest.raises(LedgerError, match=r"for over [45] s; try again; the start was not begun"):
+        flow.run("flow", backend="fake", timeout=4)
+    other.close()
+    assert (desk.engine.has, clock.now < 1010) == ({}, True)
 
 
 _AT_ONCE = """

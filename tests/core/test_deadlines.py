@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -89,16 +90,51 @@ def test_O4_a_call_that_was_made_and_not_answered_in_time_is_not_told_as_one_tha
     assert (outcome.exit_code, outcome.not_done) == (5, {record.id: "fake does not answer (it took too long)."})
 
 
+def out_of_time(*names: str) -> Callable[[str], None]:
+    """What a backend says that gives up before it asks."""
+
+    def before(name: str) -> None:
+        if name in names:
+            raise Unavailable("fake was not asked: the time for it was over.", unasked=True)
+
+    return before
+
+
+def test_O2_a_start_that_was_sent_is_not_called_unasked_where_there_is_no_time_to_look_for_it(
+    flow: Bridge, desk: Desk
+) -> None:
+    desk.engine.lost, desk.engine.before = {"start"}, out_of_time("observe")
+    with pytest.raises(Unavailable, match=r"^fake did not answer in time; the start is written down: ") as caught:
+        flow.run("flow", backend="fake", timeout=4)
+    assert (caught.value.exit_code, len(desk.engine.has)) == (5, 1)
+    assert caught.value.message.endswith(f"{flow.find('last').id}` finishes it, and starts nothing twice")
+
+
+def test_O2_a_start_that_there_was_no_time_for_has_started_nothing_and_ends_as_what_took_too_long(
+    flow: Bridge, desk: Desk
+) -> None:
+    desk.engine.before = out_of_time("start", "observe")
+    with pytest.raises(Timeout, match=r"was not asked: the time for it was over; nothing was started$") as caught:
+        flow.run("flow", backend="fake", timeout=4)
+    assert (caught.value.exit_code, desk.engine.has) == (9, {})
+    desk.engine.before = lambda name: None
+    assert flow.recover() == []
+
+
+def test_O2_a_resume_that_was_sent_is_not_called_unasked_either(flow: Bridge, desk: Desk) -> None:
+    record = one(desk, TaskStatus.WAITING)
+    flow.pause(record.id)
+    desk.engine.lost = {"resume"}
+    desk.engine.before = lambda name: out_of_time("observe")(name) if desk.engine.count()["resume"] else None
+    outcome = flow.resume(record.id, timeout=0)
+    assert (outcome.exit_code, outcome.not_done) == (5, {record.id: "fake did not answer in time"})
+
+
 def test_O3_what_there_was_no_time_for_stays_written_down_and_is_done_by_the_next_command(
     flow: Bridge, desk: Desk
 ) -> None:
     record = one(desk)
-
-    def out_of_time(name: str) -> None:
-        if name == "pause":
-            raise Unavailable("fake was not asked: the time for it was over.", unsent=True)
-
-    desk.engine.before = out_of_time
+    desk.engine.before = out_of_time("pause")
     outcome = flow.pause(record.id, timeout=0)
     assert (outcome.done, outcome.exit_code) == (False, 5)
     desk.engine.before = lambda name: None

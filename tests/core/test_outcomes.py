@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -177,6 +178,22 @@ def test_O3_a_start_whose_answer_was_lost_names_how_to_finish_it(flow: Bridge, d
     flow.recover("last")
     assert len(desk.engine.has) == 1
     assert statuses(flow, "last") == [Status.RUNNING]
+
+
+@pytest.mark.parametrize("state", [EngineState.RUNNING, EngineState.SUCCEEDED])
+def test_O3_a_start_whose_answer_did_not_come_in_time_is_over_once_a_watch_has_seen_what_it_started(
+    flow: Bridge, desk: Desk, state: EngineState
+) -> None:
+    desk.engine.lost, desk.engine.silent = {"start"}, {"observe"}
+    with pytest.raises(Unavailable):
+        flow.run("flow", backend="fake", timeout=4)
+    desk.engine.lost = desk.engine.silent = set()
+    (live,) = desk.engine.has.values()
+    live.set("work", status=TaskStatus(state), active=state is EngineState.RUNNING)
+    live.go(state)
+    (look,) = flow.watch("last", deadline=time.monotonic())
+    assert (look.record.status, look.open) == (Status(state), ())
+    assert ops(flow) == [("operation", "start"), ("outcome", "done")]
 
 
 def test_O3_a_start_that_was_sent_and_canceled_while_its_engine_is_silent_is_canceled_there(

@@ -13,7 +13,7 @@ from flowbridge.agent import Agent
 from flowbridge.bridge import Bridge
 from flowbridge.driver import is_over
 from flowbridge.drivers import undriven
-from flowbridge.errors import EngineRefused, LedgerError, NotFound
+from flowbridge.errors import EngineRefused, LedgerError, NotFound, Unavailable
 from flowbridge.law.driving import waits_for
 from flowbridge.model import EngineState, Status, TaskStatus
 from flowbridge.sending import Sent
@@ -50,6 +50,20 @@ def test_O3_a_start_whose_answer_was_lost_starts_nothing_a_second_time(desk: Des
     desk.other.lost = set()
     assert statuses(flow, root.id) == [_R, _R]
     assert len(desk.other.has) == 1
+
+
+def test_O3_a_start_is_over_once_it_is_seen_whatever_else_of_its_tree_is_not_as_it_is_wanted(desk: Desk) -> None:
+    flow = desk.open()
+    desk.host.has_links_to("other:flow")
+    desk.host.lost, desk.host.silent, desk.other.down = {"start"}, {"observe"}, True
+    with pytest.raises(Unavailable):
+        flow.run("flow", backend="host")
+    desk.host.lost = desk.host.silent = set()
+    root = flow.find("last")
+    assert statuses(flow, root.id) == [_R, Status.REQUESTED]
+    assert flow.ledger.operations.open(root.tree) == []
+    assert [entry.doc["state"] for entry in flow.history(root.id) if entry.kind == "outcome"] == ["done"]
+    assert (desk.host.count()["start"], desk.other.count()["start"]) == (1, 0)
 
 
 def test_O2_a_child_whose_engine_is_down_is_started_when_that_is_back(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import responses
+from requests import ConnectTimeout
 
 from flowbridge.backend import Cascade, Definition, StartRequest, TaskRerun
 from flowbridge.bridge import Bridge
@@ -125,6 +126,15 @@ def test_a_start_that_another_one_overtook_is_a_start(backend: MistralBackend) -
     responses.post(f"{URL}/executions", status=500, json=fault("DBDuplicateEntryError: there"))
     responses.get(f"{URL}/executions/id", json={"id": "id"})
     assert backend.start(StartRequest("id", "w")).id == "id"
+
+
+@responses.activate
+def test_a_start_of_which_nobody_tells_whether_another_one_overtook_it_may_be_there(backend: MistralBackend) -> None:
+    responses.post(f"{URL}/executions", status=500, json=fault("DBDuplicateEntryError: there"))
+    responses.get(f"{URL}/executions/id", body=ConnectTimeout())
+    with pytest.raises(Unavailable) as caught:
+        backend.start(StartRequest("id", "w"))
+    assert not caught.value.unsent
 
 
 @responses.activate

@@ -113,7 +113,7 @@ def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
         client = MistralClient("prod", Access(address))
         with within(0), pytest.raises(Unavailable, match="the time for it was over") as caught:
             client.put("executions", "x", body={}, repeatable=False)
-        assert caught.value.unsent
+        assert (caught.value.unsent, caught.value.unasked) == (True, True)
         assert not heard
 
 

@@ -10,10 +10,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flowbridge.deadline import left
 from flowbridge.errors import LedgerError
 from flowbridge.ledger.schema import MIGRATIONS, VERSION
 
+#: How long another process that writes is waited for, where whoever asks does not wait for less.
 _BUSY_SECONDS = 20.0
+
+#: What is waited for all the same where that time is over: what came of a call is to be written down.
+_LEAST_SECONDS = 0.5
+
+#: How long SQLite itself waits before the time is looked at. To tell it anew for each statement would cost a statement.
+_SLICE_SECONDS = 0.1
 _RETRY_SECONDS = 0.005
 _ANOTHER = "set FLOWBRIDGE_LEDGER to another file"
 
@@ -33,6 +41,7 @@ class Database:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
         self._depth = 0
+        self._waited = 0.0
         self._unwritable: LedgerError | None = None
         try:
             with self._errors():
@@ -45,7 +54,7 @@ class Database:
 
     def _connect(self, to: str, prepare: Callable[[], object]) -> None:
         self._connection = sqlite3.connect(
-            to, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=to.startswith("file:")
+            to, timeout=_SLICE_SECONDS, isolation_level=None, check_same_thread=False, uri=to.startswith("file:")
         )
         try:
             prepare()
@@ -56,7 +65,7 @@ class Database:
     def _prepare(self, *, durable: bool) -> None:
         self._version()
         self._use_wal()
-        self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        self._execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self._migrate()
 
     def _can_read(self) -> bool:
@@ -87,16 +96,19 @@ class Database:
 
     def _use_wal(self) -> None:
         # Where several processes open a new ledger at once, SQLite refuses this at once instead of waiting.
-        deadline = time.monotonic() + _BUSY_SECONDS
+        self._execute("PRAGMA journal_mode=WAL")
+
+    def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """One statement. Where another process writes it is tried again, for as long as whoever asks will wait."""
+        began = time.monotonic()
         while True:
             try:
-                self._connection.execute("PRAGMA journal_mode=WAL")
+                return self._connection.execute(sql, values)
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                self._waited = time.monotonic() - began
+                if not _is_busy(error) or _is_over(self._waited):
                     raise
                 time.sleep(_RETRY_SECONDS)
-            else:
-                return
 
     def _migrate(self) -> None:
         found = self._version()
@@ -105,11 +117,11 @@ class Database:
         with self.transaction():
             for version in range(self._version(), VERSION):
                 for statement in _statements(MIGRATIONS[version]):
-                    self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA user_version={VERSION}")
+                    self._execute(statement)
+            self._execute(f"PRAGMA user_version={VERSION}")
 
     def _version(self) -> int:
-        version, tables = self._connection.execute(
+        version, tables = self._execute(
             "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
         ).fetchone()
         if version == 0 and tables:
@@ -130,7 +142,7 @@ class Database:
         if self._unwritable is not None:
             raise self._unwritable
         with self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:
             yield
@@ -149,7 +161,7 @@ class Database:
     def commit(self) -> None:
         """End a transaction; rolls back where the disk refuses."""
         try:
-            self._connection.execute("COMMIT")
+            self._execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
             raise self._translated(error, unsure=True) from error
@@ -162,27 +174,28 @@ class Database:
     def run(self, sql: str, values: Iterable[Any] = ()) -> int:
         """Carry out one statement; gives the number of rows it changed."""
         with self._errors():
-            return self._connection.execute(sql, tuple(values)).rowcount
+            return self._execute(sql, tuple(values)).rowcount
 
     def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Carry out one statement for many rows."""
-        with self._errors():
-            self._connection.executemany(sql, rows)
+        """Carry out one statement for many rows, all of them or none."""
+        if wanted := list(rows):
+            with self.transaction(), self._errors():
+                self._connection.executemany(sql, wanted)
 
     def all(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
         """Every row of a query."""
         with self._errors():
-            return self._connection.execute(sql, tuple(values)).fetchall()
+            return self._execute(sql, tuple(values)).fetchall()
 
     def one(self, sql: str, values: Iterable[Any] = ()) -> Any:
         """The first row of a query, or None."""
         with self._errors():
-            return self._connection.execute(sql, tuple(values)).fetchone()
+            return self._execute(sql, tuple(values)).fetchone()
 
     def stamp(self) -> int:
         """A number that changes when another connection has written. Costs next to nothing."""
         try:
-            row = self._connection.execute("PRAGMA data_version").fetchone()
+            row = self._execute("PRAGMA data_version").fetchone()
         except sqlite3.Error as error:
             raise self._translated(error) from error
         return int(row[0])
@@ -201,10 +214,9 @@ class Database:
     def _translated(self, error: sqlite3.Error, *, unsure: bool = False) -> LedgerError:
         """Our error. `unsure`: a commit failed; what it had put into the log may count when that is read again."""
         text = str(error)
-        if "locked" in text or "busy" in text:
-            return LedgerError(
-                f"ledger {self.path} is in use by another process for over {_BUSY_SECONDS:.0f} s; try again"
-            )
+        if _is_busy(error):
+            waited = f"for over {int(self._waited)} s" if self._waited >= 1 else "now"
+            return LedgerError(f"ledger {self.path} is in use by another process {waited}; try again")
         if "full" in text:
             return LedgerError(f"ledger {self.path}: the disk is full; make room and try again", unsure=unsure)
         if "I/O" in text:
@@ -220,6 +232,16 @@ class Database:
         if "unable to open" in text or "readonly" in text:
             return LedgerError(f"ledger {self.path}: {text}; {_ANOTHER}")
         return LedgerError(f"ledger {self.path}: {text}", unsure=unsure)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
+def _is_over(waited: float) -> bool:
+    """Whether another process was waited for long enough, in seconds."""
+    seconds = left()
+    return waited >= _BUSY_SECONDS or (seconds == 0.0 and waited >= _LEAST_SECONDS)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -121,9 +121,10 @@ class Operations:
         return reopening(self.open(tree))
 
     def along(self, tree: str) -> frozenset[str]:
-        """The executions that an engine resumes by itself with what the last operation on a tree resumed (R4)."""
+        """The executions that an engine resumes by itself with what the last verb on a tree resumed (R4)."""
         row = self._db.one(
             "SELECT doc, id FROM operations WHERE tree = ? AND state NOT IN ('rejected', 'already so') "
+            "AND NOT (json_valid(doc) AND json_extract(doc, '$.verb') = 'recover') "
             "ORDER BY at DESC, rowid DESC LIMIT 1",
             (tree,),
         )

@@ -19,12 +19,19 @@ from flowbridge_cli.output import emit
 def history(id: str | None, output: str) -> int:
     """Show the operations on a tree and what its engines did by themselves, oldest first. Without ID: of all trees."""
     with Bridge() as bridge:
-        rows = [_view(entry) for entry in bridge.history(id)]
+        entries = bridge.history(id)
+    verbs = {entry.operation: _verb(entry) for entry in entries if entry.operation and _verb(entry)}
+    rows = [_view(entry, verbs.get(entry.operation, "")) for entry in entries]
     emit(rows, output, columns=("seq", "at", "execution", "actor", "kind", "what"))
     return 0
 
 
-def _view(entry: Entry) -> dict[str, Any]:
+def _verb(entry: Entry) -> str:
+    """The verb that a line of the history is the beginning of; "" for any other line."""
+    return str(entry.doc.get("verb", "recover" if entry.kind == "recover" else ""))
+
+
+def _view(entry: Entry, verb: str) -> dict[str, Any]:
     return {
         "seq": entry.seq,
         "at": moment(entry.at),
@@ -33,17 +40,19 @@ def _view(entry: Entry) -> dict[str, Any]:
         "operation": entry.operation or None,
         "actor": entry.actor,
         "kind": entry.kind,
-        "what": _sentence(entry),
+        "what": _sentence(entry, verb),
         "detail": dict(entry.doc),
     }
 
 
-def _sentence(entry: Entry) -> str:
+def _sentence(entry: Entry, verb: str) -> str:
+    """A line in words. `verb` is that of its operation: between a verb and its outcome others may begin and end."""
     doc = entry.doc
     if "new" in doc:
         return f"{doc['old']} -> {doc['new']}" if doc["old"] != doc["new"] else entry.kind.replace("_", " ")
     if "outcome" in doc:
-        return f"{doc['state']}: {doc['outcome']}" if doc["outcome"] != doc["state"] else str(doc["state"])
+        ended = f"{verb} {doc['state']}".lstrip()
+        return f"{ended}: {doc['outcome']}" if doc["outcome"] != doc["state"] else ended
     if entry.kind == "trouble":
         return f"{doc['call']} fails: {doc['error']}" if "error" in doc else f"{doc['call']} fails no more"
     if "verb" in doc:

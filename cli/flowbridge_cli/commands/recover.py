@@ -47,11 +47,18 @@ def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str)
     with Bridge() as bridge:
         left: list[FlowbridgeError] = []
         looks = bridge.recover(
-            id, assume=assume, timeout=timeout, failed=lambda tree, error: _left(left, tree, error), finished=_finished
+            id, assume=assume, timeout=timeout, failed=lambda one, error: _left(left, one, error), finished=_finished
         )
         hung = [node for look in looks for node in look.snapshot.nodes if node.hung]
         if hung and _agreed(id, hung, yes=yes):
-            looks = bridge.recover(id, assume=assume, timeout=timeout, end_hung=True)
+            told = {error.message for error in left}
+            looks = bridge.recover(
+                id,
+                assume=assume,
+                timeout=timeout,
+                end_hung=True,
+                failed=lambda one, error: None if error.message in told else _left(left, one, error),
+            )
         rows = [tree_document(bridge, look) for look in looks]
     shown = [{**row, "note": told_of(row)} for row in rows] if output == "table" else rows
     more = ("note",) if any(row.get("note") for row in shown) else ()
@@ -64,9 +71,10 @@ def _finished(operation: Operation) -> None:
     note(f"{operation.verb} by {operation.actor} of {operation.target}: {operation.outcome or operation.state}")
 
 
-def _left(left: list[FlowbridgeError], tree: str, error: FlowbridgeError) -> None:
+def _left(left: list[FlowbridgeError], one: str, error: FlowbridgeError) -> None:
+    """Say what was not recovered. Something of a tree may have been, before that was met."""
     left.append(error)
-    note(f"flowbridge: error: tree {tree} is left as it was: {error.message}")
+    note(f"flowbridge: error: {one} is not recovered, or not all of it: {error.message}")
 
 
 def _agreed(id: str | None, hung: Sequence[Node], *, yes: bool) -> bool:

@@ -64,7 +64,7 @@ def run(
 
     Values are JSON where they read as such and are not meant to be text, else text; those on the command line win over
     those of a file. Ctrl-C stops watching, never the run (exit 130). Exit codes: 0 succeeded, 7 errored, 8 canceled, 9
-    the time was over, 5 an engine does not answer.
+    the time was over, 5 an engine did not answer, also where it was asked until the time was over.
     """
     began = time.monotonic()
     given = {**_from_file(input_file), **options.inputs(values)}
