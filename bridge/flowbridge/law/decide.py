@@ -53,11 +53,16 @@ class Line(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Steps in the order in which they are sent, a line for every execution, and what the engines may still do."""
+    """Steps in the order in which they are sent, a line for every execution, and what the engines may still do.
+
+    `goes_on` names the operation of the same verb that is still open on that execution, and that this one goes on with:
+    "cancel by ada". It is empty where there is none.
+    """
 
     steps: tuple[Step, ...]
     lines: tuple[Line, ...]
     warnings: tuple[str, ...] = ()
+    goes_on: str = ""
 
 
 #: By workflow and the name of a task: the joins right behind it.
