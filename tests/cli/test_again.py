@@ -110,6 +110,19 @@ def test_what_another_verb_left_open_is_not_chosen(flowbridge: Flowbridge, prod:
     assert (said.code, said.data) == (0, [])
 
 
+def test_O1_a_plan_says_what_is_so_of_what_is_canceled_at_its_engine_and_still_runs(
+    flowbridge: Flowbridge, prod: Prod
+) -> None:
+    id = started(flowbridge)
+    assert flowbridge("cancel", id).code == 0
+    said = flowbridge("cancel", "--status", "canceling", "--dry-run")
+    assert "canceling" in said.out
+    assert "its engine has canceled it; what still runs in it ends first (C2)" in said.out
+    said = flowbridge("cancel", "--status", "canceling", "--yes")
+    assert f"{id}  touches nothing: its engine has canceled it; what still runs" in said.err
+    assert "anew" not in said.err
+
+
 def test_O1_the_plan_of_a_pause_that_is_open_is_what_is_left_of_it(flowbridge: Flowbridge, prod: Prod) -> None:
     id = started(flowbridge)
     prod.down = True
