@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from flowbridge.errors import Rejected, Unsupported
+from flowbridge.errors import InvalidInput, NotFound, Rejected, Unsupported
 from flowbridge.law import reopening, selection
 from flowbridge.law.selection import (
     Chosen,
+    at_path,
     check_partial,
     check_rerun_whole,
     partial,
@@ -189,6 +190,42 @@ def test_X5_an_index_means_one_item() -> None:
     assert chosen(_items(), "t1[2].s") == [(3, "s")]
     assert "t1[1]: its execution i1 is succeeded" in rejected(_items(), "t1[1].s").message
     assert "t1[7]: no such item in execution root; there are: 0, 1, 2" in rejected(_items(), "t1[7].s").message
+
+
+def test_a_path_leads_to_a_child_or_to_a_task_without_one() -> None:
+    assert at_path(nested(), 0, "") == (0, "")
+    assert at_path(nested(), 0, "t1") == (1, "")
+    assert at_path(nested(), 0, "t1.s1") == (2, "")
+    assert at_path(nested(), 0, "t2") == (0, nested().nodes[0].tasks[1].id)
+    assert at_path(nested(), 0, "t1.s1.d1") == (2, nested().nodes[2].tasks[0].id)
+
+
+def test_a_path_to_a_task_with_items_leads_to_the_task_and_with_an_index_to_one_child() -> None:
+    assert at_path(_items(), 0, "t1") == (0, _items().nodes[0].tasks[0].id)
+    assert at_path(_items(), 0, "t1[2]") == (3, "")
+    assert at_path(_items(), 0, "t1[0].s") == (1, _items().nodes[1].tasks[0].id)
+    with pytest.raises(InvalidInput, match=r"t1: has several items .* name one of: t1\[0\], t1\[1\], t1\[2\]"):
+        at_path(_items(), 0, "t1.s")
+    only = tree(errored("root", -1, task("t1", items=1)), errored("i0", 0, task("s"), parent_task="t1", item=0))
+    assert at_path(only, 0, "t1.s") == (1, only.nodes[1].tasks[0].id)
+    assert at_path(only, 0, "t1") == (0, only.nodes[0].tasks[0].id)  # as it would be with two
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("t1[7].s", "t1[7]: no such item in execution root; there are: 0, 1, 2"),
+        ("t1[7]", "t1[7]: no such item in execution root; there are: 0, 1, 2"),
+        ("t1[1].x", "x: no such task in execution i1; there is: s"),
+        ("t1[1].s.x", "s: has no child execution in execution i1, so x is not there"),
+        ("t1[1].s[0]", "s[0]: has no child execution in execution i1"),
+        ("x.s", "x.s: no such task in execution root; there is: t1"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_in_the_words_of_a_re_run(path: str, words: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        at_path(_items(), 0, path)
+    assert caught.value.message == words
 
 
 class _Counted(tuple[Node, ...]):
