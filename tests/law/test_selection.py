@@ -186,6 +186,27 @@ def test_X5_of_several_children_those_are_meant_in_which_the_task_is_errored() -
     assert chosen(_items(), "t1.s") == [(1, "s"), (3, "s")]
 
 
+def test_X3_a_wrong_name_is_not_buried_under_the_items_that_are_not_errored() -> None:
+    error = rejected(_items(), "t1.z")
+    assert error.rows == tuple(f"t1.z: no such task in execution i{item}; there is: s" for item in (0, 2))
+    one_left = tree(*_items().nodes[:3])
+    assert rejected(one_left, "t1.z").rows == ("t1.z: no such task in execution i0; there is: s",)
+    deep = [errored(f"h{item}", 0, task("each"), parent_task="hosts", item=item) for item in range(2)]
+    fine = execution("fine", Status.SUCCEEDED, 1, parent_task="each", tasks=(task("first", OK),))
+    failed = errored("failed", 2, task("first"), parent_task="each")
+    hosts = tree(errored("root", -1, task("hosts", items=2)), *deep, fine, failed)
+    assert chosen(hosts, "hosts.each.first") == [(4, "first")]
+    lost = rejected(hosts, "hosts.each.fist", "hosts.each.secnd")
+    assert lost.rows == tuple(
+        f"hosts.each.{name}: no such task in execution failed; there is: first" for name in ("fist", "secnd")
+    )
+
+
+def test_X3_two_wrong_names_do_not_say_the_same_twice() -> None:
+    fine = tree(*(_items().nodes[place] for place in (0, 2)))
+    assert rejected(fine, "t1.s", "t1.z").rows == ("t1: its execution i1 is succeeded, not errored",)
+
+
 def test_X5_an_index_means_one_item() -> None:
     assert chosen(_items(), "t1[2].s") == [(3, "s")]
     assert "t1[1]: its execution i1 is succeeded" in rejected(_items(), "t1[1].s").message

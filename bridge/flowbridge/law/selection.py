@@ -94,6 +94,10 @@ class _Wrong(Exception):
     """What is wrong with one name, a line for each place it means; collected, never seen outside."""
 
 
+class _PassedOver(_Wrong):
+    """The name may be right: what it leads through is not errored. Where another way is wrong, that is what matters."""
+
+
 def check_rerun_whole(snapshot: Snapshot, place: int) -> Effect:
     """X1: an ended or abandoned execution is run again from the beginning. The old one stays as it is."""
     node = snapshot.nodes[place]
@@ -123,7 +127,7 @@ def select(snapshot: Snapshot, place: int, names: Sequence[str], verb: str) -> t
         except _Wrong as problem:
             wrong += problem.args
     if wrong:
-        raise _rejected(node.record.id, "X3", "wrong_tasks", wrong)
+        raise _rejected(node.record.id, "X3", "wrong_tasks", list(dict.fromkeys(wrong)))
     _reject_nested(snapshot, chosen)
     return tuple(chosen)
 
@@ -310,22 +314,26 @@ def _one_item(seen: _Names, place: int, name: str, task: TaskLook) -> str:
 
 
 def _resolve_below(seen: _Names, found: Sequence[int], head: str, rest: str) -> list[tuple[int, TaskLook]]:
+    """The tasks meant in those children that can be meant; one that cannot is told only where there is no other."""
     hits: list[tuple[int, TaskLook]] = []
-    problems: list[str] = []
+    wrong: list[str] = []
+    passed_over: list[str] = []
     for child in found:
         node = seen.snapshot.nodes[child]
         if node.record.gone:
-            problems.append(f"{head}: its {describe(node)} is gone from its engine, and can only be started anew (S7)")
+            why = f"{head}: its {describe(node)} is gone from its engine, and can only be started anew (S7)"
+            passed_over.append(why)
             continue
         if node.record.status is not Status.ERRORED:
-            problems.append(f"{head}: its {describe(node)} is {node.record.status}, not errored")
+            passed_over.append(f"{head}: its {describe(node)} is {node.record.status}, not errored")
             continue
         try:
             hits += _resolve(seen, child, rest)
         except _Wrong as problem:
-            problems += [f"{head}.{one}" for one in problem.args]
+            told = passed_over if isinstance(problem, _PassedOver) else wrong
+            told += [f"{head}.{one}" for one in problem.args]
     if not hits:
-        raise _Wrong(*problems)
+        raise _Wrong(*wrong) if wrong else _PassedOver(*passed_over)
     return hits
 
 
