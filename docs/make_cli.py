@@ -61,7 +61,8 @@ One execution: `id`, `status`, `workflow`, `backend`, `engine_id`, `engine_state
 `trouble` (a call that is due and fails: `call`, `reason`, `since`, `tries`), `waits_for_driver` (nobody drives its
 tree, O13).
 Times are ISO 8601 in UTC.
-`tree` adds `updated_at` (when the status last changed, as far as it was seen), `active_tasks`, `unknown` (tasks whose
+`tree` adds `updated_at` (when the status last changed, as far as it was seen), `held_since` (since when it is `pausing`
+or `paused`, where it is held), `active_tasks`, `unknown` (tasks whose
 end nobody saw), `unfinished` (operations to recover), `linked` and `waits_for` (of a child that a
 task of another engine waits for, and what it waits for itself) and `tasks`.
 `get`, `run` and `watch` add `input` and `output`, for what is below only with `get --deep`.

@@ -157,7 +157,7 @@ def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
         "trouble", "waits_for_driver", "hung",
     }  # fmt: skip
     assert set(document) - set(listed) == {
-        "parent_task", "unknown", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
+        "parent_task", "unknown", "tasks", "active_tasks", "updated_at", "held_since", "unfinished", "input", "output",
         "linked", "waits_for",
     }  # fmt: skip
     assert set(document["tasks"][0]) == {

@@ -12,13 +12,13 @@ from flowbridge.law.selection import at_path
 from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
-from flowbridge_cli.drawing import duration, task_lines, trouble_line
+from flowbridge_cli.drawing import duration, held_for, task_lines, trouble_line
 from flowbridge_cli.entry import looks_once
 from flowbridge_cli.output import emit, fields, hung_advice, tell_unwritten
 from flowbridge_cli.silences import tell_silence
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
-_NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
+_NOT_IN_TABLE = frozenset({"tasks", "held_by", "held_since", "item", "stale"})
 
 
 @click.command("get")
@@ -73,7 +73,9 @@ def _show_task(bridge: Bridge, look: Look, task: str, output: str, *, result: bo
 def _summary(document: Document, *, result: bool) -> Document:
     """What a table shows: one line for each thing that is so."""
     shown = {key: value for key, value in document.items() if key not in _NOT_IN_TABLE}
-    shown["held"] = f"by {document['held_by'] or 'its parent'}" if document["held"] else None
+    shown["held"] = (
+        f"by {document['held_by'] or 'its parent'} {held_for(document)}".rstrip() if document["held"] else ""
+    )
     shown["gone"] = "its engine no longer has it" if document["gone"] else None
     if document.get("hung"):
         shown["hung"] = f"{document['hung']}: {hung_advice(document, document['id'])}"
