@@ -73,7 +73,8 @@ the same shape); `get`, `run` and `watch` add `result`, `published` and, for wit
 
 One result of a verb: `target` (as it was named), `verb`, `result` (`done`, `not_done`, `already`, `planned`,
 `rejected`, `failed`), `exit_code`; with `done` and `not_done` also `execution` (the id to go on with), `status`,
-`running`, `not_done`, `ended_first`, `warnings`, `operation`; an awaited re-run or skip has it whole in `document`.
+`running` (each task by the way to it from the root), `not_done`, `ended_first`, `abandoned`, `warnings`, `operation`,
+and of a plan `goes_on_with` (the open one of the same verb); an awaited re-run or skip has it whole in `document`.
 
 ## Shell completion
 

@@ -38,7 +38,16 @@ from flowbridge.opened import (
     with_taken_back,
     with_what_is_open,
 )
-from flowbridge.outcome import Ask, Outcome, ended_first, operation_of, place_of_target, running_tasks, touched
+from flowbridge.outcome import (
+    Ask,
+    Outcome,
+    abandoned,
+    ended_first,
+    operation_of,
+    place_of_target,
+    running_tasks,
+    touched,
+)
 from flowbridge.planning import fingerprint, joins_ahead, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
@@ -376,6 +385,7 @@ class Operator:
             plan=plan,
             not_done=progress.not_done,
             running=running_tasks(snapshot, Verb(operation.verb)),
+            abandoned=abandoned(snapshot, Verb(operation.verb)),
             ended_first=ended_first(snapshot, touched(plan), operation.verb),
         )
 

@@ -349,6 +349,7 @@ def _outcome_view(id: str, outcome: Outcome) -> dict[str, Any]:
         "running": list(outcome.running),
         "not_done": dict(outcome.not_done),
         "ended_first": dict(outcome.ended_first),
+        "abandoned": list(outcome.abandoned),
         "warnings": list(outcome.plan.warnings),
         "operation": outcome.operation,
         "exit_code": outcome.exit_code,
@@ -397,6 +398,7 @@ def _say_rest(row: Mapping[str, Any]) -> None:
     lines: list[str] = [f"still running: {task}" for task in row["running"]]
     lines += [f"{id} ended first: {status}" for id, status in row["ended_first"].items()]
     lines += [f"warning: {warning}" for warning in row["warnings"]]
+    lines += [f"what is abandoned goes on by `flowbridge recover {id}` (S6)" for id in row["abandoned"][:1]]
     for line in lines:
         click.echo(f"  {line}")
     for id, why in row["not_done"].items():

@@ -10,6 +10,7 @@ import pytest
 
 from flowbridge.agent import Health
 from flowbridge_cli.commands.agent import _teller
+from flowbridge_cli.commands.get import running
 from flowbridge_cli.drawing import duration, tree_lines
 from flowbridge_cli.watching import _Lines
 
@@ -46,6 +47,16 @@ def test_S6_a_tree_says_how_what_is_abandoned_below_goes_on() -> None:
     above = execution(status="running", tasks=[work | {"children": [below | {"updated_at": None}]}])
     hints = [line for line in tree_lines(above) if "recover" in line]
     assert hints == ["What is abandoned goes on by `flowbridge recover abcdef0123456` (S6)"]
+
+
+def test_what_runs_is_named_by_the_way_to_it_and_nothing_runs_in_what_is_abandoned() -> None:
+    work: dict[str, Any] = {"name": "t", "active": True, "running": ["std.http"]}
+    items = [
+        execution(item=item, status=status, active_tasks=["t"], tasks=[work | {"children": []}])
+        for item, status in enumerate(("running", "abandoned", "running"))
+    ]
+    above = execution(status="running", tasks=[work | {"name": "hosts", "children": items}])
+    assert running(above) == ["flow.hosts[0].t (std.http)", "flow.hosts[2].t (std.http)"]
 
 
 def test_S7_the_time_of_what_is_gone_stands_still() -> None:

@@ -116,7 +116,7 @@ def test_C2_cancel_lets_running_tasks_end_and_starts_no_new_one(
     gates.arrived("side")
     said = flowbridge("cancel", id)
     assert said.code == 0
-    assert "still running: sub.subtask1" in said.out
+    assert "still running: main.task1.subtask1" in said.out
     gates.set(sub=200, side=200)
     waited = flowbridge("cancel", id, "--wait", "--already-ok", "-o", "json")
     assert (waited.code, waited.row["status"]) == (0, "canceled")

@@ -90,11 +90,19 @@ def _summary(document: Document, *, result: bool) -> Document:
 
 
 def running(document: Document) -> list[str]:
-    """The tasks that run, here and below, each with its workflow and what it runs."""
-    return [
-        f"{execution['workflow'] or execution['id']}.{task['name']}"
-        + (f" ({', '.join(task['running'])})" if task["running"] else "")
-        for execution in executions(document)
-        for task in execution["tasks"]
-        if task["active"] and not any(child["active_tasks"] for child in task["children"])
-    ]
+    """The tasks that run, here and below, each by the way to it and what it runs. In what is abandoned none does."""
+    found: list[str] = []
+    waiting = [(document["workflow"] or document["id"], document)]
+    while waiting:
+        way, execution = waiting.pop()
+        for task in execution["tasks"] if execution["status"] != "abandoned" else ():
+            if task["active"] and not any(child["active_tasks"] for child in task["children"]):
+                runs = f" ({', '.join(task['running'])})" if task["running"] else ""
+                found.append(f"{way}.{task['name']}{runs}")
+        below = [(f"{way}.{task['name']}", child) for task in execution["tasks"] for child in task["children"]]
+        waiting += reversed([(f"{name}{_item(child)}", child) for name, child in below])
+    return found
+
+
+def _item(child: Document) -> str:
+    return "" if child["item"] is None else f"[{child['item']}]"
