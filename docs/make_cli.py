@@ -61,7 +61,8 @@ One execution: `id`, `status`, `workflow`, `backend`, `engine_id`, `engine_state
 `trouble` (a call that is due and fails: `call`, `reason`, `since`, `tries`), `waits_for_driver` (nobody drives its
 tree, O13).
 Times are ISO 8601 in UTC.
-`tree` adds `updated_at` (when the status last changed, as far as it was seen), `active_tasks`, `unknown` (tasks whose
+`tree` adds `updated_at` (when the status last changed, as far as it was seen), `held_since` (since when it is `pausing`
+or `paused`, where it is held), `active_tasks`, `unknown` (tasks whose
 end nobody saw), `unfinished` (operations to recover), `linked` and `waits_for` (of a child that a
 task of another engine waits for, and what it waits for itself) and `tasks`.
 `get`, `run` and `watch` add `input` and `output`, for what is below only with `get --deep`.
@@ -72,7 +73,8 @@ the same shape); `get`, `run` and `watch` add `result`, `published` and, for wit
 
 One result of a verb: `target` (as it was named), `verb`, `result` (`done`, `not_done`, `already`, `planned`,
 `rejected`, `failed`), `exit_code`; with `done` and `not_done` also `execution` (the id to go on with), `status`,
-`running`, `not_done`, `ended_first`, `warnings`, `operation`; an awaited re-run or skip has it whole in `document`.
+`running` (each task by the way to it from the root), `not_done`, `ended_first`, `abandoned`, `warnings`, `operation`,
+and of a plan `goes_on_with` (the open one of the same verb); an awaited re-run or skip has it whole in `document`.
 
 ## Shell completion
 

@@ -415,6 +415,10 @@ class Bridge:
         """When the status of each execution of a tree was last seen to change, in seconds since the epoch."""
         return self.ledger.operations.changed(self.find(id).tree)
 
+    def held_since(self, id: str) -> Mapping[str, float]:
+        """Since when each execution of a tree that is pausing or paused is so, in seconds since the epoch."""
+        return self.ledger.operations.held_since(self.find(id).tree)
+
     # Keeping
 
     def adopt(self, ref: Ref) -> Record:

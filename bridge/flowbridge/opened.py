@@ -58,6 +58,12 @@ def asked_again(operations: Sequence[Operation], record: Record, ask: Ask) -> st
     return ""
 
 
+def gone_on_with(operations: Sequence[Operation], record: Record, verb: Verb) -> Operation | None:
+    """The open pause, resume or cancel of an execution that the same verb goes on with; None where there is none."""
+    same = (one for one in operations if one.verb == verb and one.target == record.id)
+    return next(same, None) if verb in _TAKEN_OVER else None
+
+
 def with_what_is_open(error: Rejected, operations: Sequence[Operation]) -> Rejected:
     """A rejection that also says what is open, which may be why."""
     open_ = starts_work(operations)[0]

@@ -31,13 +31,23 @@ from flowbridge.opened import (
     asked_again,
     finished_by,
     give_way,
+    gone_on_with,
     require_nothing_under_way,
     starts_work,
     taken_back,
     with_taken_back,
     with_what_is_open,
 )
-from flowbridge.outcome import Ask, Outcome, ended_first, operation_of, place_of_target, running_tasks, touched
+from flowbridge.outcome import (
+    Ask,
+    Outcome,
+    abandoned,
+    ended_first,
+    operation_of,
+    place_of_target,
+    running_tasks,
+    touched,
+)
 from flowbridge.planning import fingerprint, joins_ahead, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
@@ -81,8 +91,13 @@ class Operator:
     def plan(self, execution: str, verb: Verb, check: Check) -> Plan:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
         found, place = self._look(execution)
-        taken, effect = self._accepted(found, place, verb, check)
-        return self._planned(taken, effect, verb)
+        record = found.snapshot.nodes[place].record
+        open_ = gone_on_with(self._ledger.operations.open(record.tree), record, verb)
+        if open_ is not None and verb is not Verb.CANCEL:
+            taken, effect = TakenBack(found), Effect()  # what it wants is written down already
+        else:
+            taken, effect = self._accepted(found, place, verb, check)
+        return self._planned(taken, effect, verb)._replace(goes_on=f"{verb} by {open_.actor}" if open_ else "")
 
     def operate(
         self,
@@ -110,7 +125,7 @@ class Operator:
             with self._kept(operation, ask):
                 self._check_first(execution, ask, check, () if again else open_)
             for ended, progress in self._finish_open(record.tree, ask, held):
-                if ended.id == again and ended.state is State.DONE:
+                if ended.id == again and (ended.state is State.DONE or _stays_open(ended, progress)):
                     return self._went_on(operation, ended, progress)
             found, place = self._look(execution)
             self._sync.write(found)
@@ -146,9 +161,10 @@ class Operator:
         try:
             return taken, _checked(taken.found, place, verb, check)
         except Rejected:
-            if not taken.operations:
+            # It had ended before the re-run, and has again; or something below it is still to be canceled.
+            if not taken.operations and not gone_on_with(open_, taken.found.snapshot.nodes[place].record, verb):
                 raise
-        return taken, Effect()  # it had ended before the re-run, and has again
+        return taken, Effect()
 
     def _planned(self, taken: TakenBack, effect: Effect, verb: Verb) -> Plan:
         snapshot = taken.found.snapshot
@@ -158,11 +174,13 @@ class Operator:
         )
 
     def _went_on(self, asked: Operation, open_: Operation, progress: Progress) -> Outcome:
-        """The outcome of a verb that asked for what was open already, and is done now."""
+        """The outcome of a verb that asked for what was open already: it is done now, or stays open."""
+        left = "; ".join(f"{id}: {why}" for id, why in progress.not_done.items())
+        came = f"that stays open: {left}" if left else "it is done"
         with self._ledger.transaction():
             self._write_down(asked)
-            why = f"went on with the {open_.verb} that {open_.actor} had left open, and it is done"
-            self._ledger.operations.end(asked, State.DONE, why, time.time())
+            why = f"went on with the {open_.verb} that {open_.actor} had left open, and {came}"
+            self._ledger.operations.end(asked, State.FAILED if left else State.DONE, why, time.time())
         plan = self._planned(TakenBack(progress.found), Effect(), Verb(asked.verb))
         return self._outcome(replace(open_, id=asked.id), progress, plan)
 
@@ -367,6 +385,7 @@ class Operator:
             plan=plan,
             not_done=progress.not_done,
             running=running_tasks(snapshot, Verb(operation.verb)),
+            abandoned=abandoned(snapshot, Verb(operation.verb)),
             ended_first=ended_first(snapshot, touched(plan), operation.verb),
         )
 
@@ -384,6 +403,11 @@ def _checked(found: Pass, place: int, verb: Verb, check: Check) -> Effect:
         name = error.instance
         raise Unavailable(f"{error.message} {name}: {found.silent[name]}", instance=name) from None
     return effect
+
+
+def _stays_open(operation: Operation, progress: Progress) -> bool:
+    """Whether a pause or a resume was gone on with, and an engine still does not show it."""
+    return operation.state is State.OPEN and bool(progress.not_done) and operation.verb in (Verb.PAUSE, Verb.RESUME)
 
 
 def _asked(operation: Operation) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class Outcome:
 
     `execution` is the id to go on with: a re-run gives a new one. `done` tells that the engines show it; otherwise
     `not_done` maps executions to why, and `exit_code` is 5 (an engine is silent) or 6 (it did not do it). `running`
-    lists the tasks that still run, `ended_first` the executions that ended before the verb reached them.
+    lists the tasks that still run, `ended_first` the executions that ended before the verb reached them, `abandoned`
+    those that go on only when they are recovered (S6).
     """
 
     operation: str
@@ -65,6 +66,7 @@ class Outcome:
     not_done: Mapping[str, str] = field(default_factory=dict)
     running: tuple[str, ...] = ()
     ended_first: Mapping[str, str] = field(default_factory=dict)
+    abandoned: tuple[str, ...] = ()
 
 
 def operation_of(record: Record, ask: Ask) -> Operation:
@@ -82,14 +84,49 @@ def operation_of(record: Record, ask: Ask) -> Operation:
 
 
 def running_tasks(snapshot: Snapshot, verb: Verb) -> tuple[str, ...]:
-    """The tasks whose actions still run, each with its execution's workflow; of a cancel those that it is about."""
-    nodes = [node for node in snapshot.nodes if verb is not Verb.CANCEL or node.record.want is Want.CANCEL]
-    return tuple(_running(node, task.name, task.running) for node in nodes for task in node.tasks if task.active)
+    """The tasks whose actions still run, each by the way to it from the root; of a cancel those that it is about.
+
+    What is abandoned runs no more, whatever was last seen of its tasks (S6).
+    """
+    places = [place for place in _concerned(snapshot, verb) if not _is_abandoned(snapshot.nodes[place])]
+    return tuple(
+        _running(_way(snapshot, place), task.name, task.running)
+        for place in places
+        for task in snapshot.nodes[place].tasks
+        if task.active
+    )
 
 
-def _running(node: Node, name: str, actions: tuple[str, ...]) -> str:
+def abandoned(snapshot: Snapshot, verb: Verb) -> tuple[str, ...]:
+    """The executions that nobody drives any more until they are recovered (S6); of a cancel those that it is about."""
+    nodes = [snapshot.nodes[place] for place in _concerned(snapshot, verb)]
+    return tuple(node.record.id for node in nodes if _is_abandoned(node))
+
+
+def _concerned(snapshot: Snapshot, verb: Verb) -> list[int]:
+    return [
+        place for place, node in enumerate(snapshot.nodes) if verb is not Verb.CANCEL or node.record.want is Want.CANCEL
+    ]
+
+
+def _is_abandoned(node: Node) -> bool:
+    return node.record.status is Status.ABANDONED
+
+
+def _running(way: str, name: str, actions: tuple[str, ...]) -> str:
     detail = f" ({', '.join(actions)})" if actions else ""
-    return f"{node.record.workflow or node.record.id}.{name}{detail}"
+    return f"{way}.{name}{detail}"
+
+
+def _way(snapshot: Snapshot, place: int) -> str:
+    """The root's workflow, and the tasks and items that lead from there to an execution, as `get --path` takes them."""
+    names: list[str] = []
+    while (node := snapshot.nodes[place]).parent >= 0:
+        place, record = node.parent, node.record
+        above = (task.name for task in snapshot.nodes[place].tasks if task.id == record.parent_task)
+        names.append(next(above, record.parent_task) + ("" if record.item is None else f"[{record.item}]"))
+    root = snapshot.nodes[place].record
+    return ".".join((root.workflow or root.id, *reversed(names)))
 
 
 def touched(plan: Plan) -> frozenset[str]:

@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import click
 
@@ -26,6 +26,9 @@ from flowbridge_cli.output import counted, emit, error_view, note, short_id, sty
 from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.several import each
 from flowbridge_cli.watching import INTERRUPTED, follow
+
+#: The verbs that go on, over a filter, with what one of the same left open.
+_GONE_ON_WITH = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
 #: How long the engines get to show an outcome where --timeout says nothing, in seconds.
 _SHOWN_WITHIN = 30.0
@@ -68,6 +71,17 @@ def split(given: Mapping[str, Any]) -> tuple[Selection, How]:
     return Selection(ids=tuple(given.get("ids", ())), **chosen), How(**{**how, "accept": tuple(how.get("accept", ()))})
 
 
+class Found(NamedTuple):
+    """The executions to act on; `unfinished` are those on which the same verb was open before anybody looked."""
+
+    ids: Sequence[str]
+    unfinished: frozenset[str] = frozenset()
+
+    def how(self, id: str, how: How) -> How:
+        """What was open, and was done by the look that found it, is no rejection: it is what was asked for."""
+        return replace(how, already_ok=True) if id in self.unfinished else how
+
+
 @dataclass(slots=True)
 class Results:
     """What came of each."""
@@ -89,17 +103,17 @@ def worst(codes: Iterable[int]) -> int:
 def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = None) -> int:
     """Carry out a verb on all that was chosen; gives the exit code."""
     with Bridge() as bridge:
-        ids = _chosen(bridge, verb, chosen)
+        found = _chosen(bridge, verb, chosen)
         if how.dry_run:
-            return _shown(bridge, verb, ids, how, request)
+            return _shown(bridge, verb, found.ids, how, request)
         plans: dict[str, Plan | FlowbridgeError] = {}
-        if chosen.filtered and ids:
-            plans = dict(each(bridge, ids, lambda own, one: (one, _planned(own, verb, one, how, request))))
-            if not _confirmed(verb, plans, chosen):
+        if chosen.filtered and found.ids:
+            plans = dict(each(bridge, found.ids, lambda own, one: (one, _planned(own, verb, one, how, request))))
+            if not _confirmed(verb, plans, chosen, is_anew=_is_anew(verb, request)):
                 return 0
         results = Results()
         try:
-            _carry_out(bridge, verb, ids, plans, how, request, results)
+            _carry_out(bridge, verb, found, plans, how, request, results)
         except KeyboardInterrupt:
             note(
                 "interrupted; what is listed was asked for, what was under way may have been, the rest was not touched"
@@ -116,7 +130,7 @@ def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = 
 def _carry_out(
     bridge: Bridge,
     verb: Verb,
-    ids: Sequence[str],
+    found: Found,
     plans: Mapping[str, Plan | FlowbridgeError],
     how: How,
     request: RerunRequest | None,
@@ -124,7 +138,9 @@ def _carry_out(
 ) -> None:
     """The verb on all, a few at once; then, where that is wanted, the wait for all of them."""
     began = time.monotonic()
-    for row in each(bridge, ids, lambda own, one: _one(own, verb, one, how, request, plans.get(one))):
+    for row in each(
+        bridge, found.ids, lambda own, one: _one(own, verb, one, found.how(one, how), request, plans.get(one))
+    ):
         results.rows.append(row)
         # A reader who has gone (`| head`) is no reason to leave the rest undone.
         with suppress(BrokenPipeError):
@@ -139,7 +155,7 @@ def _carry_out(
                 note(f"flowbridge: error: {error.message}")
 
 
-def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Sequence[str]:
+def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Found:
     if chosen.ids and chosen.filtered:
         raise InvalidInput("give ids or a filter, not both")
     if chosen.ids:
@@ -148,11 +164,13 @@ def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Sequence[str]:
             for id in ids:
                 if ":" not in id:
                     bridge.find(id)
-        return ids
+        return Found(ids)
     if not chosen.filtered:
         raise InvalidInput("name an execution, or choose by --status, --backend, --workflow or --older-than")
     filter = Filter(chosen.status, chosen.backend, chosen.workflow, before=chosen.older_than, limit=-1)
-    records = bridge.list(filter)
+    # Whatever its status is by now: the look below may be what does the rest of it, and the verb says so.
+    again = bridge.list(filter._replace(status=(), unfinished=verb), look=False) if verb in _GONE_ON_WITH else ()
+    records = {record.id: record for record in (*bridge.list(filter), *again)}.values()
     if chosen.backend and not records:
         bridge.instances.require(chosen.backend)
     found = [record.id for record in records if not record.gone or verb is Verb.RERUN]
@@ -160,7 +178,7 @@ def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Sequence[str]:
     tell_damaged(bridge.ledger.executions)
     if not found:
         note("nothing matches; nothing was done")
-    return found
+    return Found(found, frozenset(record.id for record in again))
 
 
 def _tell_gone(bridge: Bridge, verb: Verb, filter: Filter) -> None:
@@ -180,12 +198,12 @@ def _planned(bridge: Bridge, verb: Verb, id: str, how: How, request: RerunReques
         return error
 
 
-def _confirmed(verb: Verb, plans: Mapping[str, Plan | FlowbridgeError], chosen: Selection) -> bool:
+def _confirmed(verb: Verb, plans: Mapping[str, Plan | FlowbridgeError], chosen: Selection, *, is_anew: bool) -> bool:
     """Ask before acting on what a filter found. Without a terminal and without --yes: refused."""
     possible = [id for id, plan in plans.items() if isinstance(plan, Plan)]
     note(f"{verb} is possible for {len(possible)} of {counted(len(plans), 'execution')}:")
     for id, plan in plans.items():
-        note(f"  {id}  {_touched(plan)}")
+        note(f"  {id}  {_touched(plan, is_anew=is_anew)}")
     if chosen.yes or not possible:
         return True
     if not sys.stdin.isatty():
@@ -196,11 +214,19 @@ def _confirmed(verb: Verb, plans: Mapping[str, Plan | FlowbridgeError], chosen: 
     return False
 
 
-def _touched(plan: Plan | FlowbridgeError) -> str:
+def _is_anew(verb: Verb, request: RerunRequest | None) -> bool:
+    return verb is Verb.RERUN and not (request and request.tasks)
+
+
+def _touched(plan: Plan | FlowbridgeError, *, is_anew: bool) -> str:
     if isinstance(plan, FlowbridgeError):
         return f"no: {plan.message}"
+    if is_anew:
+        return "starts it anew"
     count = sum(bool(line.by) for line in plan.lines)
-    return f"touches {count} of {len(plan.lines)} in its tree" if count else "starts it anew"
+    why = "; ".join(dict.fromkeys(line.reason for line in plan.lines if line.reason))
+    touches = f"touches {count} of {len(plan.lines)} in its tree" if count else f"touches nothing: {why}"
+    return f"goes on with the {plan.goes_on}: {touches}" if plan.goes_on else touches
 
 
 def _shown(bridge: Bridge, verb: Verb, ids: Sequence[str], how: How, request: RerunRequest | None) -> int:
@@ -214,10 +240,10 @@ def _shown(bridge: Bridge, verb: Verb, ids: Sequence[str], how: How, request: Re
             codes.append(plan.exit_code)
             continue
         lines = [_line_view(line) for line in plan.lines]
-        if verb is Verb.RERUN and not (request and request.tasks):
+        if _is_anew(verb, request):
             lines = [_anew(bridge, id)]
         rows.append({"target": id, "verb": str(verb), "result": "planned", "plan": lines, "exit_code": 0})
-        rows[-1]["warnings"] = list(plan.warnings)
+        rows[-1] |= {"warnings": list(plan.warnings), "goes_on_with": plan.goes_on or None}
     if how.output != "table":
         emit(rows, how.output)
     else:
@@ -230,6 +256,8 @@ def _show_plans(rows: Sequence[Mapping[str, Any]]) -> None:
     if lines:
         emit(lines, "table", columns=("action", "by", "execution", "workflow", "backend", "status", "reason"))
     for row in rows:
+        if row.get("goes_on_with"):
+            click.echo(f"{row['target']} goes on with the {row['goes_on_with']}")
         for warning in row.get("warnings", ()):
             click.echo(f"warning: {warning}")
 
@@ -321,6 +349,7 @@ def _outcome_view(id: str, outcome: Outcome) -> dict[str, Any]:
         "running": list(outcome.running),
         "not_done": dict(outcome.not_done),
         "ended_first": dict(outcome.ended_first),
+        "abandoned": list(outcome.abandoned),
         "warnings": list(outcome.plan.warnings),
         "operation": outcome.operation,
         "exit_code": outcome.exit_code,
@@ -369,6 +398,7 @@ def _say_rest(row: Mapping[str, Any]) -> None:
     lines: list[str] = [f"still running: {task}" for task in row["running"]]
     lines += [f"{id} ended first: {status}" for id, status in row["ended_first"].items()]
     lines += [f"warning: {warning}" for warning in row["warnings"]]
+    lines += [f"what is abandoned goes on by `flowbridge recover {id}` (S6)" for id in row["abandoned"][:1]]
     for line in lines:
         click.echo(f"  {line}")
     for id, why in row["not_done"].items():

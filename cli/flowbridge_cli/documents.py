@@ -65,11 +65,14 @@ def executions(document: Document) -> Iterator[Document]:
 
 
 def _date(bridge: Bridge, document: Document) -> None:
-    """`updated_at`: when the status last changed, as far as it was seen."""
+    """`updated_at`: when the status last changed; `held_since`: since when it is held. Both as far as it was seen."""
     changed = bridge.changed(document["id"])
+    is_held = any(execution["held"] for execution in executions(document))
+    since = bridge.held_since(document["id"]) if is_held else {}
     for execution in executions(document):
         seen = changed.get(execution["id"])
         execution["updated_at"] = moment(seen) if seen else execution["created_at"]
+        execution["held_since"] = moment(since.get(execution["id"], 0.0)) if execution["held"] else None
 
 
 def _read(bridge: Bridge, execution: Document, tasks: Sequence[str] | None) -> ExecutionRead | None:

@@ -114,7 +114,7 @@ def _execution(view: Mapping[str, Any], label: str) -> str:
     parts = [f"{label}{clean(view['workflow']) or '-'}", styled(view["status"]), short_id(view["id"]), view["backend"]]
     parts.append(duration(view))
     if view["held"]:
-        parts.append(f"held by {view['held_by']}" if view["held_by"] else "held")
+        parts.append(" ".join(filter(None, ("held", view["held_by"] and f"by {view['held_by']}", held_for(view)))))
     if view["gone"]:
         parts.append("gone from its engine")
     if view["stale"]:
@@ -170,6 +170,12 @@ def duration(view: Mapping[str, Any]) -> str:
     going = view["status"] in _GOING and not view["stale"] and not view["gone"]
     end = time.time() if going else datetime.fromisoformat(view["updated_at"]).timestamp()
     return span(max(0.0, end - begin))
+
+
+def held_for(view: Mapping[str, Any]) -> str:
+    """How long an execution has been held by now, "" where nobody saw it begin."""
+    since = view.get("held_since")
+    return f"for {span(max(0.0, time.time() - datetime.fromisoformat(since).timestamp()))}" if since else ""
 
 
 def span(seconds: float) -> str:

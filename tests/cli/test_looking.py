@@ -168,7 +168,7 @@ def test_the_documents_have_these_keys(flowbridge: Flowbridge) -> None:
         "trouble", "waits_for_driver", "hung",
     }  # fmt: skip
     assert set(document) - set(listed) == {
-        "parent_task", "unknown", "tasks", "active_tasks", "updated_at", "unfinished", "input", "output",
+        "parent_task", "unknown", "tasks", "active_tasks", "updated_at", "held_since", "unfinished", "input", "output",
         "linked", "waits_for",
     }  # fmt: skip
     assert set(document["tasks"][0]) == {
@@ -181,7 +181,7 @@ NESTED = """
 version: '2.0'
 top: {tasks: {t1: {workflow: middle}}}
 middle: {tasks: {t2: {with-items: 'i in [0, 1]', workflow: low, input: {n: <% $.i %>}}}}
-low: {input: [n], output: {n: <% $.n %>}, tasks: {t3: {action: std.noop}}}
+low: {input: [n], output: {n: <% $.n %>}, tasks: {t3: {action: std.echo, input: {output: hey}}}}
 """
 
 
@@ -191,6 +191,15 @@ def test_a_child_is_shown_by_the_tasks_on_the_way_to_it(flowbridge: Flowbridge, 
     found = flowbridge("get", "last", "--path", "t1.t2[0]", "-o", "json").data
     assert (found["workflow"], found["output"]) == ("low", {"n": 0})
     assert flowbridge("get", "last", "--path", "t1", "-o", "json").data["workflow"] == "middle"
+    leaf = flowbridge("get", "last", "--path", "t1.t2[1].t3", "-o", "json").data
+    assert (leaf["name"], leaf["status"], leaf["children"]) == ("t3", "succeeded", [])
+    assert flowbridge("get", "last", "--path", "t1.t2[1].t3").out == "+ t3  succeeded\n"
+    assert "result of t3" in flowbridge("get", "last", "--path", "t1.t2[1].t3", "--result").out
+    several = flowbridge("get", "last", "--path", "t1.t2.t3")
+    assert (several.code, several.out) == (2, "")
+    assert "t2: has several items" in several.err
+    assert "and t3 stands inside of one; name one of: t2[0], t2[1]" in several.err
+    assert "t2[7]: no such item in execution" in flowbridge("get", "last", "--path", "t1.t2[7].t3").err
     missing = flowbridge("get", "last", "--path", "t1.nonsense")
     assert missing.code == 4
     assert "nonsense: no such task" in missing.err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from flowbridge.agent import Health
 from flowbridge_cli.commands.agent import _teller
+from flowbridge_cli.commands.get import running
 from flowbridge_cli.drawing import duration, tree_lines
 from flowbridge_cli.watching import _Lines
 
@@ -46,9 +49,33 @@ def test_S6_a_tree_says_how_what_is_abandoned_below_goes_on() -> None:
     assert hints == ["What is abandoned goes on by `flowbridge recover abcdef0123456` (S6)"]
 
 
+def test_what_runs_is_named_by_the_way_to_it_and_nothing_runs_in_what_is_abandoned() -> None:
+    work: dict[str, Any] = {"name": "t", "active": True, "running": ["std.http"]}
+    items = [
+        execution(item=item, status=status, active_tasks=["t"], tasks=[work | {"children": []}])
+        for item, status in enumerate(("running", "abandoned", "running"))
+    ]
+    above = execution(status="running", tasks=[work | {"name": "hosts", "children": items}])
+    assert running(above) == ["flow.hosts[0].t (std.http)", "flow.hosts[2].t (std.http)"]
+
+
 def test_S7_the_time_of_what_is_gone_stands_still() -> None:
     born = {"created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:09.000Z"}
     assert duration(execution(status="running", gone=True, **born)) == "4 s"
+
+
+def test_P4_what_is_held_says_for_how_long_while_the_time_that_it_ran_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: datetime.fromisoformat("2026-01-02T05:34:08.000Z").timestamp())
+    ran = {"created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:16.000Z", "trouble": None}
+    held = execution(status="paused", held=True, held_by="ada", waits_for=None, **ran)
+    (line,) = tree_lines(held | {"held_since": "2026-01-02T03:04:08.000Z"})
+    assert line.endswith("  11 s  held by ada for 2.5 h")
+    (unseen,) = tree_lines(held | {"held_since": None})
+    assert unseen.endswith("  11 s  held by ada")
+    (by_nobody,) = tree_lines(held | {"held_since": "2026-01-02T05:34:00.000Z", "held_by": None})
+    assert by_nobody.endswith("  held for 8 s")
 
 
 def test_O13_a_watch_tells_it_once_and_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,13 @@ def test_P4_pause_is_pausing_until_no_task_is_active_and_names_what_still_runs(
     gates.set(sub=200, side=200)
     until(lambda: _get(flowbridge, id)["status"] == "paused", "paused")
     assert gates.asked["after"] == 0
+    began = [entry["at"] for entry in flowbridge("history", id, "-o", "json").data if entry["what"].endswith("pausing")]
+    tree = _get(flowbridge, id)
+    assert {one["held_since"] for one in (tree, _child(flowbridge, id))} <= set(began)
+    assert tree["held_since"] < tree["updated_at"]  # not since it came to rest
+    assert " held by ada for " in flowbridge("tree", id).out
+    assert "by ada for " in flowbridge("get", id).out
+    assert flowbridge("get", id, "-o", "json").data["held_since"] == tree["held_since"]
     table = flowbridge("history", id).out
     assert "pause (change freeze)" in table
     assert "ada" in table
@@ -109,7 +116,7 @@ def test_C2_cancel_lets_running_tasks_end_and_starts_no_new_one(
     gates.arrived("side")
     said = flowbridge("cancel", id)
     assert said.code == 0
-    assert "still running: sub.subtask1" in said.out
+    assert "still running: main.task1.subtask1" in said.out
     gates.set(sub=200, side=200)
     waited = flowbridge("cancel", id, "--wait", "--already-ok", "-o", "json")
     assert (waited.code, waited.row["status"]) == (0, "canceled")

@@ -104,3 +104,16 @@ def test_O5_recovering_all_leaves_what_another_command_works_on_and_recovers_the
         with pytest.raises(Timeout, match="in use by somebody"):
             flow.recover(busy.id, timeout=0)
     assert [look.record.id for look in flow.recover()] == [busy.id]
+
+
+def test_P4_since_when_something_is_held_is_when_its_pause_began_and_not_of_an_earlier_one(
+    desk: Desk, flow: Bridge
+) -> None:
+    record, at = one(desk), 1000.0
+    note = flow.ledger.operations.note
+    for new in ("running", "pausing", "paused", "resuming", "running", "pausing", "paused"):
+        at += 1
+        note(record.tree, record.id, "status", "ada", at, {"old": "", "new": new})
+    note(record.tree, "child", "status", "ada", 2000.0, {"old": "", "new": "paused"})
+    note(record.tree, "other", "status", "ada", 2000.0, {"old": "paused", "new": "running"})
+    assert flow.held_since(record.id) == {record.id: 1006.0, "child": 2000.0}

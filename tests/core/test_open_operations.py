@@ -305,3 +305,44 @@ def test_O12_what_a_re_run_that_was_cut_short_has_re_opened_is_that_ones_whoever
     assert {(entry.kind, entry.actor) for entry in went_on} == {("status", "me")}
     (asked,) = [entry.operation for entry in told(flow) if entry.doc.get("verb") == "re-run"]
     assert {entry.operation for entry in went_on} == {asked}
+
+
+# The same again
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME, Verb.CANCEL])
+def test_O2_a_verb_that_is_asked_for_again_goes_on_with_the_open_one_and_says_how_it_stands(
+    flow: Bridge, desk: Desk, verb: Verb
+) -> None:
+    record = one(desk)
+    if verb is Verb.RESUME:
+        desk.engine.has["e0"].set("t0", active=False)
+        assert flow.pause(record.id).done
+    desk.engine.dropped = {str(verb)}
+    for _ in range(2):
+        assert flow.operate(verb, record.id, timeout=0).exit_code == Unavailable.exit_code
+        (found,) = flow.list(Filter(unfinished=verb), look=False)
+        assert found.id == record.id
+        assert flow.plan(verb, record.id).goes_on == f"{verb} by me"
+    assert flow.list(Filter(unfinished="skip"), look=False) == []
+    assert flow.list(Filter(unfinished=verb, backend="other"), look=False) == []
+    desk.engine.dropped = set()
+    assert flow.operate(verb, record.id).done
+    assert flow.list(Filter(unfinished=verb), look=False) == []
+    assert flow.plan(Verb.CANCEL, record.id).goes_on == ""
+
+
+def test_O3_a_cancel_that_was_taken_and_never_ended_is_ended_by_the_same_again_and_not_rejected(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = one(desk)
+    desk.engine.has["e0"].set("t0", active=False)
+    desk.engine.before = lambda called: setattr(desk.engine, "down", bool(desk.engine.count()["cancel"]))
+    assert flow.cancel(record.id, timeout=0).exit_code == Unavailable.exit_code
+    desk.engine.before, desk.engine.down = lambda called: None, False
+    assert desk.engine.has["e0"].state is EngineState.CANCELED
+    outcome = flow.cancel(record.id)
+    assert (outcome.done, outcome.status) == (True, Status.CANCELED)
+    assert flow.ledger.operations.open(record.tree) == []
+    with pytest.raises(Rejected, match="already canceled"):
+        flow.cancel(record.id)

@@ -622,6 +622,25 @@ def test_pause_and_cancel_name_the_tasks_that_still_run(flow: Bridge, desk: Desk
     assert flow.cancel(record.id).running == ("flow.t0 (std.http)",)
 
 
+def test_tasks_that_still_run_in_several_items_are_told_apart(flow: Bridge, desk: Desk) -> None:
+    desk.engine.add("e0", task("hosts", items=2))
+    for item in range(2):
+        desk.engine.add(f"h{item}", task("check", of=f"h{item}"), parent="e0", task="hosts", item=item)
+        desk.engine.add(f"c{item}", task("leaf", of=f"c{item}"), parent=f"h{item}", task="check")
+    told = flow.pause("fake:e0").running
+    assert {f"flow.hosts[{item}].check.leaf" for item in range(2)} <= set(told)
+    assert len(set(told)) == len(told)
+
+
+def test_S6_in_what_is_abandoned_nothing_runs_and_the_outcome_says_which_it_is(flow: Bridge, desk: Desk) -> None:
+    root, child, _ = family(desk)
+    desk.engine.has["e1"].go(EngineState.ABANDONED)
+    desk.engine.has["e0"].set("sub", active=False)
+    desk.engine.has["e2"].set("work", active=False)
+    outcome = flow.pause(root.id)
+    assert (outcome.status, outcome.running, outcome.abandoned) == (Status.PAUSED, (), (child.id,))
+
+
 # O5
 
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from flowbridge.errors import Rejected, Unsupported
+from flowbridge.errors import InvalidInput, NotFound, Rejected, Unsupported
 from flowbridge.law import reopening, selection
 from flowbridge.law.selection import (
     Chosen,
+    at_path,
     check_partial,
     check_rerun_whole,
     partial,
@@ -185,10 +186,67 @@ def test_X5_of_several_children_those_are_meant_in_which_the_task_is_errored() -
     assert chosen(_items(), "t1.s") == [(1, "s"), (3, "s")]
 
 
+def test_X3_a_wrong_name_is_not_buried_under_the_items_that_are_not_errored() -> None:
+    error = rejected(_items(), "t1.z")
+    assert error.rows == tuple(f"t1.z: no such task in execution i{item}; there is: s" for item in (0, 2))
+    one_left = tree(*_items().nodes[:3])
+    assert rejected(one_left, "t1.z").rows == ("t1.z: no such task in execution i0; there is: s",)
+    deep = [errored(f"h{item}", 0, task("each"), parent_task="hosts", item=item) for item in range(2)]
+    fine = execution("fine", Status.SUCCEEDED, 1, parent_task="each", tasks=(task("first", OK),))
+    failed = errored("failed", 2, task("first"), parent_task="each")
+    hosts = tree(errored("root", -1, task("hosts", items=2)), *deep, fine, failed)
+    assert chosen(hosts, "hosts.each.first") == [(4, "first")]
+    lost = rejected(hosts, "hosts.each.fist", "hosts.each.secnd")
+    assert lost.rows == tuple(
+        f"hosts.each.{name}: no such task in execution failed; there is: first" for name in ("fist", "secnd")
+    )
+
+
+def test_X3_two_wrong_names_do_not_say_the_same_twice() -> None:
+    fine = tree(*(_items().nodes[place] for place in (0, 2)))
+    assert rejected(fine, "t1.s", "t1.z").rows == ("t1: its execution i1 is succeeded, not errored",)
+
+
 def test_X5_an_index_means_one_item() -> None:
     assert chosen(_items(), "t1[2].s") == [(3, "s")]
     assert "t1[1]: its execution i1 is succeeded" in rejected(_items(), "t1[1].s").message
     assert "t1[7]: no such item in execution root; there are: 0, 1, 2" in rejected(_items(), "t1[7].s").message
+
+
+def test_a_path_leads_to_a_child_or_to_a_task_without_one() -> None:
+    assert at_path(nested(), 0, "") == (0, "")
+    assert at_path(nested(), 0, "t1") == (1, "")
+    assert at_path(nested(), 0, "t1.s1") == (2, "")
+    assert at_path(nested(), 0, "t2") == (0, nested().nodes[0].tasks[1].id)
+    assert at_path(nested(), 0, "t1.s1.d1") == (2, nested().nodes[2].tasks[0].id)
+
+
+def test_a_path_to_a_task_with_items_leads_to_the_task_and_with_an_index_to_one_child() -> None:
+    assert at_path(_items(), 0, "t1") == (0, _items().nodes[0].tasks[0].id)
+    assert at_path(_items(), 0, "t1[2]") == (3, "")
+    assert at_path(_items(), 0, "t1[0].s") == (1, _items().nodes[1].tasks[0].id)
+    with pytest.raises(InvalidInput, match=r"t1: has several items .* name one of: t1\[0\], t1\[1\], t1\[2\]"):
+        at_path(_items(), 0, "t1.s")
+    only = tree(errored("root", -1, task("t1", items=1)), errored("i0", 0, task("s"), parent_task="t1", item=0))
+    assert at_path(only, 0, "t1.s") == (1, only.nodes[1].tasks[0].id)
+    assert at_path(only, 0, "t1") == (0, only.nodes[0].tasks[0].id)  # as it would be with two
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("t1[7].s", "t1[7]: no such item in execution root; there are: 0, 1, 2"),
+        ("t1[7]", "t1[7]: no such item in execution root; there are: 0, 1, 2"),
+        ("t1[1].x", "x: no such task in execution i1; there is: s"),
+        ("t1[1].s.x", "s: has no child execution in execution i1, so x is not there"),
+        ("t1[1].s[0]", "s[0]: has no child execution in execution i1"),
+        ("x.s", "x.s: no such task in execution root; there is: t1"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_in_the_words_of_a_re_run(path: str, words: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        at_path(_items(), 0, path)
+    assert caught.value.message == words
 
 
 class _Counted(tuple[Node, ...]):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from flowbridge.capabilities import Cascade, JoinUnderPause
 from flowbridge.law.fold import Facts, ended
-from flowbridge.law.tables import TASK_OVER, TERMINAL
+from flowbridge.law.tables import ACTIVE, TASK_OVER, TERMINAL
 from flowbridge.model import EngineState, Node, Ref, Snapshot, TaskRerun, TaskStatus, Want
 
 
@@ -53,11 +53,16 @@ class Line(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Steps in the order in which they are sent, a line for every execution, and what the engines may still do."""
+    """Steps in the order in which they are sent, a line for every execution, and what the engines may still do.
+
+    `goes_on` names the operation of the same verb that is still open on that execution, and that this one goes on with:
+    "cancel by ada". It is empty where there is none.
+    """
 
     steps: tuple[Step, ...]
     lines: tuple[Line, ...]
     warnings: tuple[str, ...] = ()
+    goes_on: str = ""
 
 
 #: By workflow and the name of a task: the joins right behind it.
@@ -90,6 +95,14 @@ _LEFT = {
     EngineState.ERRORED: "has errored",
     EngineState.ABANDONED: "its runner died: recover, cancel or re-run it (S6)",
     EngineState.GONE: "its engine no longer has it (S7)",
+}
+
+#: The same for one that its engine has done with already, while something in it still runs.
+_LEFT_ACTIVE = {
+    EngineState.PAUSED: "its engine has paused it; what still runs in it ends first (P5)",
+    EngineState.CANCELED: "its engine has canceled it; what still runs in it ends first (C2)",
+    EngineState.SUCCEEDED: "its engine calls it succeeded; what still runs in it ends first (S3)",
+    EngineState.ERRORED: "its engine calls it errored; what still runs in it ends first (S3)",
 }
 
 
@@ -211,4 +224,6 @@ def _reason(node: Node, action: Action, by: str) -> str:
         return f"{node.record.ref.backend} does not answer; it stays open (O2)"
     if node.state is EngineState.ABSENT and node.record.want is Want.CANCEL:
         return "never started, and is not (C1)"
+    if node.record.status in ACTIVE and not node.record.gone and node.state in _LEFT_ACTIVE:
+        return _LEFT_ACTIVE[node.state]
     return _LEFT[node.state]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from flowbridge.capabilities import PartialRerun
-from flowbridge.errors import NotFound, Rejected
+from flowbridge.errors import InvalidInput, NotFound, Rejected
 from flowbridge.law.fold import Facts
 from flowbridge.law.reopening import Tasks, children_by_task, is_linked, keeping, reopened
 from flowbridge.law.tables import TERMINAL
@@ -27,6 +27,13 @@ class Chosen(NamedTuple):
     place: int
     task: TaskLook
     name: str
+
+
+class Shown(NamedTuple):
+    """What a path leads to: an execution, or, where `task` is its id, a task of that execution."""
+
+    place: int
+    task: str = ""
 
 
 #: (place, task id) -> the items at their places, or None where these cannot be told.
@@ -66,6 +73,11 @@ class _Names:
         match = _INDEXED.match(head)
         return self._items(place, match["task"]).get(int(match["item"]), ()) if match else ()
 
+    def items(self, children: Sequence[int]) -> list[int]:
+        """The items that these children belong to, in their order."""
+        found = {self.snapshot.nodes[child].record.item for child in children}
+        return sorted(item for item in found if item is not None)
+
     def _all(self, place: int, name: str) -> list[int]:
         return [child for task in self.runs(place, name) for child in self._children.get((place, task.id), ())]
 
@@ -80,6 +92,10 @@ class _Names:
 
 class _Wrong(Exception):
     """What is wrong with one name, a line for each place it means; collected, never seen outside."""
+
+
+class _PassedOver(_Wrong):
+    """The name may be right: what it leads through is not errored. Where another way is wrong, that is what matters."""
 
 
 def check_rerun_whole(snapshot: Snapshot, place: int) -> Effect:
@@ -111,7 +127,7 @@ def select(snapshot: Snapshot, place: int, names: Sequence[str], verb: str) -> t
         except _Wrong as problem:
             wrong += problem.args
     if wrong:
-        raise _rejected(node.record.id, "X3", "wrong_tasks", wrong)
+        raise _rejected(node.record.id, "X3", "wrong_tasks", list(dict.fromkeys(wrong)))
     _reject_nested(snapshot, chosen)
     return tuple(chosen)
 
@@ -214,39 +230,36 @@ def _safe(task: TaskLook, items: tuple[ItemRead, ...] | None) -> bool:
     return not succeeded[-1] if False in succeeded else never_ran
 
 
-def below(snapshot: Snapshot, place: int, path: str) -> int:
-    """The place of the child that dotted task names lead to, of several the latest. Raises `NotFound`.
+def at_path(snapshot: Snapshot, place: int, path: str) -> Shown:
+    """What dotted task names lead to, of several runs the latest.
 
-    The last name may be that of a task without a child: the execution it belongs to is meant then.
+    Raises `NotFound` for a name that is not there, and `InvalidInput` where the way leads through a task with several
+    items and none of them is named.
     """
     seen = _Names(snapshot)
     rest = path
     while rest:
         for head, tail in ((rest, ""), *_splits(rest)):
-            if found := seen.children(place, head):
-                place, rest = found[-1], tail
+            runs, children = seen.runs(place, head), seen.children(place, head)
+            items = seen.items(children) if runs else []
+            if runs and not tail and (items or not children):
+                return Shown(place, runs[-1].id)
+            if len(items) > 1:
+                raise InvalidInput(_several(snapshot, place, head, tail, items))
+            if children:
+                place, rest = children[-1], tail
                 break
+            if runs or seen.runs(place, _without_item(head)):
+                raise NotFound(_childless(seen, place, head, tail))
         else:
-            if seen.runs(place, rest):
-                return place
-            raise NotFound(f"{rest}: no such task in {describe(snapshot.nodes[place])}; there is: {seen.there(place)}")
-    return place
+            raise NotFound(_unknown(seen, place, rest))
+    return Shown(place)
 
 
-def with_items(snapshot: Snapshot, place: int, path: str) -> tuple[int, str] | None:
-    """The execution and the task, by its id, that dotted names lead to where the last is a task with several items and
-    none of them is named; None where they lead to one execution."""
-    seen = _Names(snapshot)
-    for head, tail in (("", path), *_splits(path)):
-        try:
-            above = below(snapshot, place, head) if head else place
-        except NotFound:
-            continue
-        found = seen.children(above, tail) if above != place or not head else ()
-        if found:
-            items = {snapshot.nodes[child].record.item for child in found}
-            return (above, snapshot.nodes[found[-1]].record.parent_task) if len(items) > 1 else None
-    return None
+def _several(snapshot: Snapshot, place: int, head: str, tail: str, items: Sequence[int]) -> str:
+    names = ", ".join(f"{head}[{item}]" for item in items)
+    where = describe(snapshot.nodes[place])
+    return f"{head}: has several items in {where}, and {tail} stands inside of one; name one of: {names}"
 
 
 def _resolve(seen: _Names, place: int, name: str) -> list[tuple[int, TaskLook]]:
@@ -263,17 +276,20 @@ def _resolve(seen: _Names, place: int, name: str) -> list[tuple[int, TaskLook]]:
             raise _Wrong(_childless(seen, place, head, rest))
     if named := seen.runs(place, _without_item(name)):
         raise _Wrong(_one_item(seen, place, name, named[-1]))
-    raise _Wrong(f"{name}: no such task in {describe(seen.snapshot.nodes[place])}; there is: {seen.there(place)}")
+    raise _Wrong(_unknown(seen, place, name))
+
+
+def _unknown(seen: _Names, place: int, name: str) -> str:
+    return f"{name}: no such task in {describe(seen.snapshot.nodes[place])}; there is: {seen.there(place)}"
 
 
 def _childless(seen: _Names, place: int, head: str, rest: str) -> str:
     """Why nothing can be named below a task that is there: it has no children at all, or none for that item."""
-    siblings = seen.children(place, _without_item(head))
-    items = sorted({item for child in siblings if (item := seen.snapshot.nodes[child].record.item) is not None})
+    items = seen.items(seen.children(place, _without_item(head)))
     where = describe(seen.snapshot.nodes[place])
     if items and head != _without_item(head):
         return f"{head}: no such item in {where}; there are: {', '.join(map(str, items))}"
-    return f"{head}: has no child execution in {where}, so {rest} is not there"
+    return f"{head}: has no child execution in {where}{rest and f', so {rest} is not there'}"
 
 
 def _one_item(seen: _Names, place: int, name: str, task: TaskLook) -> str:
@@ -298,22 +314,26 @@ def _one_item(seen: _Names, place: int, name: str, task: TaskLook) -> str:
 
 
 def _resolve_below(seen: _Names, found: Sequence[int], head: str, rest: str) -> list[tuple[int, TaskLook]]:
+    """The tasks meant in those children that can be meant; one that cannot is told only where there is no other."""
     hits: list[tuple[int, TaskLook]] = []
-    problems: list[str] = []
+    wrong: list[str] = []
+    passed_over: list[str] = []
     for child in found:
         node = seen.snapshot.nodes[child]
         if node.record.gone:
-            problems.append(f"{head}: its {describe(node)} is gone from its engine, and can only be started anew (S7)")
+            why = f"{head}: its {describe(node)} is gone from its engine, and can only be started anew (S7)"
+            passed_over.append(why)
             continue
         if node.record.status is not Status.ERRORED:
-            problems.append(f"{head}: its {describe(node)} is {node.record.status}, not errored")
+            passed_over.append(f"{head}: its {describe(node)} is {node.record.status}, not errored")
             continue
         try:
             hits += _resolve(seen, child, rest)
         except _Wrong as problem:
-            problems += [f"{head}.{one}" for one in problem.args]
+            told = passed_over if isinstance(problem, _PassedOver) else wrong
+            told += [f"{head}.{one}" for one in problem.args]
     if not hits:
-        raise _Wrong(*problems)
+        raise _Wrong(*wrong) if wrong else _PassedOver(*passed_over)
     return hits
 
 

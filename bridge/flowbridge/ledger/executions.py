@@ -28,6 +28,10 @@ _LOOKED_STEP = 5.0
 GONE = "gone"
 #: A row that is damaged is not called gone: it is not known.
 _IS_GONE = "(json_valid(doc) AND json_extract(doc, '$.gone') IS NOT NULL)"
+_IS_UNFINISHED = (
+    "id IN (SELECT json_extract(doc, '$.target') FROM operations WHERE state = 'open' AND json_valid(doc) "
+    "AND json_extract(doc, '$.verb') = ?)"
+)
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
@@ -41,7 +45,8 @@ class Filter(NamedTuple):
 
     What its engine no longer has is not active: a `status` that is does not find it, `GONE` does (S7).
 
-    `before` and `after` are seconds since the epoch, for the time of creation.
+    `before` and `after` are seconds since the epoch, for the time of creation. `unfinished` is a verb: it finds what an
+    operation of that verb names that is still open.
     """
 
     status: tuple[str, ...] = ()
@@ -53,6 +58,7 @@ class Filter(NamedTuple):
     after: float | None = None
     limit: int = 50
     offset: int = 0
+    unfinished: str | None = None
 
 
 class Executions:
@@ -330,6 +336,9 @@ def _where(filter: Filter) -> tuple[str, list[Any]]:
             values.append(value)
     if filter.roots:
         parts.append("root = 1")
+    if filter.unfinished:
+        parts.append(_IS_UNFINISHED)
+        values.append(filter.unfinished)
     if filter.status:
         marks = ",".join("?" * len(filter.status))
         also = f" OR {_IS_GONE}" if GONE in filter.status else ""

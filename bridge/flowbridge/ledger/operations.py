@@ -201,6 +201,21 @@ class Operations:
             )
         )
 
+    def held_since(self, tree: str) -> dict[str, float]:
+        """Since when each execution of a tree is pausing or paused without a break, in seconds since the epoch.
+
+        What was last seen in another status is not in it.
+        """
+        rows = self._db.all(
+            "WITH seen AS (SELECT execution, seq, at, json_extract(doc, '$.new') IN ('pausing', 'paused') AS held "
+            "FROM events WHERE tree = ? AND json_valid(doc) AND json_extract(doc, '$.new') IS NOT NULL), "
+            "free AS (SELECT execution, max(seq) AS last FROM seen WHERE NOT held GROUP BY execution) "
+            "SELECT execution, min(at) FROM seen LEFT JOIN free USING (execution) "
+            "WHERE held AND seq > coalesce(last, 0) GROUP BY execution",
+            (tree,),
+        )
+        return dict(rows)
+
     def tree_of(self, execution: str) -> str | None:
         """The tree of an execution that the history speaks of, by its full id or the tree's; None where it does not."""
         row = self._db.one("SELECT tree FROM events WHERE execution = ? OR tree = ? LIMIT 1", (execution, execution))

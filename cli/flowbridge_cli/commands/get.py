@@ -8,17 +8,17 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.errors import InvalidInput, Unavailable
-from flowbridge.law.selection import below, with_items
+from flowbridge.law.selection import at_path
 from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
-from flowbridge_cli.drawing import duration, task_lines, trouble_line
+from flowbridge_cli.drawing import duration, held_for, task_lines, trouble_line
 from flowbridge_cli.entry import looks_once
-from flowbridge_cli.output import emit, hung_advice, tell_unwritten
+from flowbridge_cli.output import emit, fields, hung_advice, tell_unwritten
 from flowbridge_cli.silences import tell_silence
 
 #: What a table leaves out: `tree` shows it, or it is told in another line.
-_NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
+_NOT_IN_TABLE = frozenset({"tasks", "held_by", "held_since", "item", "stale"})
 
 
 @click.command("get")
@@ -27,7 +27,8 @@ _NOT_IN_TABLE = frozenset({"tasks", "held_by", "item", "stale"})
 @click.option(
     "--path",
     metavar="TASK.TASK",
-    help="Of a child below it, by the tasks on the way: t1.t2[3]. Of a task with items, without [3]: all of them.",
+    help="Of a child below it, by the tasks on the way: t1.t2[3]. Of a task that runs no child, or has items and is "
+    "named without [3]: the task, with all its items.",
 )
 @click.option("--deep", is_flag=True, help="In JSON: inputs and results of everything below it too.")
 @options.output
@@ -44,9 +45,10 @@ def get(id: str, result: bool, path: str | None, deep: bool, output: str) -> int
         silent = False
         if document is None:
             look = bridge.get(id)
-            if path and (several := with_items(look.snapshot, look.place, path)):
-                return _show_items(bridge, replace(look, place=several[0]), several[1], output, deep=deep)
-            look = replace(look, place=below(look.snapshot, look.place, path)) if path else look
+            found = at_path(look.snapshot, look.place, path or "")
+            look = replace(look, place=found.place)
+            if found.task:
+                return _show_task(bridge, look, found.task, output, result=result, deep=deep)
             document = full_document(bridge, look, deep=deep, results=result or output != "table")
             silent = tell_silence(bridge, look)
             tell_unwritten(bridge)
@@ -54,14 +56,15 @@ def get(id: str, result: bool, path: str | None, deep: bool, output: str) -> int
     return Unavailable.exit_code if silent else 0
 
 
-def _show_items(bridge: Bridge, look: Look, task: str, output: str, *, deep: bool) -> int:
-    """A task with all its items: as a document that of the task, not of an execution."""
-    document = full_document(bridge, look, deep=deep, results=output != "table")
+def _show_task(bridge: Bridge, look: Look, task: str, output: str, *, result: bool, deep: bool) -> int:
+    """A task, with all its items where it has some: as a document that of the task, not of an execution."""
+    document = full_document(bridge, look, deep=deep, results=result or output != "table")
     silent = tell_silence(bridge, look)
     tell_unwritten(bridge)
     found = next(one for one in document["tasks"] if one["id"] == task)
     if output == "table":
-        click.echo("\n".join(task_lines(found)))
+        shown = fields({f"result of {found['name']}": found["result"]}) if result else []
+        click.echo("\n".join(task_lines(found) + shown))
     else:
         emit(found, output)
     return Unavailable.exit_code if silent else 0
@@ -70,7 +73,9 @@ def _show_items(bridge: Bridge, look: Look, task: str, output: str, *, deep: boo
 def _summary(document: Document, *, result: bool) -> Document:
     """What a table shows: one line for each thing that is so."""
     shown = {key: value for key, value in document.items() if key not in _NOT_IN_TABLE}
-    shown["held"] = f"by {document['held_by'] or 'its parent'}" if document["held"] else None
+    shown["held"] = (
+        f"by {document['held_by'] or 'its parent'} {held_for(document)}".rstrip() if document["held"] else ""
+    )
     shown["gone"] = "its engine no longer has it" if document["gone"] else None
     if document.get("hung"):
         shown["hung"] = f"{document['hung']}: {hung_advice(document, document['id'])}"
@@ -85,11 +90,19 @@ def _summary(document: Document, *, result: bool) -> Document:
 
 
 def running(document: Document) -> list[str]:
-    """The tasks that run, here and below, each with its workflow and what it runs."""
-    return [
-        f"{execution['workflow'] or execution['id']}.{task['name']}"
-        + (f" ({', '.join(task['running'])})" if task["running"] else "")
-        for execution in executions(document)
-        for task in execution["tasks"]
-        if task["active"] and not any(child["active_tasks"] for child in task["children"])
-    ]
+    """The tasks that run, here and below, each by the way to it and what it runs. In what is abandoned none does."""
+    found: list[str] = []
+    waiting = [(document["workflow"] or document["id"], document)]
+    while waiting:
+        way, execution = waiting.pop()
+        for task in execution["tasks"] if execution["status"] != "abandoned" else ():
+            if task["active"] and not any(child["active_tasks"] for child in task["children"]):
+                runs = f" ({', '.join(task['running'])})" if task["running"] else ""
+                found.append(f"{way}.{task['name']}{runs}")
+        below = [(f"{way}.{task['name']}", child) for task in execution["tasks"] for child in task["children"]]
+        waiting += reversed([(f"{name}{_item(child)}", child) for name, child in below])
+    return found
+
+
+def _item(child: Document) -> str:
+    return "" if child["item"] is None else f"[{child['item']}]"
