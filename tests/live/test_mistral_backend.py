@@ -109,10 +109,11 @@ def test_deploying_a_workbook_again_updates_it(lab: Lab) -> None:
 
 
 def test_start_deploys_what_it_was_given_and_starts_an_id_once(lab: Lab) -> None:
-    text = "version: '2.0'\nalone:\n  tasks: {t: {action: std.async_noop}}\n"
-    request = StartRequest(str(uuid.uuid4()), "alone", env={"k": 1}, definition=Definition(text))
+    name = f"once_{uuid.uuid4().hex}"  # the server is everybody's
+    text = f"version: '2.0'\n{name}:\n  tasks: {{t: {{action: std.async_noop}}}}\n"
+    request = StartRequest(str(uuid.uuid4()), name, env={"k": 1}, definition=Definition(text))
     assert lab.backend.start(request) == lab.backend.start(request)
-    listed = [each for each in lab.backend.list_executions(limit=50) if each.workflow == "alone"]
+    listed = [each for each in lab.backend.list_executions(limit=50) if each.workflow == name]
     assert [each.ref.id for each in listed] == [request.id]
 
 
