@@ -9,6 +9,7 @@ from functools import cache
 from inspect import Parameter, signature
 from typing import Any
 
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge_memory.http import request
 from flowbridge_memory.values import SECONDS, seconds_of, shown
 from flowbridge_memory.workers import ActionFailed
@@ -66,12 +67,14 @@ class Action:
 class ActionRegistry:
     """Actions by name. A new registry has the language's own; `register` adds Python callables.
 
-    `is_elsewhere` tells of any other name whether it stands for something that another engine runs.
+    `is_elsewhere` tells of any other name whether it stands for something that another engine runs. What it raises of
+    a name is that name's `refusal`.
     """
 
     def __init__(self, is_elsewhere: Callable[[str], bool] = lambda _: False) -> None:
         self._actions = {action.name: action for action in BUILTIN}
         self._is_elsewhere = is_elsewhere
+        self._refusals: dict[str, str] = {}
 
     def register(self, name: str, call: Callable[..., Any], *, pure: bool = False) -> None:
         """Make `call(**input)` available as action `name`. It runs in a thread; its result must be JSON data.
@@ -82,9 +85,18 @@ class ActionRegistry:
 
     def get(self, name: str) -> Action | None:
         """The action of that name, or None."""
-        if name not in self._actions and self._is_elsewhere(name):
-            self._actions[name] = Action(name, _elsewhere, Kind.LINK, pure=True)
+        if name not in self._actions:
+            self._refusals.pop(name, None)  # a file of a catalog may have been mended meanwhile
+            try:
+                if self._is_elsewhere(name):
+                    self._actions[name] = Action(name, _elsewhere, Kind.LINK, pure=True)
+            except (EngineRefused, InvalidInput, NotFound) as error:
+                self._refusals[name] = error.message
         return self._actions.get(name)
+
+    def refusal(self, name: str) -> str:
+        """Why `get` gave nothing of a name last, in the words of whoever knows it; "" where nobody does."""
+        return self._refusals.get(name, "")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._actions)

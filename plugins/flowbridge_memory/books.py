@@ -159,11 +159,16 @@ class Library:
         if bottom is not None:
             known = [*actions, *self.actions]  # a base goes by its full name
             what = f"action '{bottom.name}' is based on action '{bottom.base}', which is not known here"
-            return self._wrong(book, bottom.path, "base", message=what + _near(bottom.base, known, "Known actions"))
+            what += _near(bottom.base, known, "Known actions")
+            if refusal := self.actions.refusal(bottom.base):
+                what = f"action '{bottom.name}': {refusal}"
+            return self._wrong(book, bottom.path, "base", message=what)
         known = [*(full.removeprefix(f"{self._books[book].book.workbook}.") for full in actions), *self.actions]
         what = f"task '{task.name}' of workflow '{plan.name}' runs action '{name}', which is not known here"
-        place = (*plan.spec.path, "tasks", task.name)
-        return self._wrong(book, place, "action", message=what + _near(name, known, "Known actions"))
+        what += _near(name, known, "Known actions")
+        if refusal := self.actions.refusal(name):
+            what = f"task '{task.name}': {refusal}"
+        return self._wrong(book, (*plan.spec.path, "tasks", task.name), "action", message=what)
 
     def _check_chain(self, book: int, name: str) -> None:
         """Refuse an ad-hoc action that gives the one that it is based on less than that one takes."""
