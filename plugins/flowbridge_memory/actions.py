@@ -28,7 +28,8 @@ class Kind(Enum):
 class Action:
     """One action. `pure` tells that running it a second time does no harm (it may be repeated after a crash).
 
-    `delay` names the input that says how many seconds to wait first; the engine's timers do the waiting.
+    `delay` names the input that says how many seconds to wait first; the engine's timers do the waiting. `untold` are
+    inputs that it takes and that no message proposes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Action:
     kind: Kind = Kind.POOL
     pure: bool = False
     delay: str = ""
+    untold: frozenset[str] = frozenset()
 
     def misfit(self, input: Mapping[str, Any]) -> str:
         """What is wrong with an input, in words; "" where it fits."""
@@ -48,8 +50,19 @@ class Action:
         if not surplus and not missing:
             return ""
         parts = [f"{word} {', '.join(names)}" for word, names in (("missing", missing), ("unknown", surplus)) if names]
-        allowed = ", ".join(parameters) or "none"
-        return f"Invalid input for action '{self.name}': {'; '.join(parts)}. It takes: {allowed}."
+        return f"Invalid input for action '{self.name}': {'; '.join(parts)}. It takes: {self._proposed() or 'none'}."
+
+    def broken_link(self, input: Mapping[str, Any]) -> str:
+        """What is wrong with the names of a link's input, in the words of every engine; "" where they are right."""
+        parameters = _parameters(self.call)
+        if surplus := [name for name in input if name not in parameters]:
+            return f"{LINK} takes no {surplus[0]}; it takes: {self._proposed()}"
+        if input.get("target") is None:
+            return f"{LINK} needs a target: INSTANCE:NAME, or a name in a catalog"
+        return ""
+
+    def _proposed(self) -> str:
+        return ", ".join(name for name in _parameters(self.call) if name not in self.untold)
 
     def unfit(self, input: Mapping[str, Any]) -> str:
         """What is wrong with the value of the delay, in words; "" where there is none, or a good one."""
@@ -151,5 +164,5 @@ BUILTIN = (
     Action("std.test_dict", _test_dict, Kind.INLINE, pure=True),
     Action("std.async_noop", _noop, Kind.WAIT, pure=True),
     Action("std.http", request),
-    Action(LINK, _link, Kind.LINK, pure=True),
+    Action(LINK, _link, Kind.LINK, pure=True, untold=frozenset({"owner"})),
 )

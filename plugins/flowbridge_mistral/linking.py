@@ -167,7 +167,7 @@ class _Link:
         for name in inputs:
             if name not in INPUTS:
                 self.reject("action", f"{LINK} takes no {name}; it takes: {', '.join(INPUTS[:3])}")
-        if "target" not in inputs:
+        if _is_null(inputs.get("target")):
             self.reject("action", f"{LINK} needs a target: INSTANCE:NAME, or a name in a catalog")
         return self._filled("action", inputs, changed=bool(call.parameters))
 
@@ -233,6 +233,10 @@ class _Link:
     def reject(self, key: str, words: str) -> Never:
         """Raises the error for what stands under a key of the task."""
         raise self._place.wrong(nodes.get(self._task, key) or self._task, words)
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, yaml.Node) and value.tag == "tag:yaml.org,2002:null")
 
 
 def _is_jinja(text: str) -> bool:

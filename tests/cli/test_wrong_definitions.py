@@ -95,3 +95,60 @@ def test_a_name_that_an_expression_gives_is_looked_for_when_the_task_begins(
     said = flowbridge("run", "w.yaml", "-o", "json")
     assert (said.code, "there is no action 'ops.leff'" in said.data["error"]) == (7, True)
     assert flowbridge("validate", "w.yaml", "--backend", "prod").code == 0, "the server may have it"
+
+
+#: A task that is a link, and what is wrong with it; the place on the reference engine and on a Mistral.
+LINKS = {
+    "no input": ("{action: flowbridge.run}", "needs a target", "4:9", "4:17"),
+    "an input alone": ("{action: flowbridge.run, input: {input: {a: 1}}}", "needs a target", "4:9", "4:17"),
+    "no value": ("{action: flowbridge.run, input: {target: null}}", "needs a target", "4:9", "4:17"),
+    "in one line": ("{action: flowbridge.run input=<% $.x %>}", "needs a target", "4:9", "4:17"),
+    "items": ("{with-items: 'i in [1]', action: flowbridge.run}", "needs a target", "4:33", "4:41"),
+    "misspelt": (
+        "{action: flowbridge.run, input: {traget: w}}",
+        "takes no traget; it takes: target, input",
+        "4:9",
+        "4:17",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+@pytest.mark.parametrize("case", LINKS)
+def test_a_link_without_a_target_is_refused_before_anything_is_started(
+    flowbridge: Flowbridge, server: FakeMistral, home: Path, command: str, case: str
+) -> None:
+    task, why, here, there = LINKS[case]
+    (home / "w.yaml").write_text(f"version: '2.0'\nw:\n  tasks:\n    t: {task}\n")
+    local = flowbridge(command, "w.yaml", "--backend", "memory")
+    remote = flowbridge(command, "w.yaml", "--backend", "prod")
+    assert local.err.startswith(f"flowbridge: error: w.yaml:{here}: task 't': flowbridge.run {why}")
+    assert remote.err.startswith(f"flowbridge: error: w.yaml:{there}: task t: flowbridge.run {why}")
+    assert (local.code, remote.code, "owner" in local.err) == (2, 2, False)
+    assert flowbridge("list", "-o", "json").data == []
+    assert server.executions == {}
+
+
+def test_an_ad_hoc_action_over_a_link_names_its_target_too(
+    flowbridge: Flowbridge, server: FakeMistral, home: Path
+) -> None:
+    assert server.texts == {}
+    (home / "w.yaml").write_text(
+        "version: '2.0'\nname: book\nactions:\n  far:\n    base: flowbridge.run\n    base-input: {input: {}}\n"
+        "workflows: {main: {tasks: {t: {action: far}}}}\n"
+    )
+    said = flowbridge("validate", "w.yaml")
+    assert said.err.startswith("flowbridge: error: w.yaml:5:5: action 'book.far': flowbridge.run needs a target: ")
+
+
+def test_what_one_expression_gives_to_a_link_is_told_when_the_task_begins(
+    flowbridge: Flowbridge, server: FakeMistral, home: Path
+) -> None:
+    assert server.texts == {}
+    (home / "w.yaml").write_text(
+        "version: '2.0'\nw:\n  input: [all: {}]\n  tasks:\n    t: {action: flowbridge.run, input: <% $.all %>}\n"
+    )
+    said = flowbridge("run", "w.yaml", "-o", "json")
+    assert (said.code, "missing target. It takes: target, input." in said.data["error"]) == (7, True)
+    given = flowbridge("run", "w.yaml", 'all={"target": "ops.leaf"}', "-o", "json")
+    assert (given.code, given.data["status"]) == (0, "succeeded")
