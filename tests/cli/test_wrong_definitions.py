@@ -152,3 +152,46 @@ def test_what_one_expression_gives_to_a_link_is_told_when_the_task_begins(
     assert (said.code, "missing target. It takes: target, input." in said.data["error"]) == (7, True)
     given = flowbridge("run", "w.yaml", 'all={"target": "ops.leaf"}', "-o", "json")
     assert (given.code, given.data["status"]) == (0, "succeeded")
+
+
+SOUND = {
+    "flow.yaml": "version: '2.0'\nw: {tasks: {t: {action: std.noop}}}\n",
+    "chain.yaml": "chain:\n  - {name: t, ref: core.noop}\n",
+}
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+@pytest.mark.parametrize(
+    ("file", "backend", "others"),
+    [
+        ("chain.yaml", "prod", "actionchain"),
+        ("chain.yaml", "memory", "actionchain"),
+        ("flow.yaml", "actionchain", "memory or prod"),
+    ],
+)
+def test_a_definition_for_another_engine_is_told_with_the_instances_that_it_is_for(
+    flowbridge: Flowbridge, server: FakeMistral, home: Path, command: str, file: str, backend: str, others: str
+) -> None:
+    (home / file).write_text(SOUND[file])
+    said = flowbridge(command, file, "--backend", backend)
+    looks = f"{file}: this looks like a definition for {others}, not for {backend}: name that one with --backend. "
+    assert said.err.startswith(f"flowbridge: error: {looks}{backend} says: ")
+    assert (said.code, said.out, server.executions) == (2, "", {})
+
+
+@pytest.mark.parametrize("backend", ["memory", "prod", "actionchain"])
+def test_of_what_is_in_nobodys_language_the_engine_alone_tells(
+    flowbridge: Flowbridge, server: FakeMistral, home: Path, backend: str
+) -> None:
+    (home / "w.yaml").write_text("w: {tasks: {t: {actin: std.noop}}}\n")
+    said = flowbridge("validate", "w.yaml", "--backend", backend)
+    assert (said.code, "looks like" in said.err, server.texts) == (2, False, {})
+
+
+@pytest.mark.parametrize("backend", ["memory", "prod"])
+def test_of_what_is_wrong_in_its_own_language_the_engine_alone_tells(
+    flowbridge: Flowbridge, server: FakeMistral, home: Path, backend: str
+) -> None:
+    (home / "w.yaml").write_text("version: '2.0'\nchain: {tasks: {t: {actin: std.noop}}}\n")
+    said = flowbridge("validate", "w.yaml", "--backend", backend)
+    assert (said.code, "looks like" in said.err, server.texts) == (2, False, {})
