@@ -1,8 +1,8 @@
-"""Which instance is used where none is named."""
+"""Which instance is used where none is named, and which others would be where the one that is named refuses."""
 
 from __future__ import annotations
 
-from flowbridge.backend import Definition
+from flowbridge.backend import Backend, Definition, Deployed
 from flowbridge.errors import InvalidInput
 from flowbridge.instances import Instances
 
@@ -25,6 +25,27 @@ def default_of(configured: str, instances: Instances, definition: Definition | N
             return local[0]
     left_out = "".join(f"; {why}" for why in unusable)
     raise InvalidInput(f"name a backend with --backend; there are: {', '.join(names) or 'none'}{left_out}")
+
+
+def validated(instances: Instances, engine: Backend, definition: Definition) -> Deployed:
+    """What an instance finds in a definition.
+
+    Raises `InvalidInput` where it is wrong; where it looks like one for other instances, it names them.
+    """
+    try:
+        return engine.validate(definition)
+    except InvalidInput as error:
+        if engine.recognizes(definition):
+            raise
+        others = [name for name in instances.names() if _told(instances, name, definition, [])]
+        if not others:
+            raise
+        said = error.message.removeprefix(f"{definition.source}: ")
+        raise InvalidInput(
+            f"this looks like a definition for {' or '.join(others)}, not for {engine.name}: name that one with "
+            f"--backend. {engine.name} says: {said}",
+            source=definition.source,
+        ) from error
 
 
 def _told(instances: Instances, name: str, definition: Definition | None, unusable: list[str]) -> bool | None:

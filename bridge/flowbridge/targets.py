@@ -9,6 +9,7 @@ from typing import Any
 
 from flowbridge.backend import Backend, Definition, Deployed, Given, Target
 from flowbridge.config import Config
+from flowbridge.defaults import validated
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.links import Start
@@ -62,7 +63,7 @@ class Targets:
         if found.bind is not None:
             given = found.bind(asked)
         named = given.workflow or found.workflow
-        chosen, links = _chosen(engine, found.definition, named) if found.definition else (named, found.links)
+        chosen, links = self._chosen(engine, found.definition, named) if found.definition else (named, found.links)
         hidden = found.secret | given.secret
         secret = sorted(name for name, value in given.input.items() if _is_secret(value, named=name in hidden))
         if secret and isinstance(engine, LocalBackend) and not engine.opens_sealed:
@@ -101,7 +102,18 @@ class Targets:
         if found.definition is None:
             engine.check_name(found.workflow)
             return name, found, Deployed((found.workflow,), warnings=found.warnings)
-        return name, found, engine.validate(found.definition)
+        return name, found, validated(self._instances, engine, found.definition)
+
+    def _chosen(self, engine: Backend, definition: Definition, named: str) -> tuple[str, bool]:
+        """The workflow to start, and whether its file may come to wait for other engines."""
+        try:
+            deployed = validated(self._instances, engine, definition)
+        except Unavailable as error:
+            raise Unavailable(f"{error.message.rstrip('.')}; nothing was started", unsent=True) from error
+        known = deployed.workflows
+        if not known:
+            raise InvalidInput(f"{definition.source} has no workflow in it, as {engine.name} reads it")
+        return _named(definition, known, named) if named else _default(definition, known), deployed.links
 
     def _given(self, target: str, asked: Given, hidden: Collection[str]) -> dict[str, Any]:
         """What a start was asked with, before its target made of it what it is started with: for `overridden`."""
@@ -188,18 +200,6 @@ class Targets:
 def _is_secret(value: Any, *, named: bool) -> bool:
     """Whether there is something in an input that must not be written as it is."""
     return (named and value is not None) or has_sealed(value)
-
-
-def _chosen(engine: Backend, definition: Definition, named: str) -> tuple[str, bool]:
-    """The workflow to start, and whether its file may come to wait for other engines."""
-    try:
-        deployed = engine.validate(definition)
-    except Unavailable as error:
-        raise Unavailable(f"{error.message.rstrip('.')}; nothing was started", unsent=True) from error
-    known = deployed.workflows
-    if not known:
-        raise InvalidInput(f"{definition.source} has no workflow in it, as {engine.name} reads it")
-    return _named(definition, known, named) if named else _default(definition, known), deployed.links
 
 
 def _named(definition: Definition, known: Sequence[str], named: str) -> str:

@@ -24,9 +24,11 @@ from flowbridge_actionchain.world import World, path_up
 #: A chain that calls itself without end is stopped here.
 MAX_DEPTH = 64
 
-#: The built-in action that runs anything elsewhere: what `target` names, with `input`.
+#: The built-in action that runs anything elsewhere: what `target` names, with `input`. It takes the parameters of a
+#: link of other engines too, and proposes those two.
 LINK = "flowbridge.run"
-LINK_TAKES = ("target", "input", "owner")
+LINK_PROPOSES = ("target", "input")
+LINK_TAKES = (*LINK_PROPOSES, "owner")
 
 _OF_THE_RUNNER = ("display_published", "skip_notify")
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge.yamltext import Path, load
-from flowbridge_actionchain.births import LINK, LINK_TAKES, definition_of
+from flowbridge_actionchain.births import LINK, LINK_PROPOSES, LINK_TAKES, definition_of
 from flowbridge_actionchain.casts import cast
 from flowbridge_actionchain.language import in_order, read
 from flowbridge_actionchain.packs.catalog import Catalog
@@ -83,7 +83,7 @@ def _misfits(task: Mapping[str, Any], path: Path, catalog: Catalog, calls: list[
         if "target" not in given:
             yield _Problem(path, f"task {name!r}: {LINK} needs the parameter 'target'")
         for one in [one for one in given if one not in LINK_TAKES]:
-            why = f"{LINK} has no parameter {one!r}; it has: {', '.join(LINK_TAKES)}"
+            why = f"{LINK} has no parameter {one!r}; it has: {', '.join(LINK_PROPOSES)}"
             yield _Problem((*path, key, one), f"task {name!r}: {why}")
         return
     try:

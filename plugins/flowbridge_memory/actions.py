@@ -9,6 +9,7 @@ from functools import cache
 from inspect import Parameter, signature
 from typing import Any
 
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound
 from flowbridge_memory.http import request
 from flowbridge_memory.values import SECONDS, seconds_of, shown
 from flowbridge_memory.workers import ActionFailed
@@ -27,7 +28,8 @@ class Kind(Enum):
 class Action:
     """One action. `pure` tells that running it a second time does no harm (it may be repeated after a crash).
 
-    `delay` names the input that says how many seconds to wait first; the engine's timers do the waiting.
+    `delay` names the input that says how many seconds to wait first; the engine's timers do the waiting. `untold` are
+    inputs that it takes and that no message proposes.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Action:
     kind: Kind = Kind.POOL
     pure: bool = False
     delay: str = ""
+    untold: frozenset[str] = frozenset()
 
     def misfit(self, input: Mapping[str, Any]) -> str:
         """What is wrong with an input, in words; "" where it fits."""
@@ -47,8 +50,19 @@ class Action:
         if not surplus and not missing:
             return ""
         parts = [f"{word} {', '.join(names)}" for word, names in (("missing", missing), ("unknown", surplus)) if names]
-        allowed = ", ".join(parameters) or "none"
-        return f"Invalid input for action '{self.name}': {'; '.join(parts)}. It takes: {allowed}."
+        return f"Invalid input for action '{self.name}': {'; '.join(parts)}. It takes: {self._proposed() or 'none'}."
+
+    def broken_link(self, input: Mapping[str, Any]) -> str:
+        """What is wrong with the names of a link's input, in the words of every engine; "" where they are right."""
+        parameters = _parameters(self.call)
+        if surplus := [name for name in input if name not in parameters]:
+            return f"{LINK} takes no {surplus[0]}; it takes: {self._proposed()}"
+        if input.get("target") is None:
+            return f"{LINK} needs a target: INSTANCE:NAME, or a name in a catalog"
+        return ""
+
+    def _proposed(self) -> str:
+        return ", ".join(name for name in _parameters(self.call) if name not in self.untold)
 
     def unfit(self, input: Mapping[str, Any]) -> str:
         """What is wrong with the value of the delay, in words; "" where there is none, or a good one."""
@@ -66,12 +80,14 @@ class Action:
 class ActionRegistry:
     """Actions by name. A new registry has the language's own; `register` adds Python callables.
 
-    `is_elsewhere` tells of any other name whether it stands for something that another engine runs.
+    `is_elsewhere` tells of any other name whether it stands for something that another engine runs. What it raises of
+    a name is that name's `refusal`.
     """
 
     def __init__(self, is_elsewhere: Callable[[str], bool] = lambda _: False) -> None:
         self._actions = {action.name: action for action in BUILTIN}
         self._is_elsewhere = is_elsewhere
+        self._refusals: dict[str, str] = {}
 
     def register(self, name: str, call: Callable[..., Any], *, pure: bool = False) -> None:
         """Make `call(**input)` available as action `name`. It runs in a thread; its result must be JSON data.
@@ -82,9 +98,18 @@ class ActionRegistry:
 
     def get(self, name: str) -> Action | None:
         """The action of that name, or None."""
-        if name not in self._actions and self._is_elsewhere(name):
-            self._actions[name] = Action(name, _elsewhere, Kind.LINK, pure=True)
+        if name not in self._actions:
+            self._refusals.pop(name, None)  # a file of a catalog may have been mended meanwhile
+            try:
+                if self._is_elsewhere(name):
+                    self._actions[name] = Action(name, _elsewhere, Kind.LINK, pure=True)
+            except (EngineRefused, InvalidInput, NotFound) as error:
+                self._refusals[name] = error.message
         return self._actions.get(name)
+
+    def refusal(self, name: str) -> str:
+        """Why `get` gave nothing of a name last, in the words of whoever knows it; "" where nobody does."""
+        return self._refusals.get(name, "")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._actions)
@@ -139,5 +164,5 @@ BUILTIN = (
     Action("std.test_dict", _test_dict, Kind.INLINE, pure=True),
     Action("std.async_noop", _noop, Kind.WAIT, pure=True),
     Action("std.http", request),
-    Action(LINK, _link, Kind.LINK, pure=True),
+    Action(LINK, _link, Kind.LINK, pure=True, untold=frozenset({"owner"})),
 )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from flowbridge.backend import Definition
 from flowbridge.errors import InvalidInput
 from flowbridge.yamltext import Path, load
-from flowbridge_memory.actions import Action, ActionRegistry, Kind
+from flowbridge_memory.actions import LINK, Action, ActionRegistry, Kind
 from flowbridge_memory.definition import REQUIRED, ActionSpec
 from flowbridge_memory.expressions import Compiled
 from flowbridge_memory.expressions import compile as compiled
@@ -149,6 +149,7 @@ class Library:
             if name is not None and task.workflow is None:
                 self._check_chain(book, name)
             self._check_bare_words(book, plan, task)
+            self._check_link(book, plan, task)
             self._check_value(book, plan, task)
 
     def _unknown_action(self, book: int, plan: WorkflowPlan, task: TaskPlan, name: str) -> InvalidInput:
@@ -159,11 +160,16 @@ class Library:
         if bottom is not None:
             known = [*actions, *self.actions]  # a base goes by its full name
             what = f"action '{bottom.name}' is based on action '{bottom.base}', which is not known here"
-            return self._wrong(book, bottom.path, "base", message=what + _near(bottom.base, known, "Known actions"))
+            what += _near(bottom.base, known, "Known actions")
+            if refusal := self.actions.refusal(bottom.base):
+                what = f"action '{bottom.name}': {refusal}"
+            return self._wrong(book, bottom.path, "base", message=what)
         known = [*(full.removeprefix(f"{self._books[book].book.workbook}.") for full in actions), *self.actions]
         what = f"task '{task.name}' of workflow '{plan.name}' runs action '{name}', which is not known here"
-        place = (*plan.spec.path, "tasks", task.name)
-        return self._wrong(book, place, "action", message=what + _near(name, known, "Known actions"))
+        what += _near(name, known, "Known actions")
+        if refusal := self.actions.refusal(name):
+            what = f"task '{task.name}': {refusal}"
+        return self._wrong(book, (*plan.spec.path, "tasks", task.name), "action", message=what)
 
     def _check_chain(self, book: int, name: str) -> None:
         """Refuse an ad-hoc action that gives the one that it is based on less than that one takes."""
@@ -186,6 +192,18 @@ class Library:
                 what = f"{path[-1]!r}: the value of {bare[0]!r} is a bare word, which the language does not read; "
                 how = "put a text in double quotes, or write the value under input: (base-input: for a base)"
                 raise self._wrong(book, path, "workflow", "action", "base", message=what + how)
+
+    def _check_link(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
+        """Refuse a link that names no target: nothing could ever be started for it. One expression may give one."""
+        found = self.action(book, task.action_name) if task.action_name and task.workflow is None else None
+        if found is None or found.action.name != LINK:
+            return
+        base = found.wraps[-1].spec if found.wraps else None
+        given = task.spec.input if base is None else base.base_input
+        if isinstance(given, Mapping) and (wrong := found.action.broken_link(given)):
+            path = base.path if base else (*plan.spec.path, "tasks", task.name)
+            who = f"action '{base.name}'" if base else f"task '{task.name}'"
+            raise self._wrong(book, path, "action", "base", message=f"{who}: {wrong}")
 
     def _check_value(self, book: int, plan: WorkflowPlan, task: TaskPlan) -> None:
         """Refuse a value that stands in the text and that the task's action can never take."""

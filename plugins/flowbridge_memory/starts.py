@@ -185,7 +185,7 @@ def _action(world: World, task: Task, scope: Any) -> Found:
         name = str(plan.action.evaluate(scope)) if plan.action is not None else "std.noop"
     found = world.library.action(task.run.book, name)
     if found is None:
-        raise ExpressionError(f"There is no action '{name}'.")
+        raise ExpressionError(world.library.actions.refusal(name) or f"There is no action '{name}'.")
     return found
 
 

@@ -23,7 +23,7 @@ from flowbridge.backend import (
     StartRequest,
     TaskRerun,
 )
-from flowbridge.errors import EngineRefused, InvalidInput, Unavailable
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.model import ExecutionLook, ExecutionRead, Ref, TaskStatus, Verb
 from flowbridge_mistral import links, reading, storing, words
 from flowbridge_mistral.access import OPTIONS, SECRETS, access, stands_alone
@@ -285,10 +285,21 @@ class MistralBackend(Backend):
         from flowbridge_mistral import definitions, linking  # noqa: PLC0415 - YAML costs a list as much as its request
 
         text = definitions.parse(definition)
-        meant = {name for name in text.actions if self.resolve(name) is not None}
-        own = self._named("actions", meant) if meant else frozenset()
-        rules = linking.Rules(meant - own, lambda name: self.resolve(name) is not None, self.owner, self._linked)
-        return text.with_links(rules)
+        said = {name: self._said_of(name) for name in text.actions}
+        listed = {name: why for name, why in said.items() if why is not None}
+        own = self._named("actions", listed) if listed else frozenset()
+        targets = {name for name, why in listed.items() if not why} - own
+        refused = {name: why for name, why in listed.items() if why and name not in own}
+        return text.with_links(
+            linking.Rules(targets, lambda name: self._said_of(name) == "", self.owner, self._linked, refused)
+        )
+
+    def _said_of(self, name: str) -> str | None:
+        """What the catalogs have against a name: "" where it stands for work elsewhere, None where none knows it."""
+        try:
+            return None if self.resolve(name) is None else ""
+        except (EngineRefused, InvalidInput, NotFound) as error:
+            return error.message
 
     def _named(self, kind: str, names: Collection[str]) -> frozenset[str]:
         """Which of these names the engine has in a collection."""

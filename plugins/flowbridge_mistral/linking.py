@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Never
 
@@ -35,13 +35,14 @@ class Rules:
 
     `targets` are names of actions that stand for work elsewhere; `means` tells whether a name would be one. `deployer`
     is the ledger that owns what it deploys, where nobody says otherwise. `subworkflows` tells that calls of
-    sub-workflows become links too.
+    sub-workflows become links too. `refused` are names of actions that stand for nothing, each with the reason.
     """
 
     targets: Collection[str] = ()
     means: Callable[[str], bool] = lambda _: False
     deployer: str = ""
     subworkflows: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def action_names(root: yaml.MappingNode, kind: str) -> set[str]:
     bases = {action: nodes.scalar(body, "base") for action, body in own.items()}
     called = [*(nodes.scalar(task, "action") for _, task in _tasks(root, kind)), *bases.values()]
     names = {inline.parse(text).name for text in called if text}
-    return {name for name in names if name not in own and name != LINK and "<%" not in name and "{{" not in name}
+    defined = {LINK, *own, *(f"{nodes.scalar(root, 'name')}.{name}" for name in own)}
+    return {name for name in names if name not in defined and "<%" not in name and "{{" not in name}
 
 
 @dataclass
@@ -110,6 +112,8 @@ class Linker:
         link = _Link(Place(self.source, f"task {name}"), task, self.rules.deployer)
         action, flow = nodes.scalar(task, "action"), nodes.scalar(task, "workflow")
         call = inline.parse(action or "")
+        if refusal := self.rules.refused.get(call.name):
+            link.reject("action", refusal)
         if call.name == LINK:
             made: yaml.Node = link.written_out(call)
         elif call.name in targets:
@@ -134,6 +138,8 @@ class Linker:
     def _check_base(self, place: Place, body: yaml.Node) -> None:
         base = nodes.get(body, "base")
         name = inline.parse(str(base.value)).name if isinstance(base, yaml.ScalarNode) else ""
+        if base is not None and (refusal := self.rules.refused.get(name)):
+            raise place.wrong(base, refusal)
         if base is not None and (name == LINK or name in self.rules.targets):
             raise place.wrong(base, f"its base {name} runs elsewhere, and only a task can wait for that: name it there")
 
@@ -150,7 +156,7 @@ class _Link:
         """Raises where an expression may name at run time what cannot be told from what the engine runs itself."""
         name = next((word for word in call.quoted if means(word)), None) if call.by_expression else None
         if name:
-            self._reject("action", f"an expression may name {name}, which runs elsewhere: give it to {LINK} as target")
+            self.reject("action", f"an expression may name {name}, which runs elsewhere: give it to {LINK} as target")
 
     def written_out(self, call: Call) -> yaml.MappingNode:
         """A task that names the action of links itself. It is not touched where nothing is missing."""
@@ -160,9 +166,9 @@ class _Link:
         inputs = dict(given)
         for name in inputs:
             if name not in INPUTS:
-                self._reject("action", f"{LINK} takes no {name}; it takes: {', '.join(INPUTS[:3])}")
-        if "target" not in inputs:
-            self._reject("action", f"{LINK} needs a target: INSTANCE:NAME, or a name in a catalog")
+                self.reject("action", f"{LINK} takes no {name}; it takes: {', '.join(INPUTS[:3])}")
+        if _is_null(inputs.get("target")):
+            self.reject("action", f"{LINK} needs a target: INSTANCE:NAME, or a name in a catalog")
         return self._filled("action", inputs, changed=bool(call.parameters))
 
     def instead_of(self, word: str, call: Call, target: str) -> yaml.MappingNode:
@@ -184,7 +190,7 @@ class _Link:
         if given is None or isinstance(given, yaml.MappingNode):
             return list({**dict(nodes.pairs(given)), **call.parameters}.items())
         if call.parameters or (call.name == LINK and nodes.get(self._task, "with-items") is not None):
-            self._reject("input", f"what it is given stands in one expression: {advice}")
+            self.reject("input", f"what it is given stands in one expression: {advice}")
         return None
 
     def _filled(self, word: str, inputs: dict[str, Any], *, changed: bool) -> yaml.MappingNode:
@@ -207,7 +213,7 @@ class _Link:
         parts = items.value if isinstance(items, yaml.SequenceNode) else [items]
         texts = [str(part.value) for part in parts if isinstance(part, yaml.ScalarNode)]
         if not texts:
-            self._reject("with-items", "write it as `NAME in LIST`, or as a list of these")
+            self.reject("with-items", "write it as `NAME in LIST`, or as a list of these")
         return texts
 
     def _range(self, items: yaml.Node, clause: str) -> str:
@@ -224,8 +230,13 @@ class _Link:
             raise self._place.wrong(items, f"how many items there are cannot be told from {clause!r}") from None
         return json.dumps(list(range(count)))
 
-    def _reject(self, key: str, words: str) -> Never:
+    def reject(self, key: str, words: str) -> Never:
+        """Raises the error for what stands under a key of the task."""
         raise self._place.wrong(nodes.get(self._task, key) or self._task, words)
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, yaml.Node) and value.tag == "tag:yaml.org,2002:null")
 
 
 def _is_jinja(text: str) -> bool:

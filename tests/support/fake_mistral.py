@@ -90,8 +90,9 @@ class FakeMistral:
         document = yaml.safe_load(body)
         book = f"{document['name']}." if kind == "workbooks" else ""
         flows = document["workflows"] if book else {key: flow for key, flow in document.items() if key != "version"}
-        wrong = "actin" in body
+        wrong = "actin" in body or "version" not in document
         words = "Invalid DSL: Additional properties are not allowed ('actin' was unexpected)"
+        words = words if "version" in document else "Invalid DSL: 'version' is a required property"
         if rest == "validate":
             # The real one prints what it refused; the last name in it is that of the task.
             instance = "\n\nOn instance['tasks']['bad']:\n    {'name': 'bad'}"

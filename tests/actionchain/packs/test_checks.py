@@ -65,7 +65,7 @@ def one(rest: str, ref: str = "p.say") -> str:
         (one("", "p.gone"), "actions/gone.sh is not there: put the file there, or name another one"),
         (one("", "flowbridge.run"), "c.yaml:2:5: task 't': flowbridge.run needs the parameter 'target'"),
         (one("    parameters: {target: a, inptu: {}}\n", "flowbridge.run"),
-         "c.yaml:4:29: task 't': flowbridge.run has no parameter 'inptu'; it has: target, input, owner"),
+         "c.yaml:4:29: task 't': flowbridge.run has no parameter 'inptu'; it has: target, input"),
         (one("    publish: {v: '{{ t.x '}\n", "core.noop"), "c.yaml:4:15: broken template in 'v': unexpected"),
         (one("    publish: {v: ['{{ a | to_jsn }}']}\n", "core.noop"), "c.yaml:4:19: broken template in 0: No filter"),
         (one("    on-success: '{% if a %}t'\n", "core.noop"), "c.yaml:4:5: broken template in 'on-success': Unex"),
