@@ -66,6 +66,7 @@ or `paused`, where it is held), `active_tasks`, `unknown` (tasks whose
 end nobody saw), `unfinished` (operations to recover), `linked` and `waits_for` (of a child that a
 task of another engine waits for, and what it waits for itself) and `tasks`.
 `get`, `run` and `watch` add `input` and `output`, for what is below only with `get --deep`.
+`get --definition` has `id`, `workflow`, `source` (the file, or `INSTANCE:NAME`) and `definition`, a text.
 
 One task: `id`, `name`, `status`, `engine_state`, `active`, `item_count`, `running`, `error`, `children` (executions of
 the same shape); `get`, `run` and `watch` add `result`, `published` and, for with-items, `items` (`index`, `status`,

@@ -207,6 +207,16 @@ class Backend(ABC):
         """
         del workflow
 
+    def definition(self, id: str, workflow: str) -> Definition | None:
+        """The text of what an execution runs, in the user's words; None where the engine tells none.
+
+        Optional: asked where the ledger has no text that it was started from. `workflow` is the name of what it runs.
+        What `deployed_text` made of a text is turned back as far as can be. Where the engine keeps texts by name only,
+        it is the one that it has now.
+        """
+        del id, workflow
+        return None
+
     def check_start(self, request: StartRequest) -> bool:
         """Raise what `start` would, as far as it can be told beforehand, leaving the engine as it was.
 

@@ -35,6 +35,7 @@ from flowbridge.looks import Look, place_of, shape
 from flowbridge.model import ExecutionRead, Node, Record, Ref, Snapshot, Status, Verb
 from flowbridge.observers import Observers
 from flowbridge.operate import Operator
+from flowbridge.originals import original
 from flowbridge.outcome import Ask, Outcome
 from flowbridge.plugins import Hooks
 from flowbridge.pruning import Pruning
@@ -315,6 +316,13 @@ class Bridge:
         record = self.find(id)
         return self.instances.get(record.ref.backend).read(record.ref.id, tasks)
 
+    def definition(self, id: str) -> Definition:
+        """The text that an execution was started from, as it was given; of a name, what its engine has under it.
+
+        Raises `NotFound` where nobody keeps one: of a single action, say.
+        """
+        return original(self.find(id), self.ledger, self.instances)
+
     def said(self, id: str, task: str, mark: str = "") -> Said:
         """What the action of a task (by the engine's id of it) has written since a mark; see `Backend.said`."""
         record = self.find(id)
@@ -399,17 +407,7 @@ class Bridge:
 
     def history(self, id: str | None = None) -> Sequence[Entry]:
         """Who did what, when and why, and what the engines did by themselves: of one tree, or of all (O6)."""
-        return self.ledger.operations.history(self._tree_of(id) if id else None)
-
-    def _tree_of(self, id: str) -> str:
-        """The tree of an execution, which the history knows although the record may have been pruned."""
-        try:
-            return self.find(id).tree
-        except NotFound:
-            tree = self.ledger.operations.tree_of(id)
-            if tree is None:
-                raise
-            return tree
+        return self.ledger.operations.history(self.ledger.tree_of(id, self.find) if id else None)
 
     def changed(self, id: str) -> Mapping[str, float]:
         """When the status of each execution of a tree was last seen to change, in seconds since the epoch."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused
 from flowbridge.model import NOTHING, ExecutionLook, ExecutionRead
 
@@ -78,6 +79,11 @@ class Session(ABC):
     @abstractmethod
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         """Inputs, results and items of one execution."""
+
+    def definition(self, id: str) -> Definition | None:
+        """The text that one execution runs; None where it runs without one."""
+        del id
+        return None
 
     @abstractmethod
     def changes(self) -> Changes:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from flowbridge.backend import Backend, StartRequest
+from flowbridge.backend import Backend, Definition, StartRequest
 from flowbridge.config import CatalogConfig
 from flowbridge.errors import EngineRefused, NotFound
 from flowbridge.local import Changes, Command, Flush, Session
@@ -115,6 +115,18 @@ class LocalBackend(Backend):
         if dead and not self.host.driven(root):
             return _abandoned(looks, self.host.died(root))
         return tuple(replace(look, unknown=()) if look.unknown else look for look in looks)
+
+    def definition(self, id: str, workflow: str) -> Definition | None:
+        """The very text that the execution runs, also where it was started by a name."""
+        del workflow
+        rows = self.host.rows(self.host.root_of(Ref(self.name, id)))
+        if not rows:
+            return None
+        session = self.open_session(rows, _keep)
+        try:
+            return session.definition(id)
+        finally:
+            session.close()
 
     def read(self, id: str, tasks: Sequence[str] | None = None) -> ExecutionRead:
         rows = self.host.rows(self.host.root_of(Ref(self.name, id)))

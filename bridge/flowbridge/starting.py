@@ -30,6 +30,7 @@ from flowbridge.ledger.operations import Operation, State
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, Record, Ref, Snapshot, Verb
 from flowbridge.operate import Check, Operator
+from flowbridge.originals import request_above
 from flowbridge.outcome import Ask, Outcome, operation_of
 from flowbridge.sending import start_request
 from flowbridge.targets import Targets
@@ -196,7 +197,7 @@ class Starter:
 
     def _text_and_secrets(self, record: Record, backend: Backend) -> dict[str, Any]:
         """Where the workflow of an execution stands: in a text that came from above, or under a name of a catalog."""
-        above = self._request_above(record)
+        above = request_above(record, self._ledger)
         kept = {"env": above["env"]} if "env" in above else {}
         if "definition" in above:
             definition = Definition(above["definition"], above["source"])
@@ -204,17 +205,6 @@ class Starter:
                 return {**kept, "definition": definition.text, "source": definition.source}
         found = self._targets.catalog(record.workflow) if isinstance(backend, LocalBackend) else None
         return kept if found is None else {**kept, "secret": sorted(found.secret), "text": sorted(found.text)}
-
-    def _request_above(self, record: Record) -> Mapping[str, Any]:
-        """What the nearest execution above, on the same engine, was started with; nothing where nobody knows that."""
-        by_ref = {one.ref: one for one in self._ledger.executions.tree(record.tree)}
-        above = by_ref.get(record.parent) if record.parent else None
-        while above is not None and above.ref.backend == record.ref.backend:
-            request = self._ledger.executions.request(above.id)
-            if request is not None:
-                return request
-            above = by_ref.get(above.parent) if above.parent else None
-        return {}
 
     def _raise_unless_done(self, record: Record, outcome: Outcome) -> None:
         if any(one.looked for one in self._ledger.executions.tree(record.tree)):

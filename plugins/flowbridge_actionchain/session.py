@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from flowbridge.backend import Definition
 from flowbridge.errors import EngineRefused, FlowbridgeError, NotFound
 from flowbridge.local import Changes, Command, Flush, Session, readable_rows
 from flowbridge.model import EngineState, ExecutionLook, ExecutionRead
@@ -47,6 +48,11 @@ class ChainSession(Session):
         if run is None:
             raise NotFound(f"There is no execution {id} here.")
         return run
+
+    def definition(self, id: str) -> Definition | None:
+        """The text of a chain; a single action has none."""
+        run = self._world.by_id.get(id)
+        return None if run is None or run.book < 0 else self._world.books[run.book]
 
     def changes(self) -> Changes:
         """The rows that changed since they were last asked for or flushed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flowbridge.backend import Definition
 from flowbridge.capabilities import Cascade
 from flowbridge.errors import NotFound
 from flowbridge.local import Changes, Command, Flush, Session, readable_rows
@@ -60,6 +61,11 @@ class MemorySession(Session):
         if run is None:
             raise NotFound(f"There is no execution {id} here.")
         return looks.read(run, tasks)
+
+    def definition(self, id: str) -> Definition | None:
+        """The text that one execution runs: its own file, or that of the catalog it was found in."""
+        run = self._world.by_id.get(id)
+        return None if run is None else self._world.library.definitions[run.book]
 
     def changes(self) -> Changes:
         """The rows that changed since they were last asked for or flushed."""

@@ -24,6 +24,11 @@ INDEX = "flowbridge_item"
 
 _INDEX_IN_YAQL = f"<% $.{INDEX} %>"
 _INDEX_IN_JINJA = "{{ _." + INDEX + " }}"
+
+#: What counts an item, and what gives the environment of the parent: only links that are put in say so.
+OF_ITEM = (_INDEX_IN_YAQL, _INDEX_IN_JINJA)
+OF_PARENT = "<% env() %>"
+
 _CLAUSE = re.compile(r"\s*([-\w]+)\s*in\s*(.*)", re.DOTALL)
 _YAQL = re.compile(r"<%(.*?)%>")
 _JINJA = re.compile(r"\{\{(.*)\}\}")
@@ -181,7 +186,7 @@ class _Link:
         if given is None or given:
             inputs["input"] = whole
         if word == "workflow":
-            inputs["env"] = "<% env() %>"
+            inputs["env"] = OF_PARENT
         return self._filled(word, inputs, changed=True)
 
     def _given(self, call: Call, advice: str) -> list[tuple[str, Any]] | None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from unittest import mock
 
 import pytest
+import yaml
 
 from cassettes.stage import BOOK, LINKS, Hands, Stage
 from flowbridge.backend import Definition, StartRequest, Target, TaskRerun
@@ -99,6 +100,26 @@ def check_name(stage: Stage) -> None:
     stage.backend.check_name("named")
     with pytest.raises(NotFound, match=r"Workflow not found \[workflow_identifier=never_named"):
         stage.backend.check_name("never_named")
+
+
+def definition(stage: Stage) -> None:
+    link = "{with-items: 'i in [1, 2]', action: flowbridge.run target=memory:w}"
+    text = f"version: '2.0'\n# as it was written\nshown:\n  tasks:\n    t: {link}\n"
+
+    def deploy(hands: Hands) -> None:
+        hands.backend.owner = "tape"
+        hands.backend.deploy(Definition(text))
+        hands.backend.owner = ""
+
+    stage.behind(deploy)
+    stage.backend.owner = "tape"
+    shown = stage.backend.definition("no matter", "shown")
+    assert shown is not None
+    (task,) = yaml.safe_load(shown.text)["shown"]["tasks"].values()
+    assert task == {"with-items": "i in [1, 2]", "action": "flowbridge.run", "input": {"target": "memory:w"}}
+    assert shown.source == "prod:shown"
+    with pytest.raises(NotFound, match="never_shown"):
+        stage.backend.definition("no matter", "never_shown")
 
 
 def start(stage: Stage) -> None:

@@ -114,7 +114,8 @@ class FakeMistral:
         return 201 if method == "POST" else 200, stored[0] if book else {"workflows": stored}
 
     def _stored(self, name: str) -> Json:
-        definition = yaml.safe_dump({name: self.workflows[name]}) if name in self.workflows else self.books[name]
+        flow = {key: part for key, part in self.workflows.get(name, {}).items() if key != "book"}
+        definition = yaml.safe_dump({name.rpartition(".")[2]: flow}) if flow else self.books[name]
         return {"name": name, "updated_at": self.changed.get(name), "definition": definition}
 
     def _adhoc(self, method: str, name: str, query: Mapping[str, str], body: str) -> tuple[int, Json]:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from flowbridge.errors import DamagedRow, LedgerError
+from flowbridge.errors import DamagedRow, LedgerError, NotFound
 from flowbridge.ledger.codec import document, record_from, request_from, tasks_from
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import Leases
 from flowbridge.ledger.operations import Operations, operation_from
 from flowbridge.ledger.rows import Rows, command_from
+from flowbridge.model import Record
 from flowbridge.vault import Vault
 
 #: How the text of a row is read, by its table, where it is more than data.
@@ -49,6 +50,17 @@ class Ledger:
     def id(self) -> str:
         """Which ledger this is, among others that know the same engines."""
         return str(self.database.one("SELECT id FROM identity")[0])
+
+    def tree_of(self, id: str, find: Callable[[str], Record]) -> str:
+        """The tree of an execution, which the history knows although the record that `find` looks for may have been
+        pruned. Raises what `find` raises."""
+        try:
+            return find(id).tree
+        except NotFound:
+            tree = self.operations.tree_of(id)
+            if tree is None:
+                raise
+            return tree
 
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside are written together or not at all."""

@@ -31,16 +31,21 @@ _NOT_IN_TABLE = frozenset({"tasks", "held_by", "held_since", "item", "stale"})
     "named without [3]: the task, with all its items.",
 )
 @click.option("--deep", is_flag=True, help="In JSON: inputs and results of everything below it too.")
+@click.option("--definition", is_flag=True, help="The text that it was started from, as it was given; nothing else.")
 @options.output
-def get(id: str, result: bool, path: str | None, deep: bool, output: str) -> int:
+def get(id: str, result: bool, path: str | None, deep: bool, definition: bool, output: str) -> int:
     """Show one execution. Its engine is asked; where it does not answer, the last status is shown, with its age.
 
-    One that was re-run from tasks is shown as it stood then, and names its successor.
+    One that was re-run from tasks is shown as it stood then, and names its successor. --definition shows what runs as
+    its author wrote it, whatever was made of it for its engine; of a workflow that was started by its name on a server,
+    what that has now.
     """
     if path is not None and not path.strip():
         raise InvalidInput("--path names no task; write the tasks on the way, such as t1.t2[3], or leave it out")
     looks_once()
     with Bridge() as bridge:
+        if definition:
+            return _show_definition(bridge, id, path, output)
         document = superseded(bridge, id)
         silent = False
         if document is None:
@@ -54,6 +59,19 @@ def get(id: str, result: bool, path: str | None, deep: bool, output: str) -> int
             tell_unwritten(bridge)
     emit(document if output != "table" else _summary(document, result=result), output)
     return Unavailable.exit_code if silent else 0
+
+
+def _show_definition(bridge: Bridge, id: str, path: str | None, output: str) -> int:
+    record = bridge.find(id)
+    if path:
+        look = bridge.get(record.id)
+        record = replace(look, place=at_path(look.snapshot, look.place, path).place).record
+    found = bridge.definition(record.id)
+    if output == "table":
+        click.echo(found.text, nl=not found.text.endswith("\n"))
+    else:
+        emit({"id": record.id, "workflow": record.workflow, "source": found.source, "definition": found.text}, output)
+    return 0
 
 
 def _show_task(bridge: Bridge, look: Look, task: str, output: str, *, result: bool, deep: bool) -> int:
