@@ -12,7 +12,8 @@ import pytest
 from cli.clikit import until
 from cli.conftest import Flowbridge
 from flowbridge.bridge import Bridge
-from flowbridge.model import EngineState, Record, Ref, Status
+from flowbridge.model import EngineState, Record, Ref, Status, Verb
+from flowbridge.outcome import Ask, operation_of
 from support.fake_mistral import FakeMistral
 from support.wire import answer, wired
 
@@ -118,6 +119,15 @@ def test_S6_a_paused_root_over_an_abandoned_child_is_told_to_go_on_by_recover_al
     assert "abandoned below: recover it" in flowbridge("list", "--no-look").out
     assert "`flowbridge recover lost` goes on (S6)" in flowbridge("doctor").out
     assert all("abandoned_below" not in row for row in flowbridge("list", "--no-look", "-o", "json").data)
+
+
+def test_S6_a_paused_root_whose_tree_has_an_operation_open_is_not_told_to_be_abandoned_below(
+    flowbridge: Flowbridge, paused: Callable[[], str]
+) -> None:
+    root = paused()
+    with Bridge() as flow:
+        flow.ledger.operations.put(operation_of(flow.find(root), Ask(Verb.RESUME, "ada")))
+    assert "abandoned" not in flowbridge("list", "--no-look").out
 
 
 def test_an_empty_path_is_refused(flowbridge: Flowbridge, errored: str) -> None:

@@ -162,14 +162,16 @@ class Executions:
         )
         return [record_from(*row) for row in rows]
 
+    def trees(self, statuses: Sequence[str]) -> frozenset[str]:
+        """Every tree with something in one of these statuses."""
+        return frozenset(tree for (tree,) in self._db.all(_trees_with(statuses), statuses))
+
     def places(self, statuses: Sequence[str]) -> Sequence[tuple[str, str]]:
         """Every tree with something in one of these statuses, or with an operation that is open, with each instance
         that it lives on."""
-        marks = ",".join("?" * len(statuses))
         return self._db.all(
             "SELECT DISTINCT tree, backend FROM executions WHERE is_current = 1 AND tree IN "  # noqa: S608
-            f"(SELECT tree FROM executions WHERE is_current = 1 AND status IN ({marks}) AND NOT {_IS_GONE} "
-            "UNION SELECT tree FROM operations WHERE state = 'open')",
+            f"({_trees_with(statuses)} UNION SELECT tree FROM operations WHERE state = 'open')",
             statuses,
         )
 
@@ -319,6 +321,11 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.created,
         record_to(record),
     )
+
+
+def _trees_with(statuses: Sequence[str]) -> str:
+    marks = ",".join("?" * len(statuses))
+    return f"SELECT tree FROM executions WHERE is_current = 1 AND status IN ({marks}) AND NOT {_IS_GONE}"  # noqa: S608
 
 
 def _where(filter: Filter) -> tuple[str, list[Any]]:

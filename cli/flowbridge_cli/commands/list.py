@@ -136,7 +136,7 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         rows = [execution_view(record, _parent(executions, record)) for record in found]
         take_back_lost(rows, executions)
         take_back_endings(zip(found, rows, strict=True), executions)
-        lost = {tree for tree, _ in executions.places(("abandoned",))}
+        lost = executions.trees(("abandoned",))
         undriven = _undriven(database, executions, found, roots=filter.roots)
     for record, row in zip(found, rows, strict=True):
         row["waits_for_driver"] = record.tree in undriven
