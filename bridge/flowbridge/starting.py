@@ -25,6 +25,7 @@ from flowbridge.errors import (
 from flowbridge.instances import Instances
 from flowbridge.law.decide import Plan
 from flowbridge.law.verbs import Effect
+from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 from flowbridge.localbackend import LocalBackend
@@ -125,14 +126,18 @@ class Starter:
 
     def _begun(self, record: Record, request: Mapping[str, Any]) -> _Start | None:
         """The start of a re-run of an execution, with the same input, that was written down and is still open."""
-        for tree in self._ledger.operations.open_trees():
-            new = self._ledger.executions.tree(tree)[0]
-            if new.rerun_of != record.id or new.looked or self._ledger.executions.request(new.id) != request:
+        for new in self._ledger.executions.list(Filter(unfinished=Verb.START, limit=-1)):
+            if new.rerun_of != record.id or new.looked or not self._is_same(new, request):
                 continue
-            for operation in self._ledger.operations.open(tree):
+            for operation in self._ledger.operations.open(new.tree):
                 if operation.verb == Verb.START:
                     return _Start(new, request, operation, is_written=True)
         return None
+
+    def _is_same(self, begun: Record, request: Mapping[str, Any]) -> bool:
+        """Whether a start that was written down is with the same input: a secret is sealed otherwise each time."""
+        written = self._ledger.executions.request(begun.id)
+        return written == request or self._ledger.vault.open(written) == self._ledger.vault.open(request)
 
     def _end_as_started(self, operation: Operation, start: Outcome) -> None:
         """A re-run from the beginning ends as its start does, in the history of what it was asked for."""

@@ -11,7 +11,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.errors import DamagedRow
 from flowbridge.ledger.executions import GONE, Filter
 from flowbridge.ledger.operations import DAMAGED
-from flowbridge.model import Record, Status
+from flowbridge.model import EngineState, Record, Status, TaskStatus
 
 TEXTS = ['{"id": "tru', "[]", "null", '{"odd": 1}']
 
@@ -56,6 +56,18 @@ def test_a_record_that_is_damaged_is_named_and_all_others_can_be_used(
     told(flow, ("executions", broken.id))
     (kept,) = flow.ledger.database.one("SELECT doc FROM executions WHERE id = ?", (broken.id,))
     assert kept == text
+
+
+def test_a_record_that_is_damaged_keeps_no_other_one_from_a_re_run_from_the_beginning(
+    flow: Bridge, desk: Desk, both: tuple[Record, Record]
+) -> None:
+    broken, sound = both
+    desk.engine.silent = {"pause"}
+    assert not flow.pause(broken.id, timeout=0).done
+    damage(flow, "executions", broken.id, "{")
+    desk.engine.has["e1"].set("t0", status=TaskStatus.SUCCEEDED, active=False)
+    desk.engine.has["e1"].go(EngineState.SUCCEEDED)
+    assert flow.rerun(sound.id).done
 
 
 def test_a_child_that_is_damaged_stops_what_needs_its_tree_and_no_list(flow: Bridge, desk: Desk) -> None:

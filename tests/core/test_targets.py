@@ -14,7 +14,7 @@ from flowbridge.backend import Definition, Target
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.config import CatalogConfig, Config, load
-from flowbridge.errors import EngineRefused, InvalidInput, NotFound
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.model import EngineState, TaskStatus
 from flowbridge.runfiles import folder
@@ -108,6 +108,23 @@ def test_X1_a_rerun_from_the_beginning_has_the_same_secret_and_seals_the_one_tha
     bridge.rerun(again.execution, RerunRequest(input={"password": "plugh-43"}))
     assert desk.engine.started[-1].input == {"password": "plugh-43"}
     assert "plugh-43" not in written(desk)
+
+
+def test_X1_a_rerun_with_another_secret_that_was_cut_short_is_gone_on_with_where_it_is_asked_for_again(
+    desk: Desk,
+) -> None:
+    bridge, _ = opened(desk, Target(workflow="known", backend="fake", secret=frozenset({"password"})))
+    record = bridge.run("pack.flow", {"password": "xyzzy-42"})
+    over(desk, record.ref.id)
+    asked = RerunRequest(input={"password": "plugh-43"})
+    desk.engine.lost = {"start"}
+    desk.engine.before = lambda called: setattr(desk.engine, "down", desk.engine.count()["start"] > 1)
+    with pytest.raises(Unavailable, match="finishes it, and starts nothing twice"):
+        bridge.rerun(record.id, asked, timeout=0)
+    desk.engine.lost, desk.engine.down, desk.engine.before = set(), False, lambda called: None
+    bridge.rerun(record.id, asked)
+    assert [live.read.input["password"] for live in desk.engine.has.values()] == ["xyzzy-42", "plugh-43"]
+    assert bridge.ledger.operations.open_trees() == []
 
 
 def test_a_local_engine_that_cannot_open_secrets_is_not_given_any(tmp_path: Path) -> None:
