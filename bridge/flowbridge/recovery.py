@@ -105,8 +105,7 @@ class Recovery:
         while hung := [node for node in found.snapshot.nodes if node.endable]:
             told = [node for node in hung if node.record.id not in asked]
             for node in told:
-                asked[node.record.id] = self._begin(node, end_hung=node.hung)
-                self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
+                asked[node.record.id] = self._ended(node)
             if not told and time.monotonic() > deadline:
                 self._end_asked(asked.values(), found.snapshot)
                 raise Timeout(f"{hung[0].record.ref} was told to end and is still shown as hung after {timeout:g} s")
@@ -117,6 +116,16 @@ class Recovery:
         if lost := next((node for node in found.snapshot.nodes if node.hung), None):
             raise EngineRefused(f"{lost.record.ref} is hung and was left as it is: {not_endable(lost)}")
         return found
+
+    def _ended(self, node: Node) -> Operation:
+        """Have an engine end what is hung. What it says against that is how the operation ends."""
+        asking = self._begin(node, end_hung=node.hung)
+        try:
+            self._instances.get(node.record.ref.backend).end_hung(node.record.ref.id)
+        except (EngineError, InvalidInput) as error:
+            self._ledger.operations.end(asking, State.FAILED, error.message, time.time())
+            raise
+        return asking
 
     def _begin(self, node: Node, **what: str) -> Operation:
         """Write down that an execution is about to be recovered (O3). A crash behind this is ended by the next look."""

@@ -9,7 +9,7 @@ import pytest
 from core.kit import Desk, current, family, mixed, one, statuses
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
-from flowbridge.errors import EngineRefused, NotFound, Rejected, Timeout
+from flowbridge.errors import EngineError, EngineRefused, NotFound, Rejected, Timeout, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
 from flowbridge.treeviews import tree_view
@@ -193,6 +193,20 @@ def test_O11_recover_does_not_end_what_would_lose_a_task_that_never_ran_and_says
         flow.recover(record.id, end_hung=True)
     assert desk.engine.sent() == []
     assert flow.recover()[0].record.status is Status.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(EngineRefused("it goes on"), "it goes on"), (Unavailable("no answer"), "no answer")]
+)
+def test_O6_an_end_that_an_engine_does_not_make_is_over_in_the_history_as_it_was_answered(
+    flow: Bridge, desk: Desk, answer: EngineError, told: str
+) -> None:
+    record = hung(desk)
+    desk.engine.refuses = {"end_hung": answer}
+    with pytest.raises(type(answer), match=told):
+        flow.recover(record.id, end_hung=True)
+    assert flow.ledger.operations.open(record.tree) == []
+    assert [entry.doc for entry in flow.history(record.id)][-1] == {"state": "failed", "outcome": told}
 
 
 def test_O4_an_end_that_is_not_seen_is_told(flow: Bridge, desk: Desk) -> None:
