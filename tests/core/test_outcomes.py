@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,10 +16,11 @@ from flowbridge.checks import RerunRequest
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
-from flowbridge.outcome import Outcome
+from flowbridge.model import EngineState, Record, Status, TaskLook, TaskStatus, Verb, Want
+from flowbridge.outcome import Outcome, running_tasks
 from flowbridge.sending import Sent
 from support.fakes import FakeEngine, task
+from support.snapshots import execution, tree
 
 FLOW = Definition("flow", "flow.yaml")
 
@@ -630,6 +631,33 @@ def test_tasks_that_still_run_in_several_items_are_told_apart(flow: Bridge, desk
     told = flow.pause("fake:e0").running
     assert {f"flow.hosts[{item}].check.leaf" for item in range(2)} <= set(told)
     assert len(set(told)) == len(told)
+
+
+def test_the_ways_to_what_still_runs_are_gone_in_time_that_grows_with_the_tasks_not_with_their_square() -> None:
+    """Each task of the root runs a child of its own."""
+
+    def taken(count: int) -> int:
+        tasks = Counted(TaskLook(f"t{at}", f"t{at}", TaskStatus.RUNNING) for at in range(count))
+        leaf = TaskLook("leaf", "leaf", TaskStatus.RUNNING, active=True)
+        below = [execution(f"c{at}", Status.RUNNING, 0, parent_task=f"t{at}", tasks=(leaf,)) for at in range(count)]
+        snapshot = tree(execution("root", Status.RUNNING, tasks=tasks, workflow="flow"), *below)
+        Counted.taken = 0
+        assert running_tasks(snapshot, Verb.PAUSE)[-1] == f"flow.t{count - 1}.leaf"
+        return Counted.taken
+
+    assert taken(200) <= 2 * taken(100)
+
+
+class Counted(tuple[TaskLook, ...]):
+    """Tasks that count how often one of them is taken."""
+
+    __slots__ = ()
+    taken: ClassVar[int] = 0
+
+    def __iter__(self) -> Iterator[TaskLook]:
+        for each in super().__iter__():
+            Counted.taken += 1
+            yield each
 
 
 def test_S6_in_what_is_abandoned_nothing_runs_and_the_outcome_says_which_it_is(flow: Bridge, desk: Desk) -> None:
