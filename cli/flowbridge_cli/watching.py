@@ -13,6 +13,7 @@ from typing import Any
 from flowbridge.bridge import Bridge
 from flowbridge.errors import NotFound, Unavailable
 from flowbridge.law.tables import DIED, TERMINAL, possible
+from flowbridge.ledger.operations import State
 from flowbridge.looks import Look
 from flowbridge.model import Status, Verb
 from flowbridge_cli.documents import Document, executions, tree_document
@@ -120,6 +121,9 @@ def cut_short(bridge: Bridge, look: Look) -> str:
     root = look.snapshot.nodes[0].record
     start = next((operation for operation in look.open if operation.verb == Verb.START), None)
     if start is None or root.looked or bridge.ledger.leases.holder(f"tree:{root.tree}"):
+        return ""
+    # Whoever was at it when the tree was looked at has ended it by the time that nobody is any more.
+    if bridge.ledger.operations.get(start.id).state is not State.OPEN:
         return ""
     return f"The start by {start.actor} was cut short"
 

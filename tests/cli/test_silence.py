@@ -21,7 +21,7 @@ from flowbridge.errors import Interrupted, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus, Want
 from flowbridge_cli.silences import tell_silence
-from flowbridge_cli.watching import follow
+from flowbridge_cli.watching import cut_short, follow
 from support.fake_mistral import FakeMistral
 from support.haste import hurry
 from support.wire import answer, wired
@@ -211,6 +211,18 @@ def test_O3_a_watch_on_a_start_that_was_cut_short_says_so_once_and_advises_what_
         assert "was cut short" not in capsys.readouterr().err
         flow.recover(id)
         assert (flow.get(id).record.status, len(desk.engine.has)) == (Status.RUNNING, 1)
+
+
+def test_O3_a_start_that_was_over_right_behind_the_look_is_not_called_cut_short(desk: Desk) -> None:
+    desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
+    with desk.open() as flow:
+        with pytest.raises(Unavailable):
+            flow.run("flow", backend="fake")
+        look = flow.get("last")
+        assert cut_short(flow, look) == "The start by me was cut short"
+        desk.engine.dropped, desk.engine.silent = set(), set()
+        flow.recover(look.record.id)
+        assert cut_short(flow, look) == ""
 
 
 class _Killed(BaseException):
