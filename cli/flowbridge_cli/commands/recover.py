@@ -42,7 +42,7 @@ def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str)
     """Finish what a crash left open: operations, and runs whose runner died. Without ID: on every tree.
 
     An execution that its engine will never go on with is shown as hung. With its ID, and once you agreed, the engine is
-    told to end it as succeeded; not where that would lose tasks that never ran.
+    told to end it as succeeded; not where that would lose tasks that never ran, or where one failed.
     """
     with Bridge() as bridge:
         left: list[FlowbridgeError] = []
