@@ -34,7 +34,7 @@ _COLUMNS = ("id", "status", "workflow", "backend", "actor", "created_at")
 _AT_A_GLANCE = 3.0
 
 #: The columns of a table that are there only where a row has something to say in them; other formats have more of it.
-_MORE = ("seen", "waits_for", "note", "abandoned_below")
+_MORE = ("seen", "waits_for", "note")
 
 
 @click.command("list")
@@ -96,6 +96,7 @@ def list_(
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
         row["note"] = told_of(row)
+        del row["abandoned_below"]  # said in the note
         row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
         _tell_stale({row["backend"] for row in rows if row["stale"]})
@@ -103,7 +104,7 @@ def list_(
         note("what waits for a driver moves on with `flowbridge watch ID` or `flowbridge agent` (O13)")
     if output != "table":
         rows = [{key: value for key, value in row.items() if key not in _MORE} for row in rows]
-    emit(rows, output, columns=(*_COLUMNS, *(column for column in _MORE[:3] if any(row.get(column) for row in rows))))
+    emit(rows, output, columns=(*_COLUMNS, *(column for column in _MORE if any(row.get(column) for row in rows))))
     return code
 
 
