@@ -306,6 +306,9 @@ class Operator:
         found = taken.found
         old = {node.record.id: node.record for node in found.snapshot.nodes}
         before = {id: old[id].want for id in (found.snapshot.nodes[place].record.id for place in effect.wants)}
+        older = gone_on_with(self._ledger.operations.open(operation.tree), old[operation.target], ask.verb)
+        if older is not None:  # what that one reached too late is told by this one (O4)
+            before = {**older.options.get("before", {}), **before}
         wanted = apply(found.snapshot, effect, ask.actor)
         snapshot = reopened(wanted, effect, lambda: str(uuid.uuid4()), time.time())
         facts = self._sync.facts(snapshot)
@@ -386,7 +389,7 @@ class Operator:
             not_done=progress.not_done,
             running=running_tasks(snapshot, Verb(operation.verb)),
             abandoned=abandoned(snapshot, Verb(operation.verb)),
-            ended_first=ended_first(snapshot, touched(plan), operation.verb),
+            ended_first=ended_first(snapshot, {*touched(plan), *operation.options.get("before", ())}, operation.verb),
         )
 
 

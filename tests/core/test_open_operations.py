@@ -332,6 +332,21 @@ def test_O2_a_verb_that_is_asked_for_again_goes_on_with_the_open_one_and_says_ho
     assert flow.plan(Verb.CANCEL, record.id).goes_on == ""
 
 
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL])
+def test_O4_a_verb_that_is_asked_for_again_tells_what_ended_before_the_open_one_reached_it(
+    flow: Bridge, desk: Desk, verb: Verb
+) -> None:
+    record = one(desk)
+    desk.engine.dropped = {str(verb)}
+    assert not flow.operate(verb, record.id, timeout=0).done
+    desk.engine.dropped = set()
+    desk.engine.has["e0"].set("t0", status=TaskStatus.SUCCEEDED, active=False)
+    desk.engine.has["e0"].go(EngineState.SUCCEEDED)
+    outcome = flow.operate(verb, record.id)
+    assert (outcome.done, outcome.ended_first) == (True, {record.id: "succeeded"})
+    assert f"done; {record.id} ended first: succeeded" in [entry.doc.get("outcome") for entry in told(flow)]
+
+
 def test_O3_a_cancel_that_was_taken_and_never_ended_is_ended_by_the_same_again_and_not_rejected(
     flow: Bridge, desk: Desk
 ) -> None:
