@@ -171,7 +171,7 @@ class _Link:
         inputs = dict(given)
         for name in inputs:
             if name not in INPUTS:
-                self.reject("action", f"{LINK} takes no {name}; it takes: {', '.join(INPUTS[:3])}")
+                self.reject("action", f"{LINK} takes no {name}; it takes: {', '.join(INPUTS[:2])}")
         if _is_null(inputs.get("target")):
             self.reject("action", f"{LINK} needs a target: INSTANCE:NAME, or a name in a catalog")
         return self._filled("action", inputs, changed=bool(call.parameters))
