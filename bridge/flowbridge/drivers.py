@@ -47,10 +47,8 @@ class Drivers:
         held: list[Lease] = []
 
         def keep() -> bool:
-            with (
-                in_time_for(deadline),
-                self._ledger.if_possible(),
-            ):  # a look is good also where nothing can be written down
+            # A look is good also where nothing can be written down.
+            with in_time_for(deadline), self._ledger.if_possible():
                 if held and not self._ledger.leases.keep(held[0]):
                     held.clear()
                 if not held:

@@ -163,9 +163,10 @@ class Host:
                 launching = True
                 self._launch(backend, root, lease)
         except BaseException as error:
-            # Ctrl-C may come when the runner was begun already: then the lease is the runner's.
-            was_begun = launching and isinstance(error, KeyboardInterrupt)
-            (self._leases.leave if was_begun else self._leases.give)(lease)
+            if launching and isinstance(error, KeyboardInterrupt):
+                self._leases.leave(lease)  # the runner may have been begun already: then it is the runner's
+            else:
+                self._leases.give(lease)
             raise
         finally:
             if session is not None:

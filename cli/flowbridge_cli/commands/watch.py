@@ -27,7 +27,7 @@ def watch(id: str, timeout: float | None, tail: bool, output: str) -> int:
 
     Exit codes: 0 succeeded, 7 errored, 8 canceled, 9 the time for watching was over, 5 so it was and an engine did not
     answer, or its runner died, 4 its engine no longer has it. A paused execution is watched on: somebody may resume it;
-    so is a hung one, which `recover` ends, and one whose engine does not answer.
+    so is a hung one, with what helps, and one whose engine does not answer.
     """
     with Bridge() as bridge:
         return watched(bridge, bridge.find(id).id, output, timeout, tail=tail)
