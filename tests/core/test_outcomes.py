@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
 
 import pytest
 
+from core.deaths import Killed, dies_after, dies_at, revived
 from core.kit import Desk, current, errored_family, family, mixed, one, ops, statuses, told
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
-from flowbridge.ledger.database import Database
+from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Record, Status, TaskLook, TaskStatus, Verb, Want
-from flowbridge.outcome import Outcome, running_tasks
+from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb, Want
+from flowbridge.outcome import Outcome
 from flowbridge.sending import Sent
 from support.fakes import FakeEngine, task
-from support.snapshots import execution, tree
 
 FLOW = Definition("flow", "flow.yaml")
-
-
-class Killed(BaseException):
-    """Stands for the end of this process: no handler of the bridge takes it."""
-
-
-def dies_at(engine: FakeEngine, name: str) -> None:
-    """The next call of that name finds the process dead."""
-    _dies(engine, lambda called: called == name)
-
-
-def dies_after(engine: FakeEngine, name: str) -> None:
-    """The process dies when a call of that name has reached the engine."""
-    _dies(engine, lambda called: engine.count()[name] > 0)
-
-
-def _dies(engine: FakeEngine, when: Callable[[str], bool]) -> None:
-    def die(called: str) -> None:
-        if when(called):
-            raise Killed
-
-    engine.before = die
-
-
-def revived(desk: Desk) -> Bridge:
-    """A fresh process over what the dead one left."""
-    desk.engine.before = desk.other.before = lambda name: None
-    desk.bridges[0].ledger.database.run("DELETE FROM leases")  # its leases died with it
-    return desk.open("next")
 
 
 def idle(desk: Desk) -> str:
@@ -146,195 +113,6 @@ def test_O4_a_task_that_somebody_else_was_faster_with_is_told_and_the_operation_
     assert flow.get(outcome.execution).open == ()
 
 
-def test_O4_a_start_whose_answer_was_lost_is_done_when_it_is_seen(flow: Bridge, desk: Desk) -> None:
-    desk.engine.lost = {"start"}
-    assert flow.run(FLOW, backend="fake").status is Status.RUNNING
-    assert flow.ledger.operations.open_trees() == []
-
-
-@pytest.mark.parametrize("moment", ["before", "lost", "look"])
-def test_O3_a_start_is_never_done_twice(flow: Bridge, desk: Desk, moment: str) -> None:
-    if moment == "before":
-        dies_at(desk.engine, "start")
-    elif moment == "lost":
-        desk.engine.lost, desk.engine.silent = {"start"}, {"observe"}
-    else:
-        dies_after(desk.engine, "start")
-    with pytest.raises((Killed, Unavailable)):
-        flow.run(FLOW, backend="fake")
-    desk.engine.lost = desk.engine.silent = set()
-    later = revived(desk)
-    looks = later.recover()
-    assert [look.record.status for look in looks] == [Status.RUNNING]
-    assert [live.tasks[0].starts for live in desk.engine.has.values()] == [1]
-    assert later.recover() == []
-    assert [record.id for record in later.list(Filter())] == [looks[0].record.id]
-
-
-def test_O3_a_start_whose_answer_was_lost_names_how_to_finish_it(flow: Bridge, desk: Desk) -> None:
-    desk.engine.dropped = {"start"}
-    with pytest.raises(Unavailable, match=r"did not answer in time; .*`flowbridge recover [0-9a-f-]{36}` finishes it"):
-        flow.run(FLOW, backend="fake")
-    desk.engine.dropped = set()
-    flow.recover("last")
-    assert len(desk.engine.has) == 1
-    assert statuses(flow, "last") == [Status.RUNNING]
-
-
-@pytest.mark.parametrize("state", [EngineState.RUNNING, EngineState.SUCCEEDED])
-def test_O3_a_start_whose_answer_did_not_come_in_time_is_over_once_a_watch_has_seen_what_it_started(
-    flow: Bridge, desk: Desk, state: EngineState
-) -> None:
-    desk.engine.lost, desk.engine.silent = {"start"}, {"observe"}
-    with pytest.raises(Unavailable):
-        flow.run("flow", backend="fake", timeout=4)
-    desk.engine.lost = desk.engine.silent = set()
-    (live,) = desk.engine.has.values()
-    live.set("work", status=TaskStatus(state), active=state is EngineState.RUNNING)
-    live.go(state)
-    (look,) = flow.watch("last", deadline=time.monotonic())
-    assert (look.record.status, look.open) == (Status(state), ())
-    assert ops(flow) == [("operation", "start"), ("outcome", "done")]
-
-
-def test_O3_a_start_that_was_sent_and_canceled_while_its_engine_is_silent_is_canceled_there(
-    flow: Bridge, desk: Desk
-) -> None:
-    desk.engine.lost, desk.engine.silent = {"start"}, {"observe"}
-    with pytest.raises(Unavailable):
-        flow.run(FLOW, backend="fake")
-    desk.engine.silent = set()
-    desk.engine.down = True
-    flow.cancel("last", timeout=0)
-    desk.engine.down = False
-    desk.engine.lost = set()
-    flow.recover()
-    (live,) = desk.engine.has.values()
-    assert live.state is EngineState.CANCELED
-
-
-def test_O3_a_start_that_never_arrived_and_was_canceled_is_not_made_up_for(flow: Bridge, desk: Desk) -> None:
-    desk.engine.dropped = {"start"}
-    with pytest.raises(Unavailable):
-        flow.run("flow", backend="fake")
-    desk.engine.down = True
-    flow.cancel("last", timeout=0)
-    desk.engine.down = False
-    desk.engine.dropped = set()
-    flow.recover()
-    flow.recover("last")
-    assert desk.engine.has == {}
-    assert statuses(flow, "last") == [Status.CANCELED]
-
-
-@pytest.mark.parametrize("how", ["unsent", "down", "refused"])
-def test_O2_a_start_that_surely_never_arrived_leaves_nothing_to_be_started_one_day(
-    flow: Bridge, desk: Desk, how: str
-) -> None:
-    desk.engine.down = how == "down"
-    desk.engine.silent = {"start"} if how == "unsent" else set()
-    desk.engine.refuses = {"start": EngineRefused("wrong password")} if how == "refused" else {}
-    with pytest.raises(FlowbridgeError) as caught:
-        flow.run("flow", backend="fake")
-    assert caught.value.exit_code == (6 if how == "refused" else 5)
-    assert ("nothing was started" in caught.value.message) == (how != "refused")
-    desk.engine.down, desk.engine.silent, desk.engine.refuses = False, set(), {}
-    assert flow.recover() == []
-    assert flow.list(Filter()) == []
-    assert [entry.doc.get("state") for entry in told(flow)] == [None, "failed"]
-    assert desk.engine.has == {}
-
-
-@pytest.mark.parametrize("moment", ["committed", "before", "after"])
-def test_X1_a_rerun_from_the_beginning_that_died_is_started_once_by_who_comes_next(
-    flow: Bridge, desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = flow.run(FLOW, {"n": 1}, backend="fake")
-    desk.engine.has[old.ref.id].tasks = []
-    desk.engine.has[old.ref.id].go(EngineState.SUCCEEDED)
-    flow.get(old.id)
-    desk.engine.requests.clear()
-    if moment == "before":
-        dies_at(desk.engine, "start")
-    elif moment == "after":
-        dies_after(desk.engine, "start")
-    else:
-        monkeypatch.setattr(flow.ledger.database, "commit", lambda: dies_once_committed(flow))
-    with pytest.raises(Killed):
-        flow.rerun(old.id, RerunRequest(input={"n": 2}))
-    later = revived(desk)
-    later.recover()
-    assert desk.engine.count()["start"] == 1
-    assert [live.read.input for live in desk.engine.has.values()] == [{"n": 1}, {"n": 2}]
-    assert ops(later)[-1] == ("outcome", "done")
-    assert later.ledger.operations.open_trees() == []
-    assert flow.find("last").rerun_of == old.id
-
-
-@pytest.mark.parametrize("moment", ["committed", "before", "after"])
-def test_X1_a_rerun_from_the_beginning_that_died_is_gone_on_with_where_it_is_asked_for_again(
-    flow: Bridge, desk: Desk, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = flow.run(FLOW, {"n": 1}, backend="fake")
-    desk.engine.has[old.ref.id].tasks = []
-    desk.engine.has[old.ref.id].go(EngineState.SUCCEEDED)
-    flow.get(old.id)
-    desk.engine.requests.clear()
-    if moment == "before":
-        dies_at(desk.engine, "start")
-    elif moment == "after":
-        dies_after(desk.engine, "start")
-    else:
-        monkeypatch.setattr(flow.ledger.database, "commit", lambda: dies_once_committed(flow))
-    with pytest.raises(Killed):
-        flow.rerun(old.id, RerunRequest(input={"n": 2}))
-    later = revived(desk)
-    begun = [record.id for record in later.ledger.executions.list(Filter()) if record.rerun_of == old.id]
-    assert [later.rerun(old.id, RerunRequest(input={"n": 2})).execution] == begun
-    assert later.ledger.operations.open_trees() == []
-    assert [live.read.input for live in desk.engine.has.values()] == [{"n": 1}, {"n": 2}]
-    assert later.rerun(old.id, RerunRequest(input={"n": 2})).execution not in begun  # that one is started, and seen
-
-
-def test_X1_a_rerun_with_another_input_is_another_one_than_that_which_was_cut_short(flow: Bridge, desk: Desk) -> None:
-    old = flow.run(FLOW, {"n": 1}, backend="fake")
-    desk.engine.has[old.ref.id].tasks = []
-    desk.engine.has[old.ref.id].go(EngineState.SUCCEEDED)
-    dies_at(desk.engine, "start")
-    with pytest.raises(Killed):
-        flow.rerun(old.id, RerunRequest(input={"n": 2}))
-    later = revived(desk)
-    later.rerun(old.id, RerunRequest(input={"n": 3}))
-    later.recover()
-    assert [live.read.input for live in desk.engine.has.values()] == [{"n": 1}, {"n": 3}, {"n": 2}]
-
-
-def dies_once_committed(flow: Bridge) -> None:
-    """Commit, and die right after the commit that holds the re-run."""
-    Database.commit(flow.ledger.database)
-    if any(entry.doc.get("verb") == "re-run" for entry in flow.history()):
-        raise Killed
-
-
-def test_X1_a_start_that_another_command_finished_first_is_not_finished_twice(
-    flow: Bridge, desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = flow.run(FLOW, backend="fake")
-    desk.engine.has[old.ref.id].tasks = []
-    desk.engine.has[old.ref.id].go(EngineState.ERRORED)
-    carry_start = flow._operator.carry_written_start
-
-    def once_somebody_recovered(record: Record, *given: Any) -> Outcome:
-        assert len(desk.open("somebody").recover(record.id)) == 1
-        return carry_start(record, *given)
-
-    monkeypatch.setattr(flow._operator, "carry_written_start", once_somebody_recovered)
-    fresh = flow.rerun(old.id)
-    assert fresh.status is Status.RUNNING
-    assert [entry.kind for entry in flow.history(fresh.execution)].count("outcome") == 1
-    assert desk.engine.count()["start"] == 2
-
-
 # O4
 
 
@@ -377,13 +155,6 @@ def test_O4_an_engine_that_is_late_is_waited_for(flow: Bridge, desk: Desk, verb:
     desk.engine.late = 3
     assert flow.operate(verb, id, timeout=20).done
     assert desk.engine.count()[str(verb)] == 1
-
-
-def test_O4_a_start_is_done_when_it_is_seen(flow: Bridge, desk: Desk) -> None:
-    desk.engine.late = 3
-    record = flow.run(FLOW, backend="fake")
-    assert record.status is Status.RUNNING
-    assert desk.engine.count()["start"] == 1
 
 
 def ended_first(flow: Bridge, desk: Desk, verb: Verb, state: EngineState) -> Outcome:
@@ -614,62 +385,6 @@ def test_O2_an_engine_that_falls_silent_when_all_is_done_keeps_nothing_open(flow
     flow.tend([root.tree], sent)
     desk.engine.down = False
     assert flow.get(root.id).open == ()
-
-
-def test_pause_and_cancel_name_the_tasks_that_still_run(flow: Bridge, desk: Desk) -> None:
-    record = one(desk)
-    desk.engine.has["e0"].set("t0", running=("std.http",))
-    assert flow.pause(record.id).running == ("flow.t0 (std.http)",)
-    assert flow.cancel(record.id).running == ("flow.t0 (std.http)",)
-
-
-def test_tasks_that_still_run_in_several_items_are_told_apart(flow: Bridge, desk: Desk) -> None:
-    desk.engine.add("e0", task("hosts", items=2))
-    for item in range(2):
-        desk.engine.add(f"h{item}", task("check", of=f"h{item}"), parent="e0", task="hosts", item=item)
-        desk.engine.add(f"c{item}", task("leaf", of=f"c{item}"), parent=f"h{item}", task="check")
-    told = flow.pause("fake:e0").running
-    assert {f"flow.hosts[{item}].check.leaf" for item in range(2)} <= set(told)
-    assert len(set(told)) == len(told)
-
-
-def test_the_ways_to_what_still_runs_are_gone_in_time_that_grows_with_the_tasks_not_with_their_square() -> None:
-    """Each task of the root runs a child of its own."""
-
-    def taken(count: int) -> int:
-        tasks = Counted(TaskLook(f"t{at}", f"t{at}", TaskStatus.RUNNING) for at in range(count))
-        leaf = TaskLook("leaf", "leaf", TaskStatus.RUNNING, active=True)
-        below = [execution(f"c{at}", Status.RUNNING, 0, parent_task=f"t{at}", tasks=(leaf,)) for at in range(count)]
-        snapshot = tree(execution("root", Status.RUNNING, tasks=tasks, workflow="flow"), *below)
-        Counted.taken = 0
-        assert running_tasks(snapshot, Verb.PAUSE)[-1] == f"flow.t{count - 1}.leaf"
-        return Counted.taken
-
-    assert taken(200) <= 2 * taken(100)
-
-
-class Counted(tuple[TaskLook, ...]):
-    """Tasks that count how often one of them is taken."""
-
-    __slots__ = ()
-    taken: ClassVar[int] = 0
-
-    def __iter__(self) -> Iterator[TaskLook]:
-        for each in super().__iter__():
-            Counted.taken += 1
-            yield each
-
-
-def test_S6_in_what_is_abandoned_nothing_runs_and_the_outcome_says_which_it_is(flow: Bridge, desk: Desk) -> None:
-    root, child, _ = family(desk)
-    desk.engine.has["e1"].go(EngineState.ABANDONED)
-    desk.engine.has["e0"].set("sub", active=False)
-    desk.engine.has["e2"].set("work", active=False)
-    outcome = flow.pause(root.id)
-    assert (outcome.status, outcome.running, outcome.abandoned) == (Status.PAUSED, (), (child.id,))
-
-
-# O5
 
 
 def test_O5_a_verb_ends_when_the_engines_show_it_not_when_the_tree_has_settled(flow: Bridge, desk: Desk) -> None:
