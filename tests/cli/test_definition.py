@@ -42,6 +42,8 @@ def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMistral]
     }
     (home / "config.yaml").write_text(json.dumps({"backends": config}))
     monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
+    # The server is in this process alone: the process of a driver would look for it in vain, and for good.
+    monkeypatch.setattr("flowbridge.bridge.starting_drivers", lambda _: lambda tree: None)
     made = FakeMistral()
     with wired(prod=lambda heard: answer(made, heard)):
         yield made
