@@ -14,6 +14,8 @@ from cli.clikit import BOUND, Gates, Said, gate_server, until
 from flowbridge.bridge import Bridge
 from flowbridge.ledger.executions import Filter
 from flowbridge_cli.main import run
+from support.fake_mistral import FakeMistral
+from support.wire import answer, wired
 
 Flowbridge = Callable[..., Said]
 
@@ -63,6 +65,18 @@ def flowbridge(home: Path, capsys: pytest.CaptureFixture[str]) -> Flowbridge:
         return Said(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def prod(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMistral]:
+    """A Mistral `prod` of this process alone, and a configuration that names it."""
+    (home / "config.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
+    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
+    # The process of a driver would look for that server in vain, and for good.
+    monkeypatch.setattr("flowbridge.bridge.starting_drivers", lambda _: lambda tree: None)
+    server = FakeMistral()
+    with wired(prod=lambda heard: answer(server, heard)):
+        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from cli.clikit import Said
 from flowbridge.bridge import Bridge
 from flowbridge.errors import NotFound
 from support.fake_mistral import FakeMistral
-from support.wire import answer, wired
 
 Flowbridge = Callable[..., Said]
 
@@ -27,7 +26,7 @@ CHAIN = "# a chain\nchain:\n  - {name: t, ref: core.noop}\n"
 
 
 @pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMistral]:
+def server(home: Path, prod: FakeMistral, monkeypatch: pytest.MonkeyPatch) -> FakeMistral:
     """A chain `den.steps` of a pack, a workflow on a shelf, and a Mistral `prod`."""
     actions = home / "packs" / "den" / "actions"
     actions.mkdir(parents=True)
@@ -41,12 +40,7 @@ def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMistral]
         "prod": {"type": "mistral", "url": "http://prod.example.org"},
     }
     (home / "config.yaml").write_text(json.dumps({"backends": config}))
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
-    # The server is in this process alone: the process of a driver would look for it in vain, and for good.
-    monkeypatch.setattr("flowbridge.bridge.starting_drivers", lambda _: lambda tree: None)
-    made = FakeMistral()
-    with wired(prod=lambda heard: answer(made, heard)):
-        yield made
+    return prod
 
 
 def shown(flowbridge: Flowbridge, *words: str) -> str:

@@ -15,7 +15,6 @@ from flowbridge.bridge import Bridge
 from flowbridge.model import EngineState, Record, Ref, Status, Verb
 from flowbridge.outcome import Ask, operation_of
 from support.fake_mistral import FakeMistral
-from support.wire import answer, wired
 
 ITEMS = """
 version: '2.0'
@@ -71,22 +70,18 @@ def test_S7_a_filtered_verb_leaves_out_what_is_gone_and_says_so(
 
 
 def test_S7_a_re_run_of_what_is_gone_is_offered_only_where_its_input_is_known(
-    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
+    flowbridge: Flowbridge, home: Path, prod: FakeMistral, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (home / "config.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
     (home / "stays.yaml").write_text(STAYS)
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "config.yaml")
-    server = FakeMistral()
-    with wired(prod=lambda heard: answer(server, heard)):
-        monkeypatch.setenv("FLOWBRIDGE_LEDGER", str(home / "theirs.db"))
-        theirs = flowbridge("run", "stays.yaml", "--backend", "prod", "--detach").out.strip()
-        monkeypatch.setenv("FLOWBRIDGE_LEDGER", str(home / "ledger.db"))
-        mine = flowbridge("run", "stays.yaml", "--backend", "prod", "--detach").out.strip()
-        adopted = {theirs: flowbridge("execution", "adopt", f"prod:{theirs}", "-o", "json").data["id"], mine: mine}
-        server.executions.clear()
-        offered = {id: flowbridge("get", adopted[id], "-o", "json").data["possible"] for id in adopted}
-        listed = {row["engine_id"]: row["possible"] for row in flowbridge("list", "-o", "json").data}
-        refused = flowbridge("re-run", adopted[theirs])
+    monkeypatch.setenv("FLOWBRIDGE_LEDGER", str(home / "theirs.db"))
+    theirs = flowbridge("run", "stays.yaml", "--backend", "prod", "--detach").out.strip()
+    monkeypatch.setenv("FLOWBRIDGE_LEDGER", str(home / "ledger.db"))
+    mine = flowbridge("run", "stays.yaml", "--backend", "prod", "--detach").out.strip()
+    adopted = {theirs: flowbridge("execution", "adopt", f"prod:{theirs}", "-o", "json").data["id"], mine: mine}
+    prod.executions.clear()
+    offered = {id: flowbridge("get", adopted[id], "-o", "json").data["possible"] for id in adopted}
+    listed = {row["engine_id"]: row["possible"] for row in flowbridge("list", "-o", "json").data}
+    refused = flowbridge("re-run", adopted[theirs])
     assert offered == listed == {mine: ["re-run"], theirs: []}
     assert (refused.code, "start it with `flowbridge run`" in refused.err) == (4, True)
 

@@ -24,7 +24,6 @@ from flowbridge_cli.silences import tell_silence
 from flowbridge_cli.watching import cut_short, follow
 from support.fake_mistral import FakeMistral
 from support.haste import hurry
-from support.wire import answer, wired
 
 Flowbridge = Callable[..., Said]
 
@@ -245,22 +244,18 @@ def test_a_watch_on_what_hangs_says_so_once_advises_recover_and_goes_on(
 
 
 def test_what_recover_would_not_end_is_not_sent_there(
-    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
+    flowbridge: Flowbridge, home: Path, prod: FakeMistral, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A join that the engine has forgotten, as it does after a pause under which all before it ended."""
-    (home / "config.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
     (home / "w.yaml").write_text(FORGETFUL)
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "config.yaml")
     monkeypatch.setattr("flowbridge_mistral.observe.QUIET_SECONDS", float("-inf"))
-    server = FakeMistral()
-    with wired(prod=lambda heard: answer(server, heard)):
-        id = flowbridge("run", "w.yaml", "--backend", "prod", "--detach").out.strip()
-        server.executions[id].state = "RUNNING"
-        server.executions[id].tasks[-1].state, server.executions[id].tasks[-1].actions = "WAITING", []
-        said = {word: flowbridge(word, id) for word in ("get", "tree", "recover")}
-        said["watch"] = flowbridge("watch", id, "--timeout", "0.01")
-        listed, row = flowbridge("list"), flowbridge("list", "-o", "json").data[0]
-        shown = flowbridge("get", id, "-o", "json").data
+    id = flowbridge("run", "w.yaml", "--backend", "prod", "--detach").out.strip()
+    prod.executions[id].state = "RUNNING"
+    prod.executions[id].tasks[-1].state, prod.executions[id].tasks[-1].actions = "WAITING", []
+    said = {word: flowbridge(word, id) for word in ("get", "tree", "recover")}
+    said["watch"] = flowbridge("watch", id, "--timeout", "0.01")
+    listed, row = flowbridge("list"), flowbridge("list", "-o", "json").data[0]
+    shown = flowbridge("get", id, "-o", "json").data
     assert (said["recover"].code, "to end it would lose both" in said["recover"].err) == (6, True)
     assert row["possible"] == shown["possible"] == ["pause", "cancel"]
     told = "".join(each.out + each.err for each in (*said.values(), listed))
@@ -323,20 +318,14 @@ def test_a_list_asks_a_silent_engine_once(desk: Desk) -> None:
     assert record.status is Status.RUNNING
 
 
-def test_what_an_engine_has_is_listed_from_an_offset_on(
-    flowbridge: Flowbridge, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (home / "config.yaml").write_text("backends: {prod: {type: mistral, url: 'http://prod.example.org'}}\n")
+def test_what_an_engine_has_is_listed_from_an_offset_on(flowbridge: Flowbridge, home: Path, prod: FakeMistral) -> None:
     (home / "w.yaml").write_text("version: '2.0'\nw:\n  tasks:\n    t: {action: std.noop}\n")
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", "config.yaml")
-    server = FakeMistral()
-    with wired(prod=lambda heard: answer(server, heard)):
-        for _ in range(3):
-            assert flowbridge("run", "w.yaml", "--backend", "prod", "--detach").code == 0
-        words = ("list", "--engine", "--backend", "prod", "-o", "json")
-        everything = [row["ref"] for row in flowbridge(*words).data]
-        assert [row["ref"] for row in flowbridge(*words, "--offset", "1", "--limit", "1").data] == everything[1:2]
-        assert flowbridge(*words, "--offset", "3").data == []
+    for _ in range(3):
+        assert flowbridge("run", "w.yaml", "--backend", "prod", "--detach").code == 0
+    words = ("list", "--engine", "--backend", "prod", "-o", "json")
+    everything = [row["ref"] for row in flowbridge(*words).data]
+    assert [row["ref"] for row in flowbridge(*words, "--offset", "1", "--limit", "1").data] == everything[1:2]
+    assert flowbridge(*words, "--offset", "3").data == []
 
 
 def test_ctrl_c_before_a_run_is_followed_stops_at_once_and_says_how_to_go_on(home: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cli.clikit import Said
 from support.fake_mistral import FakeMistral
-from support.wire import answer, wired
 
 Flowbridge = Callable[..., Said]
 
@@ -26,18 +25,13 @@ TEXTS = {
 
 
 @pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMistral]:
+def server(home: Path, prod: FakeMistral, monkeypatch: pytest.MonkeyPatch) -> FakeMistral:
     """A pack `ops` with one action, and a Mistral `prod`."""
     (home / "packs" / "ops" / "actions").mkdir(parents=True)
     leaf = {"name": "leaf", "runner_type": "local-shell-cmd", "parameters": {"cmd": {"default": "true"}}}
     (home / "packs" / "ops" / "actions" / "leaf.yaml").write_text(json.dumps(leaf))
     monkeypatch.setenv("FLOWBRIDGE_PACKS", str(home / "packs"))
-    config = {"prod": {"type": "mistral", "url": "http://prod.example.org"}}
-    (home / "config.yaml").write_text(json.dumps({"backends": config}))
-    monkeypatch.setenv("FLOWBRIDGE_CONFIG", str(home / "config.yaml"))
-    made = FakeMistral()
-    with wired(prod=lambda heard: answer(made, heard)):
-        yield made
+    return prod
 
 
 @pytest.mark.parametrize("command", ["run", "validate"])
