@@ -110,15 +110,19 @@ class Tender:
             return [
                 operation
                 for operation in self._ledger.operations.open(snapshot.nodes[0].record.tree)
-                if _has_started(operation, snapshot) or (as_wanted and not not_shown(operation.steps, snapshot))
+                if _is_done(operation, snapshot, as_wanted=as_wanted)
             ]
         return ()
 
 
+def _is_done(operation: Operation, snapshot: Snapshot, *, as_wanted: bool) -> bool:
+    if operation.verb == Verb.START:
+        return _has_started(operation, snapshot)
+    return as_wanted and not not_shown(operation.steps, snapshot)
+
+
 def _has_started(operation: Operation, snapshot: Snapshot) -> bool:
-    """Whether an operation is a start, and what it started is there: whatever else of its tree is not as it is wanted
-    (a child that cannot be started yet, say) is no matter of that."""
-    if operation.verb != Verb.START:
-        return False
+    """Whether what a start has started is there: whatever else of its tree is not as it is wanted (a child that cannot
+    be started yet, say) is no matter of that, nor that it is canceled by now and wanted nowhere."""
     node = snapshot.nodes[place_of_target(snapshot, operation.target)]
     return node.reachable and node.state is not EngineState.ABSENT

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flowbridge.model import Verb
+from flowbridge.model import Status, Verb
 from flowbridge_cli.output import clean, counted, fields, hung_advice, short_id, styled
 
 _MARKS = {
@@ -39,13 +39,23 @@ _SEEN_TO = (f"{Verb.PAUSE} ", f"{Verb.CANCEL} ")
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
     lines = _lines([(0, "", view)])
-    for operation in view.get("unfinished", ()):
-        how = f": `flowbridge recover {short_id(view['id'])}` goes on with it where it was cut short (O3)"
-        lines.append(f"The {operation} is not finished{'' if operation.startswith(_SEEN_TO) else how}")
+    lines += [_unfinished(operation, view) for operation in view.get("unfinished", ())]
     if view.get("waits_for_driver"):
         how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
         lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
     return lines
+
+
+def _unfinished(operation: str, view: Mapping[str, Any]) -> str:
+    recover = f"`flowbridge recover {short_id(view['id'])}`"
+    if operation.startswith(_SEEN_TO):
+        return f"The {operation} is not finished"
+    if operation.startswith(f"{Verb.START} ") and view["status"] == Status.CANCELED:
+        return (
+            f"The {operation} was seen nowhere: should it still arrive, whoever looks cancels it, an agent too; "
+            f"{recover} looks, and waits no longer (O3)"
+        )
+    return f"The {operation} is not finished: {recover} goes on with it where it was cut short (O3)"
 
 
 def task_lines(task: Mapping[str, Any]) -> list[str]:

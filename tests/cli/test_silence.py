@@ -20,6 +20,8 @@ from flowbridge.bridge import Bridge
 from flowbridge.errors import Interrupted, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus, Want
+from flowbridge_cli.documents import tree_document
+from flowbridge_cli.drawing import tree_lines
 from flowbridge_cli.silences import tell_silence
 from flowbridge_cli.watching import cut_short, follow
 from support.fake_mistral import FakeMistral
@@ -222,6 +224,24 @@ def test_O3_a_start_that_was_over_right_behind_the_look_is_not_called_cut_short(
         desk.engine.dropped, desk.engine.silent = set(), set()
         flow.recover(look.record.id)
         assert cut_short(flow, look) == ""
+
+
+def test_C1_a_canceled_start_that_may_still_arrive_is_told_with_how_to_wait_no_longer(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
+    with desk.open() as flow:
+        with pytest.raises(Unavailable):
+            flow.run("flow", backend="fake")
+        desk.engine.dropped, desk.engine.silent = set(), set()
+        flow.cancel("last")
+        look = flow.get("last")
+        told = tree_lines(tree_document(flow, look))[-1]
+        assert told.startswith("The start by me was seen nowhere: should it still arrive, whoever looks cancels it")
+        assert follow(flow, look.record.id, timeout=0.2)[1] == 8
+        assert "cut short" not in capsys.readouterr().err
+        flow.recover(look.record.id)
+        assert "seen nowhere" not in "".join(tree_lines(tree_document(flow, flow.get("last"))))
 
 
 class _Killed(BaseException):
