@@ -66,6 +66,17 @@ def test_what_was_run_is_shown_byte_for_byte_though_its_file_has_changed(
     assert shown(flowbridge, "last") == LOCAL
 
 
+def test_a_task_has_no_definition_of_its_own_and_the_line_says_what_has(
+    flowbridge: Flowbridge, server: FakeMistral, home: Path
+) -> None:
+    assert server.texts == {}
+    (home / "w.yaml").write_text("version: '2.0'\nw: {tasks: {t: {action: std.noop}}}\n")
+    assert flowbridge("run", "w.yaml").code == 0
+    said = flowbridge("get", "last", "--definition", "--path", "t")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "--path t leads to a task, and a definition is of an execution" in said.err
+
+
 def test_a_chain_that_was_started_by_name_is_shown_and_a_single_action_has_no_text(
     flowbridge: Flowbridge, server: FakeMistral
 ) -> None:

@@ -65,12 +65,18 @@ def _show_definition(bridge: Bridge, id: str, path: str | None, output: str) -> 
     record = bridge.find(id)
     if path:
         look = bridge.get(record.id)
-        record = replace(look, place=at_path(look.snapshot, look.place, path).place).record
-    found = bridge.definition(record.id)
+        found = at_path(look.snapshot, look.place, path)
+        if found.task:
+            raise InvalidInput(
+                f"--path {path} leads to a task, and a definition is of an execution: name one below it, such as "
+                f"{path}[0] where it has items, or leave --path out for the text that the task stands in"
+            )
+        record = replace(look, place=found.place).record
+    text, source = bridge.definition(record.id)
     if output == "table":
-        click.echo(found.text, nl=not found.text.endswith("\n"))
+        click.echo(text, nl=not text.endswith("\n"))
     else:
-        emit({"id": record.id, "workflow": record.workflow, "source": found.source, "definition": found.text}, output)
+        emit({"id": record.id, "workflow": record.workflow, "source": source, "definition": text}, output)
     return 0
 
 
