@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from flowbridge.errors import Rejected, Timeout
-from flowbridge.law.decide import Action, Plan
+from flowbridge.law.decide import NO_MORE, Action, Plan
 from flowbridge.law.fold import Facts, settle
 from flowbridge.law.withdrawal import pending, withdrawal
 from flowbridge.ledger.ledger import Ledger
@@ -155,7 +155,7 @@ def with_taken_back(plan: Plan, taken: TakenBack) -> Plan:
         why = "its re-run or skip, which its engine has not taken, is taken back: nothing runs (O5)"
         lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason=why)
     if taken.late:
-        lines[0] = lines[0]._replace(reason="its start was seen nowhere, and is sent no more (C1)")
+        lines[0] = lines[0]._replace(reason=NO_MORE)
     return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *taken.warnings))
 
 

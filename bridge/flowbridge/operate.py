@@ -72,9 +72,11 @@ _INTERNAL = frozenset({"before", "reopened", "refused"})
 
 
 class Alone(NamedTuple):
-    """What may be done with a tree that nobody else works on: `look` and write down; `finish` what was left open."""
+    """What may be done with a tree that nobody else works on: `look` and write down; `tend` it, which is to do what
+    follows from such a look too; `finish` what was left open."""
 
     look: Callable[[], Pass]
+    tend: Callable[[], Pass]
     finish: Callable[[], Sequence[Operation]]
 
 
@@ -240,7 +242,11 @@ class Operator:
         """Have a tree to oneself, to recover it. Raises `Timeout` where another command holds it (O5)."""
         ask = Ask(Verb.RECOVER, actor, timeout=timeout)
         with self._tree(tree, ask) as lease, self._instances.patience.one_wait():
-            yield Alone(lambda: self._looked(tree), lambda: [one for one, _ in self._finish_open(tree, ask, lease)])
+            yield Alone(
+                look=lambda: self._looked(tree),
+                tend=lambda: self._carrier.tend(self._looked(tree), set()),
+                finish=lambda: [one for one, _ in self._finish_open(tree, ask, lease)],
+            )
 
     def refresh(self, tree: str, actor: str) -> Pass:
         """A look at a tree that is surely written down. Raises `Timeout` where another command holds the tree."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from flowbridge.capabilities import JoinUnderPause
 from flowbridge.errors import EngineError
 from flowbridge.instances import Instances
-from flowbridge.law.decide import Action, Joins, Line, Plan, decide, join_warnings
+from flowbridge.law.decide import NO_MORE, Action, Joins, Line, Plan, decide, join_warnings
 from flowbridge.law.fold import Facts, ended, settle
 from flowbridge.law.verbs import Effect, apply
 from flowbridge.model import EngineState, Node, Record, Snapshot, Status, Verb, Want
@@ -40,7 +40,8 @@ def planned(snapshot: Snapshot, effect: Effect, facts: Facts, joins: Mapping[str
         why = "its engine resumes it with what is below (accepted R4)"
         lines[place] = lines[place]._replace(action=Action.RESUME, by="engine", reason=why)
     for place in _never_started(snapshot, effect):
-        lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason="it is not started at all (C1)")
+        why = NO_MORE if snapshot.nodes[place].record.asked else "it is not started at all (C1)"
+        lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason=why)
     statuses = [node.record.status for node in snapshot.nodes]
     lines = [line._replace(status=status) for line, status in zip(lines, statuses, strict=True)]
     return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *effect.warnings, *join_warnings(wanted, joins)))

@@ -47,4 +47,4 @@ class Pruning:
 
 
 def _over(record: Record) -> bool:
-    return record.status in TERMINAL or record.gone
+    return (record.status in TERMINAL and not record.asked) or record.gone

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from flowbridge.calls import apart
 from flowbridge.ending import end_recovery
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, Timeout, Unavailable
 from flowbridge.instances import Instances
+from flowbridge.law.decide import may_arrive
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
@@ -34,9 +36,11 @@ class Recovery:
         self._actor = actor
 
     def unfinished(self) -> Sequence[str]:
-        """The trees with an open operation, a local run whose process died, something hung, or something damaged."""
+        """The trees with an open operation, a local run whose process died, something hung, something damaged, or a
+        start that was sent and seen nowhere."""
         filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
-        open_ = self._ledger.operations.open_trees()  # `recover` looks at them, and tells what comes of each operation
+        # `recover` looks at these, and tells what comes of each operation, and of what is not waited for any more.
+        open_ = [*self._ledger.operations.open_trees(), *self._ledger.executions.asked()]
         unended = [record.tree for record in self._ledger.executions.list(filter) if not record.gone]
         damaged: list[str] = []
         passes = apart(
@@ -67,14 +71,14 @@ class Recovery:
         """
         with self._operator.recovering(tree, self._actor, timeout) as alone:
             self._take_up(alone.look, assume, failed)
-            ended = alone.finish()
+            ended = [*alone.finish(), *self._wait_no_longer(tree, alone.look)]
             if finished is not None:
                 for operation in ended:
                     finished(operation)
             if not self._ledger.executions.tree(tree):
                 why = "; ".join(operation.outcome for operation in ended)
                 raise EngineRefused(f"there is no such execution, because its start was refused: {why}")
-            return self._end_hung(alone.look, timeout) if end_hung else alone.look()
+            return self._end_hung(alone.look, timeout) if end_hung else alone.tend()
 
     def _take_up(self, look: Callable[[], Pass], assume: str, failed: Callable[[str, FlowbridgeError], object]) -> None:
         """Take up the abandoned local runs of a tree, before what operations left open is finished on them.
@@ -97,6 +101,20 @@ class Recovery:
         for ended in self._end_asked(asked, look().snapshot) if asked else ():
             if ended.state is State.FAILED:
                 failed(ended.target, Unavailable(ended.outcome))
+
+    def _wait_no_longer(self, tree: str, look: Callable[[], Pass]) -> list[Operation]:
+        """Give up on starts of linked children that were sent, and that a look shows nowhere: they are canceled."""
+        if not any(record.asked for record in self._ledger.executions.tree(tree)):
+            return []
+        ended = []
+        for node in look().snapshot.nodes:
+            if not (may_arrive(node) and node.reachable):
+                continue
+            asking = self._begin(node)
+            self._ledger.executions.put([replace(node.record, asked=False)])
+            why = f"its start was seen nowhere at {node.record.ref.backend}, and is waited for no longer"
+            ended.append(self._ledger.operations.end(asking, State.DONE, why, time.time()))
+        return ended
 
     def _end_hung(self, look: Callable[[], Pass], timeout: float) -> Pass:
         deadline = time.monotonic() + timeout

@@ -58,13 +58,13 @@ class Sent(set[tuple[str, str]]):
 
 
 class _Call(NamedTuple):
-    """A call, whether others may be made meanwhile, whether it is a local run's, and what to write down when it was
-    answered."""
+    """A call, whether others may be made meanwhile, and whether it is a local run's. `start` is, where the call starts
+    something, the record of that as it was before."""
 
     make: Callable[[], object]
     together: bool
     local: bool
-    after: Callable[[], object] = lambda: None
+    start: Record | None = None
 
 
 class Sender:
@@ -97,38 +97,50 @@ class Sender:
             except FlowbridgeError as error:
                 # What was never written down is not there later either. Any other trouble here is one of our own.
                 is_lost = isinstance(error, EngineRefused) and step.action is Action.START
-                errors[place] = self._not_started(step, error) if is_lost else error
+                record = self._ledger.executions.get(step.record) if is_lost else None
+                errors[place] = self._not_started(record, error) if record else error
                 continue
             (together if call.together else alone).append((place, call))
+        self._announce([call.start for _, call in (*alone, *together) if call.start and not call.local])
         with self._instances.patience.announced([call.make for _, call in alone if call.local]):
             for place, call in alone:
-                errors[place] = self._finished(steps[place], call, _error(call.make))
+                errors[place] = self._finished(call, _error(call.make))
         answers = at_once([partial(_error, call.make) for _, call in together])
         for (place, call), answer in zip(together, answers, strict=True):
-            errors[place] = self._finished(steps[place], call, answer)
+            errors[place] = self._finished(call, answer)
         return errors
 
-    def _finished(self, step: Step, call: _Call, error: Error) -> Error:
-        if error is None:
-            call.after()
-        elif step.action is Action.START:
-            return self._not_started(step, error)
-        return error
+    def _announce(self, records: Sequence[Record]) -> None:
+        """Write down that starts of linked children are about to be sent: who is killed meanwhile leaves some behind
+        that may arrive, whatever is wanted by then (O3)."""
+        linked = [replace(record, asked=True) for record in records if record.key]
+        if linked:
+            with self._ledger.transaction():
+                self._ledger.executions.put(linked)
 
-    def _not_started(self, step: Step, error: FlowbridgeError) -> Error:
+    def _finished(self, call: _Call, error: Error) -> Error:
+        if call.start is None:
+            return error
+        if error is not None:
+            return self._not_started(call.start, error)
+        self._ledger.executions.put([replace(call.start, seen=EngineState.REQUESTED, asked=False)])
+        return None
+
+    def _not_started(self, record: Record, error: FlowbridgeError) -> Error:
         """A linked child whose start is refused has errored. Nobody waits at a terminal: its task is told by a report.
 
-        One whose start may have been taken earlier is not called refused for what is said of a later one.
+        One whose start may have been taken earlier is not called refused for what is said of a later one. `record` is
+        as it was before the call.
         """
-        record = self._ledger.executions.get(step.record)
-        request = self._ledger.executions.request(step.record) or {}
         if not record.key:
             return error
         if isinstance(error, Unavailable) and not error.unsent:
-            self._ledger.executions.put_request(step.record, {**request, "asked": True})
-        elif isinstance(error, _REFUSALS) and not request.get("asked"):
+            self._ledger.executions.put([replace(record, asked=True)])
+        elif isinstance(error, _REFUSALS) and not record.asked:
             self._ledger.executions.put([refused(record, error.message)])
             return None
+        else:
+            self._ledger.executions.put([record])
         return error
 
     def _call(self, step: Step, deployed: _Deployed) -> _Call:
@@ -143,7 +155,6 @@ class Sender:
         """Start an execution. Children go beside one another, once what they are started from is deployed."""
         record = self._ledger.executions.get(step.record)
         request = self._request(backend, step)
-        requested = replace(record, seen=EngineState.REQUESTED)
         together = backend.concurrent and bool(record.key)
         make: Callable[[], object] = partial(backend.start, request)
         if together and request.definition is not None:
@@ -152,7 +163,7 @@ class Sender:
                 deployed[key] = _error(partial(backend.deploy, request.definition))
             make = partial(_start_deployed, backend, request, deployed[key])
         local = self._instances.is_local(backend.name)
-        return _Call(make, together, local, after=lambda: self._ledger.executions.put([requested]))
+        return _Call(make, together, local, record)
 
     def _request(self, backend: Backend, step: Step) -> StartRequest:
         request = self._ledger.executions.request(step.record)

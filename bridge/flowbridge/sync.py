@@ -379,7 +379,8 @@ def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
 
 def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
     """A record with the time of the look, and the names that only the engine knows."""
-    return replace(record, looked=at, workflow=look.workflow or record.workflow, gone=False, hung=look.hung)
+    name = look.workflow or record.workflow
+    return replace(record, looked=at, workflow=name, gone=False, asked=False, hung=look.hung)
 
 
 def _born(look: ExecutionLook, link: ParentLink, known: Mapping[Ref, Record], at: float) -> Record:

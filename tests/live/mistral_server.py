@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -196,6 +197,16 @@ class Server:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Inside it the process stands still: what is sent to it is taken, and done when it goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def start_again(self) -> None:
         """Start one that was killed once more, in the same folder."""

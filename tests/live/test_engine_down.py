@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from flowbridge.backend import Definition
 from flowbridge.errors import Unavailable
-from flowbridge.model import Status, Verb
+from flowbridge.model import EngineState, Status, Verb
 from live.mistral_server import MistralServer
 from live.test_three_engines_survive import CANCELED, PATIENCE, PAUSED, Shop, Tree, agent_beside, ended
-from live.three_engines import until
+from live.three_engines import flow, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -91,3 +92,23 @@ def test_O2_a_cancel_while_it_is_down_cancels_the_others_and_is_finished_when_it
     with agent_beside(shop):
         mistral.start_again()
         ended(shop, tree, Status.CANCELED, "first")
+
+
+def test_C1_a_child_whose_start_it_takes_after_the_cancel_of_its_tree_is_canceled_by_an_agent(
+    mistral: MistralServer, tmp_path: Path
+) -> None:
+    shop = Shop(tmp_path, mistral.url, timeout=2)
+    late = flow("late", {"wait": {"action": "std.sleep", "input": {"seconds": 10}}})
+    shop.bridge.instances.get("mistral").deploy(Definition(late, "late.yaml"))
+    root = flow("root", {"t": {"action": "flowbridge.run", "input": {"target": "mistral:late"}}})
+    with mistral.halted():
+        record = shop.bridge.run(Definition(root, "root.yaml"), backend="memory")
+        until(lambda: shop.bridge.get(record.id).snapshot.nodes[1:], "a child", PATIENCE)
+        (child,) = shop.bridge.get(record.id).snapshot.nodes[1:]
+        assert (child.state, child.record.asked) == (EngineState.ABSENT, True)
+        assert shop.bridge.cancel(record.id).status is Status.CANCELED
+    with agent_beside(shop):
+        until(lambda: shop.bridge.find(child.record.id).raw == "CANCELLED", "the late child to be canceled", PATIENCE)
+        until(lambda: shop.bridge.find(child.record.id).status is Status.CANCELED, "what ran in it to end", PATIENCE)
+    assert "arrived_late" in [entry.kind for entry in shop.bridge.history(child.record.id)]
+    shop.close()

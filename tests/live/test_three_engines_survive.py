@@ -75,14 +75,14 @@ class Tree:
 class Shop:
     """One ledger and its configuration, which every process finds; and a bridge of the test's own, which lives."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, **more: object) -> None:
         self.folder = folder
         put_into(folder / "packs", "mid", "mistral-v2", MID)
         put_into(folder / "packs", "leaf", "action-chain", LEAF)
         config = {
             "ledger": str(folder / "ledger.db"),
             "catalog": {"packs": [str(folder / "packs")], "workflows": "memory"},
-            "backends": {"mistral": {"type": "mistral", "url": url}},
+            "backends": {"mistral": {"type": "mistral", "url": url, **more}},
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         self.bridge = self.open()

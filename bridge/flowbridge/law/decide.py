@@ -85,6 +85,9 @@ _CASCADE = {
     Action.CANCEL: Cascade.CANCEL_DOWN,
 }
 
+#: What becomes of a start that may have been sent, and that no look has shown, when it is canceled.
+NO_MORE = "its start was seen nowhere, and is sent no more (C1)"
+
 _LEFT = {
     EngineState.ABSENT: "not started while it is held (P6)",
     EngineState.REQUESTED: "not running yet; the next pass looks again (P6)",
@@ -125,10 +128,20 @@ def decide(snapshot: Snapshot, facts: Facts) -> Plan:
     return Plan((*first, *last), tuple(lines), warnings(snapshot, facts))
 
 
+def may_arrive(node: Node) -> bool:
+    """Whether an execution was canceled while its start, which was sent, is seen nowhere."""
+    return node.record.asked and node.record.want is Want.CANCEL and node.state is EngineState.ABSENT
+
+
 def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
     """What an engine may still do under a pause or a cancel, against the law (O8, P5)."""
     found = []
     for node in snapshot.nodes:
+        if may_arrive(node):
+            found.append(
+                f"{node.record.ref}: its start was sent and seen nowhere. Should it still arrive, whoever looks "
+                f"cancels it then, an agent too; `flowbridge recover {node.record.id}` looks, and waits no longer (O3)"
+            )
         if node.record.want is Want.RUN or ended(node) or not node.tasks:
             continue
         fact = facts[node.record.ref.backend]
@@ -222,6 +235,8 @@ def _reason(node: Node, action: Action, by: str) -> str:
         return "its engine does it with the parent" if by == "engine" else ""
     if not node.reachable:
         return f"{node.record.ref.backend} does not answer; it stays open (O2)"
+    if may_arrive(node):
+        return NO_MORE
     if node.state is EngineState.ABSENT and node.record.want is Want.CANCEL:
         return "never started, and is not (C1)"
     if node.record.status in ACTIVE and not node.record.gone and node.state in _LEFT_ACTIVE:

@@ -66,7 +66,8 @@ def _waits_for(node: Node, parent: Record, *, waited: bool) -> str:
     if node.record.awaited:
         return "the task above it to wait for it again (X7)"
     if node.state is EngineState.ABSENT:
-        return {Want.RUN: "its start", Want.HOLD: "its start, at the resume (P6)"}.get(node.record.want, "")
+        late = "its start, which may still arrive, to cancel it then (C1)" if node.record.asked else ""
+        return {Want.RUN: "its start", Want.HOLD: "its start, at the resume (P6)"}.get(node.record.want, late)
     over = node.record.status in TERMINAL or node.record.gone
     if not over or not waited:
         return ""
@@ -79,8 +80,9 @@ def done_with(records: Sequence[Record], waiting: Mapping[str, Collection[str]])
     """The linked executions that nothing is to be done for any more, and what is below them.
 
     Such a one has ended, all below it too, and no task waits for it: its end was told, and a look has shown that its
-    parent's engine took that, or its parent is gone. `waiting` holds the keys of the actions that wait, by the record
-    of their host, as last seen. Records of one tree, in any order.
+    parent's engine took that, or its parent is gone. One that was canceled while its start may still arrive is not.
+    `waiting` holds the keys of the actions that wait, by the record of their host, as last seen. Records of one tree,
+    in any order.
     """
     by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     below: dict[Ref | None, list[Record]] = {}
@@ -91,6 +93,7 @@ def done_with(records: Sequence[Record], waiting: Mapping[str, Collection[str]])
         children = below.get(record.ref, ())
         told = not record.key or _was_told(record, by_ref.get(record.parent), waiting)
         ended = (record.status in TERMINAL or record.gone) and not record.awaited and record.trouble is None
+        ended = ended and not record.asked
         over[record.ref] = ended and told and all(over[child.ref] for child in children)
     found: set[Ref] = set()
     for record in _downwards(below):

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     RESUMED_OUTSIDE = "resumed_outside"  # O12
     CANCELED_OUTSIDE = "canceled_outside"  # O12
     REOPENED_OUTSIDE = "reopened_outside"  # O12: ended, and active again, not by us
+    ARRIVED_LATE = "arrived_late"  # O3: canceled before any look showed it, and there after all
     STATUS = "status"  # a status changed
 
 
@@ -67,10 +68,11 @@ def settle(snapshot: Snapshot, facts: Facts) -> Settled:
         wants = hold_all(snapshot, wants, statuses)
         statuses = fold(snapshot, wants)
     nodes = []
-    for node, want, status in zip(snapshot.nodes, wants, statuses, strict=True):
+    late = _with_what_came_late(snapshot)
+    for place, (node, want, status) in enumerate(zip(snapshot.nodes, wants, statuses, strict=True)):
         nodes.append(_refreshed(node, want, status))
         if status is not node.record.status:
-            events.append(_status_event(node.record, status))
+            events.append(_status_event(node.record, status, is_late=place in late))
     return Settled(Snapshot(tuple(nodes)), tuple(events))
 
 
@@ -237,9 +239,28 @@ def _held_by(record: Record, want: Want) -> str:
     return record.held_by or ENGINE
 
 
-def _status_event(record: Record, status: Status) -> Event:
-    reopened = record.status in TERMINAL
-    return Event(Kind.REOPENED_OUTSIDE if reopened else Kind.STATUS, record.id, record.status, status)
+def _came_late(node: Node) -> bool:
+    """Whether an execution is there that was canceled while no look had shown it."""
+    never = node.record.seen is EngineState.ABSENT and node.record.status is Status.CANCELED
+    return never and node.reachable and node.state not in (EngineState.ABSENT, EngineState.GONE)
+
+
+def _with_what_came_late(snapshot: Snapshot) -> set[int]:
+    """The places of what came late, and of what is above it: nobody has re-opened these."""
+    found: set[int] = set()
+    for late in (place for place, node in enumerate(snapshot.nodes) if _came_late(node)):
+        place = late
+        while place >= 0 and place not in found:
+            found.add(place)
+            place = snapshot.nodes[place].parent
+    return found
+
+
+def _status_event(record: Record, status: Status, *, is_late: bool) -> Event:
+    kind = Kind.REOPENED_OUTSIDE if record.status in TERMINAL else Kind.STATUS
+    if is_late:
+        kind = Kind.ARRIVED_LATE if record.seen is EngineState.ABSENT else Kind.STATUS
+    return Event(kind, record.id, record.status, status)
 
 
 def ended(node: Node) -> bool:

@@ -32,6 +32,8 @@ _IS_UNFINISHED = (
     "id IN (SELECT json_extract(doc, '$.target') FROM operations WHERE state = 'open' AND json_valid(doc) "
     "AND json_extract(doc, '$.verb') = ?)"
 )
+#: Read by an index of its own.
+_ASKED = "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0"
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
@@ -167,13 +169,17 @@ class Executions:
         return frozenset(tree for (tree,) in self._db.all(_trees_with(statuses), statuses))
 
     def places(self, statuses: Sequence[str]) -> Sequence[tuple[str, str]]:
-        """Every tree with something in one of these statuses, or with an operation that is open, with each instance
-        that it lives on."""
+        """Every tree with something in one of these statuses, with something that may still arrive, or with an
+        operation that is open, with each instance that it lives on."""
         return self._db.all(
             "SELECT DISTINCT tree, backend FROM executions WHERE is_current = 1 AND tree IN "  # noqa: S608
-            f"({_trees_with(statuses)} UNION SELECT tree FROM operations WHERE state = 'open')",
+            f"({_trees_with(statuses)} UNION {_ASKED} UNION SELECT tree FROM operations WHERE state = 'open')",
             statuses,
         )
+
+    def asked(self) -> Sequence[str]:
+        """Every tree with something whose start was sent and that no look has shown yet."""
+        return [tree for (tree,) in self._db.all(_ASKED)]
 
     def linking(self, trees: Sequence[str]) -> frozenset[str]:
         """Those of these trees in which a bridge links executions to tasks of other engines."""

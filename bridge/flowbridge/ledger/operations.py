@@ -10,7 +10,6 @@ from typing import Any
 from flowbridge.errors import DamagedRow
 from flowbridge.ledger.codec import document, dumps, plain, reading
 from flowbridge.ledger.database import Database
-from flowbridge.model import Verb
 
 #: The kind of a line of the history that cannot be read.
 DAMAGED = "damaged"
@@ -49,9 +48,8 @@ class Operation:
 
     @property
     def reopens(self) -> tuple[str, ...]:
-        """The records that it re-opens, some of them perhaps twice: a start that comes late what was canceled first."""
-        late = (self.target,) if self.verb == Verb.START else ()
-        return (*late, *(step["record"] for step in self.steps), *self.options.get("reopened", ()))
+        """The records that it re-opens, some of them perhaps twice."""
+        return (*(step["record"] for step in self.steps), *self.options.get("reopened", ()))
 
 
 def reopening(operations: Iterable[Operation]) -> Mapping[str, Operation]:

@@ -76,7 +76,12 @@ _IDENTITY = """
 CREATE TABLE identity AS SELECT lower(hex(randomblob(16))) AS id;
 """
 
+#: What was sent and never seen is looked for among everything that has ended, every second by an agent.
+_ASKED = """
+CREATE INDEX executions_asked ON executions (tree) WHERE is_current = 1 AND instr(doc, '"asked":') > 0;
+"""
+
 #: MIGRATIONS[n] leads from version n to version n + 1.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _IDENTITY)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _IDENTITY, _ASKED)
 
 VERSION = len(MIGRATIONS)
