@@ -61,6 +61,11 @@ def _some() -> Iterator[tuple[Scene, Left]]:
         yield Scene((Slot(-1, "eager"), eager)), Left(2, 1, 1, 1)
     yield Scene((Slot(-1, "eager"), eager, eager)), Left(1, 1)
     yield Scene((Slot(-1, "eager"), eager, linked), slow_down=True), Left(1, 0, 1)
+    for root in ("plain", "eager"):
+        far = Slot(0, OTHER[root], native=False)
+        yield Scene((Slot(-1, root), far), slow_start=True), Left(2, 1, 1, 1) if FULL else Left(1, 1, 0, 1)
+        if FULL:
+            yield Scene((Slot(-1, root), far, Slot(1, root, native=False)), slow_start=True), Left(1, 0, 0, 1)
     yield Scene((Slot(-1, "eager"), eager, Slot(1, "eager")), slow_down=True, items=True), Left(1, 0, 0, 1)
     if not FULL:
         yield Scene((Slot(-1, "eager"), eager, Slot(1, "eager"), Slot(2, "eager"))), Left(1)
@@ -99,7 +104,7 @@ def _across(engine: str) -> Iterator[tuple[Scene, Left]]:
 def _name(case: tuple[Scene, Left]) -> str:
     scene, left = case
     slots = "-".join(_slot_name(slot) for slot in scene.slots)
-    flags = f"{'S' if scene.slow_down else ''}{'I' if scene.items else ''}"
+    flags = f"{'S' if scene.slow_down else ''}{'I' if scene.items else ''}{'L' if scene.slow_start else ''}"
     return f"{slots}{flags}-{''.join(map(str, left))}"
 
 

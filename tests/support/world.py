@@ -308,8 +308,7 @@ def send(scene: Scene, world: World) -> World:
     exec = world.execs[slot]
     _check_step(scene, world, action, slot)
     if action is Action.START:
-        if exec.state is _E.ABSENT:
-            engines.execs[slot] = exec._replace(state=_E.REQUESTED, busy=True)
+        (engines.accept if scene.slow_start else engines.deliver)(str(action), slot)
     elif action is Action.REPORT:
         told = _E.CANCELED if exec.state is _E.ABSENT else exec.state
         engines.execs[slot] = exec._replace(link=Link.REPORTED, told=told)
@@ -323,8 +322,9 @@ def _check_step(scene: Scene, world: World, action: Action, slot: int) -> None:
     known, above = world.kept[slot], world.kept[scene.slots[slot].parent]
     if action is Action.START and known is not None and known.want is not Want.RUN:
         raise Broken(f"{slot} is started, and is to {known.want} (P6)")
-    over = (*ENDED, _E.ABSENT)  # what never began is canceled
-    if action is Action.REPORT and world.execs[slot].state not in over and not world.vague:
+    # What was never seen is told as canceled, though it may be on its way: it is canceled when it comes.
+    over = world.execs[slot].state in (*ENDED, _E.ABSENT) or (known is not None and known.seen is _E.ABSENT)
+    if action is Action.REPORT and not over and not world.vague:
         raise Broken(f"the end of {slot} is told, and it has none (X7)")
     if action is Action.REPORT and above is not None and above.want is Want.HOLD and above.seen not in ENDED:
         raise Broken(f"{slot} is reported to a held parent (R3)")

@@ -32,7 +32,7 @@ class Slot(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What stays the same in a world. `slow_down`: cascades downwards arrive late as well.
+    """What stays the same in a world. `slow_down`: cascades downwards arrive late as well; `slow_start`: starts do.
 
     `items`: a canceled child ends its parent canceled at once, while its peers run on (a with-items task).
     """
@@ -40,6 +40,7 @@ class Scene(NamedTuple):
     slots: tuple[Slot, ...]
     slow_down: bool = False
     items: bool = False
+    slow_start: bool = False
 
     def below(self, slot: int) -> tuple[int, ...]:
         """The slot and all its descendants."""
@@ -221,7 +222,13 @@ class Engines:
             "resume below": self.resume_below,
             "resume up": self.resume_up,
             "cancel": self.cancel,
+            "start": self.start,
         }[what](slot)
+
+    def start(self, slot: int) -> None:
+        """A linked child is there; asked for twice, it is the same one."""
+        if self.execs[slot].state is _E.ABSENT:
+            self.execs[slot] = self.execs[slot]._replace(state=_E.REQUESTED, busy=True)
 
     def pause(self, slot: int) -> None:
         """PAUSED at once, whatever runs; the eager engine pauses below and, later, above."""
