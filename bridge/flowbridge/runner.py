@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     root = Ref(instance, root_id)
     try:
-        with Bridge(durable=False) as bridge:
+        # Nobody waits for this process: a run is not to die of a ledger that somebody keeps locked.
+        with Bridge(durable=False) as bridge, bridge.ledger.database.patient():
             lease = lease_for(root, token)
             # Whoever started this process may have died before it could say who holds the lease now.
             if bridge.ledger.leases.hand_over(lease, os.getpid(), runner_of(root, os.getpid())):

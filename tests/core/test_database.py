@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from flowbridge.errors import LedgerError
 from flowbridge.ledger import database as module
 from flowbridge.ledger import schema
 from flowbridge.ledger.database import Database
+from flowbridge.model import EngineState, Status
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
 
@@ -290,7 +292,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-@pytest.mark.parametrize(("limit", "seconds"), [(None, 20), (60.0, 20), (4.0, 4), (0.0, 0)])
+@pytest.mark.parametrize(("limit", "seconds"), [(None, 20), (60.0, 20), (5.0, 4), (0.0, 0)])
 def test_another_writer_is_waited_for_no_longer_than_whoever_asks_will_wait(
     place: Path, clock: Clock, limit: float | None, seconds: int
 ) -> None:
@@ -313,6 +315,63 @@ def test_another_writer_is_waited_for_no_longer_than_whoever_asks_will_wait(
     holder.close()
     waiting.close()
     assert names(place) == ["x", "y"]
+
+
+def _waits(waiting: Database, clock: Clock) -> float:
+    """How long a write waits for another writer, in seconds, before it gives up."""
+    began = clock.now
+    with pytest.raises(LedgerError, match="in use by another process for over 2 s"):
+        insert(waiting, "y")
+    return clock.now - began
+
+
+def test_what_can_be_left_for_the_next_time_waits_shortly_and_in_all_until_a_write_gets_through(
+    place: Path, clock: Clock
+) -> None:
+    holder, waiting = Database(place), Database(place)
+    with waiting.hurried(), waiting.patient(), waiting.hurried():
+        for _ in range(2):
+            with holder.transaction():
+                assert _waits(waiting, clock) == pytest.approx(2.0, abs=0.1)
+                assert _waits(waiting, clock) < 0.1
+            insert(waiting, f"y{clock.now}")
+    holder.close()
+    waiting.close()
+
+
+def test_who_keeps_nobody_waiting_waits_for_a_writer_as_long_as_it_takes(
+    place: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, waiting = Database(place), Database(place)
+    until = clock.now + 500.0
+
+    def sleep(seconds: float) -> None:
+        clock.now += max(seconds, 1.0)
+        if clock.now >= until and holder.inside:
+            released.close()
+
+    released = ExitStack()
+    released.enter_context(holder.transaction())
+    monkeypatch.setattr(clock, "sleep", sleep)
+    with waiting.patient():
+        insert(waiting, "y")
+    assert clock.now >= until
+    holder.close()
+    waiting.close()
+
+
+def test_O2_a_look_is_shown_soon_though_the_ledger_is_locked(clock: Clock, desk: Desk) -> None:
+    record = one(desk)
+    flow, other = desk.open(), Database(desk.ledger)
+    began = clock.now
+    desk.engine.has[record.ref.id].go(EngineState.SUCCEEDED)
+    desk.engine.has[record.ref.id].tasks = []
+    with other.transaction():
+        assert flow.get(record.id).record.status is Status.SUCCEEDED
+        assert "in use by another process for over 2 s" in flow.ledger.unwritten
+        assert next(iter(flow.watch(record.id))).record.status is Status.SUCCEEDED
+    assert clock.now - began < 2.5
+    other.close()
 
 
 def test_what_is_written_for_many_rows_is_there_for_all_or_for_none(place: Path) -> None:

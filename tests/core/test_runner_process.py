@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused
+from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease, runner_of
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import Ref, Status
@@ -113,6 +115,19 @@ def test_the_log_of_runners_is_for_its_owner_only(waiting: Waiting, tmp_path: Pa
     ProcessLauncher(waiting.bridge.ledger.leases, Detached({}, log))(backend, waiting.root, waiting.lease)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     waiting.bridge.wait(waiting.record.id, timeout=60)
+
+
+def test_S6_a_runner_does_not_die_of_a_ledger_that_somebody_keeps_locked(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience: list[float] = []
+
+    def drive(database: Database, *_: object) -> None:
+        patience.append(database._patience)
+
+    monkeypatch.setattr(runner, "drive", drive)
+    assert waiting.drive() == 0
+    assert patience == [math.inf]
 
 
 def _dying(waiting: Waiting, error: Exception) -> Callable[[], object]:

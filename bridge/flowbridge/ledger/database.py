@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flowbridge.deadline import left
+from flowbridge.deadline import GRACE_SECONDS, left
 from flowbridge.errors import LedgerError
 from flowbridge.ledger.schema import MIGRATIONS, VERSION
 
 #: How long another process that writes is waited for, where whoever asks does not wait for less.
 _BUSY_SECONDS = 20.0
 
-#: What is waited for all the same where that time is over: what came of a call is to be written down.
+#: The same where what is to be written can be left for the next time: in all, until a transaction gets through.
+_HURRIED_SECONDS = 2.0
+
+#: What is waited for all the same where the time is over: what came of a call is to be written down.
 _LEAST_SECONDS = 0.5
 
 #: How long SQLite itself waits before the time is looked at. To tell it anew for each statement would cost a statement.
@@ -42,6 +46,8 @@ class Database:
         self.path = path
         self._depth = 0
         self._waited = 0.0
+        self._patience = _BUSY_SECONDS
+        self._spent = 0.0
         self._unwritable: LedgerError | None = None
         try:
             with self._errors():
@@ -106,9 +112,37 @@ class Database:
                 return self._connection.execute(sql, values)
             except sqlite3.OperationalError as error:
                 self._waited = time.monotonic() - began
-                if not _is_busy(error) or _is_over(self._waited):
+                if not _is_busy(error) or self._is_over():
                     raise
                 time.sleep(_RETRY_SECONDS)
+
+    def _is_over(self) -> bool:
+        """Whether another process was waited for long enough."""
+        is_hurried = self._patience == _HURRIED_SECONDS
+        longest = self._patience - self._spent if is_hurried else self._patience
+        seconds = left()
+        if seconds is not None and seconds <= GRACE_SECONDS:
+            longest = min(longest, _LEAST_SECONDS)
+        is_over = self._waited >= longest
+        if is_over and is_hurried:
+            self._spent = self._waited = self._spent + self._waited
+        return is_over
+
+    def hurried(self) -> AbstractContextManager[None]:
+        """Inside it another process that writes is waited for shortly, and once more only for what is left of that."""
+        return self._waiting(min(self._patience, _HURRIED_SECONDS))
+
+    def patient(self) -> AbstractContextManager[None]:
+        """Inside it another process that writes is waited for as long as it takes: for who keeps nobody waiting."""
+        return self._waiting(math.inf)
+
+    @contextmanager
+    def _waiting(self, seconds: float) -> Iterator[None]:
+        outer, self._patience = self._patience, seconds
+        try:
+            yield
+        finally:
+            self._patience = outer
 
     def _migrate(self) -> None:
         found = self._version()
@@ -143,7 +177,7 @@ class Database:
             raise self._unwritable
         with self._errors():
             self._execute("BEGIN IMMEDIATE")
-        self._depth = 1
+        self._depth, self._spent = 1, 0.0
         try:
             yield
         except BaseException:
@@ -174,7 +208,9 @@ class Database:
     def run(self, sql: str, values: Iterable[Any] = ()) -> int:
         """Carry out one statement; gives the number of rows it changed."""
         with self._errors():
-            return self._execute(sql, tuple(values)).rowcount
+            changed = self._execute(sql, tuple(values)).rowcount
+        self._spent = 0.0
+        return changed
 
     def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Carry out one statement for many rows, all of them or none."""
@@ -236,12 +272,6 @@ class Database:
 
 def _is_busy(error: sqlite3.Error) -> bool:
     return "locked" in str(error) or "busy" in str(error)
-
-
-def _is_over(waited: float) -> bool:
-    """Whether another process was waited for long enough, in seconds."""
-    seconds = left()
-    return waited >= _BUSY_SECONDS or (seconds == 0.0 and waited >= _LEAST_SECONDS)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -68,9 +68,11 @@ class Ledger:
 
     @contextmanager
     def if_possible(self) -> Iterator[None]:
-        """Write what a look found. Where that cannot be done the look is good all the same; `unwritten` says why."""
+        """Write what a look found. Where that cannot be done, or not soon, the look is good all the same; `unwritten`
+        says why."""
         try:
-            yield
+            with self.database.hurried():
+                yield
         except LedgerError as error:
             self.unwritten = error.message
 

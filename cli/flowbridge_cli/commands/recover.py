@@ -62,7 +62,8 @@ def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str)
         rows = [tree_document(bridge, look) for look in looks]
     shown = [{**row, "note": told_of(row)} for row in rows] if output == "table" else rows
     more = ("note",) if any(row.get("note") for row in shown) else ()
-    emit(shown, output, columns=("id", "status", "workflow", "backend", "unfinished", *more))
+    if shown or not left or output != "table":  # "nothing found" would be no answer where something was not recovered
+        emit(shown, output, columns=("id", "status", "workflow", "backend", "unfinished", *more))
     return max([_code(rows, looks), *(error.exit_code for error in left)])
 
 
