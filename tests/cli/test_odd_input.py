@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from cli.clikit import BOUND, Said
+from flowbridge.errors import LedgerError
+from flowbridge.recovery import Recovery
 
 Flowbridge = Callable[..., Said]
 
@@ -144,6 +146,19 @@ def test_a_verb_on_many_goes_on_when_its_reader_has_gone(flowbridge: Flowbridge,
 
 def test_recover_without_anything_hung_asks_nothing(flowbridge: Flowbridge) -> None:
     assert flowbridge("recover", "--yes").out == "nothing found\n"
+
+
+def test_recover_calls_it_no_nothing_where_something_was_not_recovered(
+    flowbridge: Flowbridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object, **__: object) -> None:
+        raise LedgerError("it is in use")
+
+    monkeypatch.setattr(Recovery, "unfinished", lambda _: ["a-tree"])
+    monkeypatch.setattr(Recovery, "recover", locked)
+    said = flowbridge("recover")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "flowbridge: error: a-tree is not recovered, or not all of it: it is in use\n"
 
 
 def test_X1_a_run_that_was_re_run_from_a_task_can_be_run_again_from_the_beginning(
