@@ -7,6 +7,8 @@ import time
 import pytest
 
 from flowbridge.bridge import Bridge
+from flowbridge.driver import is_over
+from flowbridge.drivers import undriven
 from flowbridge.errors import Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
@@ -55,10 +57,34 @@ def test_C1_a_cancel_says_of_a_child_whose_start_was_not_answered_that_it_may_st
     plan = flow.plan(Verb.CANCEL, root.id)
     assert plan.lines[1].reason == "its start was seen nowhere, and is sent no more (C1)"
     (warning,) = flow.cancel(root.id).plan.warnings
-    assert warning.startswith(f"other:{child.ref.id}: its start was sent and seen nowhere. Should it still arrive")
-    assert f"`flowbridge recover {child.id}` looks, and waits no longer (O3)" in warning
+    assert warning.startswith(f"other:{child.ref.id}: sent to be started and seen nowhere. What still arrives is")
+    assert f"`flowbridge recover {child.id}` looks once more, and waits no longer (O3)" in warning
     view = tree_view(flow.get(root.id).snapshot)["tasks"][0]["children"][0]
     assert view["waits_for"] == "its start, which may still arrive, to cancel it then (C1)"
+
+
+def test_C1_the_warning_is_one_however_many_may_still_arrive(desk: Desk) -> None:
+    desk.other.dropped = {"start"}
+    root = desk.root(items=3)
+    (warning,) = desk.bridges[0].cancel(root.id).plan.warnings
+    assert " and 2 more: sent to be started" in warning
+
+
+def test_O13_a_tree_whose_child_may_still_arrive_after_its_cancel_is_driven(
+    desk: Desk, tree: tuple[Bridge, Record, Record]
+) -> None:
+    flow, root, child = tree
+    desk.driven.clear()
+    canceled(flow, desk, root)
+    assert root.tree in desk.driven
+    assert flow.get(root.id).waits_for_driver
+    assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == {root.tree}
+    assert not is_over(flow.known(root.tree))
+    arrives(desk, child)
+    settle(flow, root.id)
+    assert not flow.get(root.id).waits_for_driver
+    assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == frozenset()
+    assert is_over(flow.known(root.tree))
 
 
 def test_C1_a_child_that_arrives_after_the_cancel_of_its_tree_is_canceled_by_an_agents_look(

@@ -135,13 +135,8 @@ def may_arrive(node: Node) -> bool:
 
 def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
     """What an engine may still do under a pause or a cancel, against the law (O8, P5)."""
-    found = []
+    found = _late_starts(snapshot)
     for node in snapshot.nodes:
-        if may_arrive(node):
-            found.append(
-                f"{node.record.ref}: its start was sent and seen nowhere. Should it still arrive, whoever looks "
-                f"cancels it then, an agent too; `flowbridge recover {node.record.id}` looks, and waits no longer (O3)"
-            )
         if node.record.want is Want.RUN or ended(node) or not node.tasks:
             continue
         fact = facts[node.record.ref.backend]
@@ -156,6 +151,18 @@ def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
                 f"{node.record.ref}: task {delayed}, delayed or on its way, may still start its action (P5, C2)"
             )
     return tuple(found)
+
+
+def _late_starts(snapshot: Snapshot) -> list[str]:
+    """What was canceled while its start may be on its way: one warning for all of a tree."""
+    late = [node.record for node in snapshot.nodes if may_arrive(node)]
+    if not late:
+        return []
+    first, more = late[0], f" and {len(late) - 1} more" if len(late) > 1 else ""
+    return [
+        f"{first.ref}{more}: sent to be started and seen nowhere. What still arrives is canceled by whoever looks, a "
+        f"driver or an agent too; `flowbridge recover {first.id}` looks once more, and waits no longer (O3)"
+    ]
 
 
 def join_warnings(snapshot: Snapshot, joins: Mapping[str, Joins]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from flowbridge.law.decide import Action, Step, to_report
+from flowbridge.law.decide import Action, Step, may_arrive, to_report
 from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
@@ -25,9 +25,10 @@ def follows(step: Step, links: frozenset[str]) -> bool:
 
 
 def awaits_driver(snapshot: Snapshot) -> bool:
-    """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine."""
+    """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine, or one
+    that was canceled may still arrive where it was to be started."""
     nodes = snapshot.nodes
-    return any(
+    return any(map(may_arrive, nodes)) or any(
         _is_awaited(node.record, nodes[node.parent].record, waited=waited)
         for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
         if node.record.key and node.parent >= 0
@@ -39,7 +40,10 @@ def awaits_driver_as_known(records: Sequence[Record], waiting: Mapping[str, Sequ
     by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     linked = [(record, by_ref[record.parent]) for record in records if record.key and record.parent in by_ref]
     keys = {id: frozenset(each.key for each in found) for id, found in waiting.items()}
-    return any(_is_awaited(record, above, waited=record.key in keys.get(above.id, ())) for record, above in linked)
+    late = any(record.asked and record.want is Want.CANCEL and record.seen is EngineState.ABSENT for record in records)
+    return late or any(
+        _is_awaited(record, above, waited=record.key in keys.get(above.id, ())) for record, above in linked
+    )
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:
