@@ -414,7 +414,7 @@ class Bridge:
         return self.ledger.operations.changed(self.find(id).tree)
 
     def held_since(self, id: str) -> Mapping[str, float]:
-        """Since when each execution of a tree that is pausing or paused is so, in seconds since the epoch."""
+        """Since when each execution of a tree that is held is so without a break, in seconds since the epoch."""
         return self.ledger.operations.held_since(self.find(id).tree)
 
     # Keeping
