@@ -88,7 +88,7 @@ class Bridge:
         self._tender = Tender(self.ledger, self.instances, self._sync, carrier)
         self._operator = Operator(self.ledger, self.instances, self._sync, carrier, lambda: self.hooks)
         self._pruning = Pruning(self.ledger, self.config.actor)
-        self._checks = Checks(self.instances, self._sync)
+        self._checks = Checks(self.instances, self._sync, self.ledger.executions)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self._tender, self.config.actor)
         self._adoption = Adoption(self.ledger, self.instances, self._operator, self._tender, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self.targets, self._operator, self.config.actor)
