@@ -130,3 +130,26 @@ def test_O1_the_plan_of_a_pause_that_is_open_is_what_is_left_of_it(flowbridge: F
     row = flowbridge("pause", id, "--dry-run", "-o", "json").row
     assert (row["result"], row["goes_on_with"], row["exit_code"]) == ("planned", "pause by ada", 0)
     assert f"{id} goes on with the pause by ada" in flowbridge("pause", id, "--dry-run").out
+
+
+BESIDE = """
+version: '2.0'
+main:
+  tasks:
+    one: {action: std.async_noop}
+    sub: {workflow: quick}
+quick: {tasks: {q: {action: std.noop}}}
+"""
+
+
+def test_O1_a_plan_that_touches_nothing_names_each_execution_and_calls_none_open_that_has_ended(
+    flowbridge: Flowbridge, prod: Prod, home: Path
+) -> None:
+    (home / "w.yaml").write_text(BESIDE)
+    id = started(flowbridge)
+    (below,) = flowbridge("list", "--children", "--workflow", "quick", "-o", "json").data
+    assert below["status"] == "succeeded"
+    prod.down = True
+    said = flowbridge("pause", *BY_STATUS)
+    assert said.err.count(f"  {id}  touches nothing: {id[:13]} (main): prod does not answer; it stays open (O2); ") == 1
+    assert f"; {below['id'][:13]} (quick): prod does not answer; last seen: has succeeded\n" in said.err
