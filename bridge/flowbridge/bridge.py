@@ -287,7 +287,8 @@ class Bridge:
         """
         if not look:
             return self.ledger.executions.list(filter)
-        return listed(self.ledger.executions, self.instances, filter, self.look_at)
+        driven = self.ledger.leases.is_driven
+        return listed(self.ledger.executions, self.instances, filter, self.look_at, driven)
 
     def look_at(self, trees: Sequence[str]) -> Mapping[str, Record]:
         """Look closely at several trees; gives the records that their engines showed, by their ids.

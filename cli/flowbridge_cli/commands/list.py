@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowbridge.instances import Instances
     from flowbridge.ledger.database import Database
     from flowbridge.ledger.executions import Executions, Filter
-    from flowbridge.model import Record
+    from flowbridge.model import Record, Ref
 
 _ENGINE_STATUSES = ("running", "paused", "succeeded", "errored", "canceled")
 _ENDED = frozenset(_ENGINE_STATUSES[2:])
@@ -133,7 +133,8 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
             instances.require(filter.backend)  # what was once there is still listed
         closely = partial(_closely, config)
         asks = patience is not None
-        found = listed(executions, instances, filter, closely, patience) if asks else executions.list(filter)
+        driven = partial(_is_driven, database)
+        found = listed(executions, instances, filter, closely, driven, patience) if asks else executions.list(filter)
         rows = [execution_view(record, _parent(executions, record)) for record in found]
         take_back_lost(rows, executions)
         take_back_endings(zip(found, rows, strict=True), executions)
@@ -156,6 +157,12 @@ def _undriven(database: Database, executions: Executions, found: Sequence[Record
     from flowbridge.ledger.leases import Leases  # noqa: PLC0415
 
     return undriven(executions, Leases(database), trees)
+
+
+def _is_driven(database: Database, root: Ref) -> bool:
+    from flowbridge.ledger.leases import Leases  # noqa: PLC0415  only where a tree links engines
+
+    return Leases(database).is_driven(root)
 
 
 def _closely(config: Config, trees: Sequence[str]) -> Mapping[str, Record]:
