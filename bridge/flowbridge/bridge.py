@@ -445,7 +445,7 @@ class Bridge:
         has something hung in it. `failed` is called with the id of each execution that cannot be taken up, and of each
         tree where no id was given, and the reason; the others go on. Without it the first of a tree that was named is
         raised once that is done, as is what keeps the whole of it from being recovered. `finished` is called with each
-        operation that was open, as it now stands.
+        operation that was open, as it now stands, and with each recovery for which the end of a task was assumed.
         """
         missed: list[FlowbridgeError] = []
         tell = failed or (lambda _, error: missed.append(error))
