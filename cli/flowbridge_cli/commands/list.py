@@ -96,7 +96,7 @@ def list_(
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
         row["note"] = told_of(row)
-        del row["abandoned_below"]  # said in the note
+        del row["abandoned_below"], row["unanswered"]  # said in the note
         row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
         _tell_stale({row["backend"] for row in rows if row["stale"]})
@@ -140,11 +140,28 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         take_back_endings(zip(found, rows, strict=True), executions)
         lost = executions.trees(("abandoned",))
         undriven = _undriven(database, executions, found, roots=filter.roots)
+        unanswered = _unanswered(database, executions)
     for record, row in zip(found, rows, strict=True):
+        row["unanswered"] = record.id in unanswered or (record.asked and record.seen == "absent")
         row["waits_for_driver"] = record.tree in undriven
         stands = record.status == "paused" or record.status in _MOVING
         row["abandoned_below"] = record.parent is None and stands and record.tree in lost
     return rows, tell_damaged(executions)
+
+
+def _unanswered(database: Database, executions: Executions) -> Collection[str]:
+    """What was to be started and was never seen at its engine, while nobody is at it any more (O3)."""
+    from flowbridge.ledger.executions import Filter  # noqa: PLC0415
+    from flowbridge.model import Verb  # noqa: PLC0415
+
+    begun = executions.list(Filter(unfinished=Verb.START, limit=-1))
+    unseen = [record for record in begun if not record.looked]
+    if not unseen:
+        return ()
+    from flowbridge.ledger.leases import Leases  # noqa: PLC0415  only where something is unfinished
+
+    leases = Leases(database)
+    return {record.id for record in unseen if leases.holder(f"tree:{record.tree}") is None}
 
 
 def _undriven(database: Database, executions: Executions, found: Sequence[Record], *, roots: bool) -> Collection[str]:
