@@ -228,7 +228,12 @@ def _touched(plan: Plan | FlowbridgeError, *, is_anew: bool) -> str:
         return "starts it anew"
     count = sum(bool(line.by) for line in plan.lines)
     touches = f"touches {count} of {len(plan.lines)} in its tree" if count else f"touches nothing: {_reasons(plan)}"
-    return f"goes on with the {plan.goes_on}: {touches}" if plan.goes_on else touches
+    return f"{_goes_on(plan.goes_on)}: {touches}" if plan.goes_on else touches
+
+
+def _goes_on(open_: str) -> str:
+    """What becomes of the same verb that is open: a cancel is another one, which does what is left of it."""
+    return f"{'takes over' if open_.startswith(f'{Verb.CANCEL} ') else 'goes on with'} the {open_}"
 
 
 def _reasons(plan: Plan) -> str:
@@ -274,7 +279,7 @@ def _show_plans(rows: Sequence[Mapping[str, Any]]) -> None:
         emit(lines, "table", columns=("action", "by", "execution", "workflow", "backend", "status", "reason"))
     for row in rows:
         if row.get("goes_on_with"):
-            click.echo(f"{row['target']} goes on with the {row['goes_on_with']}")
+            click.echo(f"{row['target']} {_goes_on(row['goes_on_with'])}")
         for warning in row.get("warnings", ()):
             click.echo(f"warning: {warning}")
 

@@ -23,7 +23,8 @@ class State(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     ALREADY = "already so"  # rejected, but whoever asked takes that for a success (O7)
-    REPLACED = "replaced"  # a cancel took over what was left of it (O5)
+    REPLACED = "replaced"  # a cancel was asked for instead of what was left of it (O5)
+    TAKEN_OVER = "taken over"  # a cancel, by another one: that does what was left of it
 
 
 @dataclass(frozen=True, slots=True)
