@@ -88,7 +88,7 @@ class Bridge:
         self._tender = Tender(self.ledger, self.instances, self._sync, carrier)
         self._operator = Operator(self.ledger, self.instances, self._sync, carrier, lambda: self.hooks)
         self._pruning = Pruning(self.ledger, self.config.actor)
-        self._checks = Checks(self.instances, self._sync)
+        self._checks = Checks(self.instances, self._sync, self.ledger.executions)
         self._recovery = Recovery(self.ledger, self.instances, self._operator, self._tender, self.config.actor)
         self._adoption = Adoption(self.ledger, self.instances, self._operator, self._tender, self.config.actor)
         self._starter = Starter(self.ledger, self.instances, self.targets, self._operator, self.config.actor)
@@ -287,7 +287,8 @@ class Bridge:
         """
         if not look:
             return self.ledger.executions.list(filter)
-        return listed(self.ledger.executions, self.instances, filter, self.look_at)
+        driven = self.ledger.leases.is_driven
+        return listed(self.ledger.executions, self.instances, filter, self.look_at, driven)
 
     def look_at(self, trees: Sequence[str]) -> Mapping[str, Record]:
         """Look closely at several trees; gives the records that their engines showed, by their ids.
@@ -414,7 +415,7 @@ class Bridge:
         return self.ledger.operations.changed(self.find(id).tree)
 
     def held_since(self, id: str) -> Mapping[str, float]:
-        """Since when each execution of a tree that is pausing or paused is so, in seconds since the epoch."""
+        """Since when each execution of a tree that is held is so without a break, in seconds since the epoch."""
         return self.ledger.operations.held_since(self.find(id).tree)
 
     # Keeping
@@ -444,7 +445,7 @@ class Bridge:
         has something hung in it. `failed` is called with the id of each execution that cannot be taken up, and of each
         tree where no id was given, and the reason; the others go on. Without it the first of a tree that was named is
         raised once that is done, as is what keeps the whole of it from being recovered. `finished` is called with each
-        operation that was open, as it now stands.
+        operation that was open, as it now stands, and with each recovery for which the end of a task was assumed.
         """
         missed: list[FlowbridgeError] = []
         tell = failed or (lambda _, error: missed.append(error))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Timeout, Unavailable
 from flowbridge.instances import Instances
-from flowbridge.law.decide import Action, Plan, Step, decide
+from flowbridge.law.decide import Action, Plan, Step, decide, is_unfinished
 from flowbridge.law.driving import follows, linked
 from flowbridge.law.edges import not_shown, overtaken
 from flowbridge.ledger.leases import Lease
@@ -25,14 +25,6 @@ from flowbridge.sync import Pass, Sync
 from flowbridge.troubles import TRIED_AGAIN, failed, no_longer_due, note, rests
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
-
-#: By what is wanted, the states in which something is still to be done.
-_NOT_YET: Mapping[Want, Set[EngineState]] = {
-    Want.RUN: {EngineState.ABSENT, EngineState.PAUSED},
-    Want.HOLD: {EngineState.REQUESTED, EngineState.RUNNING},
-    Want.CANCEL: {EngineState.REQUESTED, EngineState.RUNNING, EngineState.PAUSED, EngineState.ABANDONED},
-}
-
 
 #: The states of an execution that has ended, and the verbs that such a one can be faster than.
 _OVER = frozenset({EngineState.SUCCEEDED, EngineState.ERRORED, EngineState.CANCELED})
@@ -210,7 +202,7 @@ class Carrier:
             self._give_up(operation, progress)
         once = {step.record for step in not_shown(operation.steps, progress.found.snapshot)} - progress.refused.keys()
         for node in progress.found.snapshot.nodes:
-            is_open = node.record.id in once or _wanted_differs(node)
+            is_open = node.record.id in once or is_unfinished(node)
             if not node.reachable and is_open and node.record.id not in progress.refused:
                 # What its call was answered says more than that nobody was there, or none was asked, for the look.
                 answered = progress.unsure.get(node.record.id, progress.found.silent[node.record.ref.backend])
@@ -277,7 +269,7 @@ class Carrier:
 
 def is_as_wanted(snapshot: Snapshot) -> bool:
     """Whether nothing is left to do of what is wanted, as far as it was seen."""
-    return not any(map(_wanted_differs, snapshot.nodes))
+    return not any(map(is_unfinished, snapshot.nodes))
 
 
 def _code_of(error: FlowbridgeError) -> int:
@@ -294,15 +286,11 @@ def _not_seen(step: Step, instead: str | None) -> tuple[str, int]:
 
 def _not_as_wanted(snapshot: Snapshot) -> list[str]:
     """What is not, or may not be, as it is wanted: it is looked at again."""
-    return [node.record.id for node in snapshot.nodes if not node.reachable or _wanted_differs(node)]
+    return [node.record.id for node in snapshot.nodes if not node.reachable or is_unfinished(node)]
 
 
 def _touched(operation: Operation) -> Set[str]:
     return {*operation.options.get("before", ()), *(step["record"] for step in operation.steps)}
-
-
-def _wanted_differs(node: Node) -> bool:
-    return not node.record.gone and node.state in _NOT_YET[node.record.want]
 
 
 def _with_what_follows(snapshot: Snapshot, plan: Plan, refused: Container[str]) -> list[Node]:

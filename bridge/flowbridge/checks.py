@@ -10,7 +10,8 @@ from flowbridge.errors import InvalidInput, Rejected
 from flowbridge.instances import Instances
 from flowbridge.law import selection
 from flowbridge.law.tables import ACCEPTABLE
-from flowbridge.law.verbs import Effect, check_cancel, check_pause, check_resume
+from flowbridge.law.verbs import Effect, check_cancel, check_pause, check_resume, describe
+from flowbridge.ledger.executions import Executions
 from flowbridge.model import Snapshot, Verb
 from flowbridge.operate import Check
 from flowbridge.sync import Sync
@@ -32,9 +33,10 @@ class RerunRequest:
 class Checks:
     """Gives the law's check for a verb, with what it needs from the engines: facts, and the places of items."""
 
-    def __init__(self, instances: Instances, sync: Sync) -> None:
+    def __init__(self, instances: Instances, sync: Sync, executions: Executions) -> None:
         self._instances = instances
         self._sync = sync
+        self._executions = executions
 
     def of(self, verb: Verb, request: RerunRequest, accept: frozenset[str]) -> Check:
         """The check to plan or carry out a verb with. It raises `Rejected` or `Unsupported`.
@@ -44,19 +46,28 @@ class Checks:
         reject_unless_acceptable(accept)
 
         def check(snapshot: Snapshot, place: int) -> Effect:
-            facts = self._sync.facts(snapshot)
-            if verb is Verb.PAUSE:
-                return check_pause(snapshot, place)
-            if verb is Verb.RESUME:
-                return check_resume(snapshot, place, facts, accept)
-            if verb is Verb.CANCEL:
-                return check_cancel(snapshot, place)
-            if verb is Verb.RERUN and request.tasks is None:
-                _reject_without_tasks(request)
-                return selection.check_rerun_whole(snapshot, place)
-            return self._tasks(verb, request, accept, snapshot, place)
+            try:
+                return self._effect(verb, request, accept, snapshot, place)
+            except Rejected as error:
+                if error.reason == "gone" and not self._executions.with_request([error.execution]):
+                    raise _lost(snapshot, error) from None
+                raise
 
         return check
+
+    def _effect(
+        self, verb: Verb, request: RerunRequest, accept: frozenset[str], snapshot: Snapshot, place: int
+    ) -> Effect:
+        if verb is Verb.PAUSE:
+            return check_pause(snapshot, place)
+        if verb is Verb.RESUME:
+            return check_resume(snapshot, place, self._sync.facts(snapshot), accept)
+        if verb is Verb.CANCEL:
+            return check_cancel(snapshot, place)
+        if verb is Verb.RERUN and request.tasks is None:
+            _reject_without_tasks(request)
+            return selection.check_rerun_whole(snapshot, place)
+        return self._tasks(verb, request, accept, snapshot, place)
 
     def _tasks(
         self, verb: Verb, request: RerunRequest, accept: frozenset[str], snapshot: Snapshot, place: int
@@ -85,6 +96,19 @@ def reject_unless_acceptable(accept: Iterable[str]) -> None:
     wrong = sorted(set(accept).difference(ACCEPTABLE))
     if wrong:
         raise InvalidInput(f"{wrong[0]!r} is no rule that can be accepted; there are: {', '.join(ACCEPTABLE)} (O8)")
+
+
+def _lost(snapshot: Snapshot, error: Rejected) -> Rejected:
+    """The refusal of what is gone and was started by somebody else: its input went with it, so a re-run from the
+    beginning would be refused as well (S7)."""
+    node = snapshot.nodes[snapshot.place(error.execution)]
+    return Rejected(
+        f"{describe(node)} is gone: its engine no longer has it, and the ledger does not know its input. Nothing can "
+        f"be done with it; start its workflow with `flowbridge run` (S7).",
+        rule=error.rule,
+        reason=error.reason,
+        execution=error.execution,
+    )
 
 
 def _reject_without_tasks(request: RerunRequest) -> None:

@@ -45,7 +45,15 @@ def end_recovery(ledger: Ledger, operation: Operation, snapshot: Snapshot) -> Op
     if node is not None and not node.reachable:
         return operation
     left = _still(node, operation) if node is not None else ""
-    return ledger.operations.end(operation, State.FAILED if left else State.DONE, left or "done", time.time())
+    state = State.FAILED if left else State.DONE
+    return ledger.operations.end(operation, state, left or f"done{_assumed(operation)}", time.time())
+
+
+def _assumed(operation: Operation) -> str:
+    """What a recovery took for the end of tasks that nobody saw (S6)."""
+    unseen = ", ".join(operation.options.get("unseen", ()))
+    taken = "run again" if operation.options.get("assume") == "rerun" else "taken as failed"
+    return f"; nobody saw how {unseen} ended: {taken}" if unseen else ""
 
 
 def _still(node: Node, operation: Operation) -> str:

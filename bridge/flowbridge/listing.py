@@ -10,11 +10,11 @@ from functools import partial
 
 from flowbridge.calls import apart, at_once
 from flowbridge.deadline import within
-from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
+from flowbridge.errors import DamagedRow, EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
-from flowbridge.law.tables import TERMINAL
+from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.ledger.executions import Executions, Filter, is_due
-from flowbridge.model import Record, Status
+from flowbridge.model import Record, Ref, Status
 
 _UNENDED = tuple(status for status in Status if status not in TERMINAL)
 
@@ -27,14 +27,16 @@ def listed(
     instances: Instances,
     filter: Filter,
     closely: Callable[[Sequence[str]], Mapping[str, Record]],
+    is_driven: Callable[[Ref], bool],
     patience: float | None = None,
 ) -> Sequence[Record]:
     """Records by a filter, newest first, after a look at those that have not ended.
 
-    Where no children are listed, a root that its engine still calls what it did is not looked at more closely.
-    `closely` looks at whole trees, and gives the records that their engines showed. What a look found is shown also
-    where it cannot be written down. An engine that does not answer is given up after `patience` seconds; the others
-    have as long for the closer look.
+    Where no children are listed, a root that its engine still calls what it did is not looked at more closely, but
+    where a local run below it is to move and has no runner (S6). `closely` looks at whole trees, and gives the records
+    that their engines showed; `is_driven` tells whether a local run has a runner that lives. What a look found is
+    shown also where it cannot be written down. An engine that does not answer is given up after `patience` seconds; the
+    others have as long for the closer look.
     """
     began = time.time()
     reach = filter.limit if filter.limit < 0 else filter.offset + filter.limit
@@ -42,7 +44,7 @@ def listed(
     unended = [record for record in unended if not record.gone]
     silent: set[str] = set()  # an engine that did not answer is not asked once more
     with within(patience):
-        steady = _unchanged(executions, instances, unended, silent) if filter.roots else set()
+        steady = _unchanged(executions, instances, unended, silent, is_driven) if filter.roots else set()
     rest = list(dict.fromkeys(one.tree for one in unended if one.tree not in steady and one.ref.backend not in silent))
     with within(patience):
         seen = (
@@ -58,7 +60,13 @@ def _fresh(record: Record, seen: Record | None, steady: Set[str], began: float) 
     return replace(newest, looked=max(newest.looked, began))
 
 
-def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Record], silent: set[str]) -> set[str]:
+def _unchanged(
+    executions: Executions,
+    instances: Instances,
+    roots: Iterable[Record],
+    silent: set[str],
+    is_driven: Callable[[Ref], bool],
+) -> set[str]:
     """The trees, by roots that run or are paused, whose engines say at a glance that this is still so.
 
     `silent` gets the instances that did not answer.
@@ -73,10 +81,28 @@ def _unchanged(executions: Executions, instances: Instances, roots: Iterable[Rec
     same = [
         one for name, records in asked.items() for one in records if (glances[name] or {}).get(one.ref.id) == one.raw
     ]
+    stranded = _stranded(executions, instances, [one.tree for one in same], is_driven)
+    same = [one for one in same if one.tree not in stranded]
     at = time.time()
     with suppress(LedgerError):  # what cannot be written down was seen all the same
         executions.touch((record, replace(record, looked=at)) for record in same if is_due(record, at))
     return {record.tree for record in same}
+
+
+def _stranded(
+    executions: Executions, instances: Instances, trees: Sequence[str], is_driven: Callable[[Ref], bool]
+) -> set[str]:
+    """Those of these trees in which a run that lives here was last seen to move, and has no runner: it may be dead."""
+    return {tree for tree in executions.linking(trees) if _has_stranded(executions, instances, tree, is_driven)}
+
+
+def _has_stranded(executions: Executions, instances: Instances, tree: str, is_driven: Callable[[Ref], bool]) -> bool:
+    try:
+        records = executions.tree(tree)
+    except DamagedRow:
+        return True  # the closer look tells which
+    moving = [one.ref for one in records if one.key and one.status in ACTIVE]
+    return any(instances.is_local(ref.backend) and not is_driven(ref) for ref in moving)
 
 
 def _glances(instances: Instances, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, str] | None]:

@@ -10,20 +10,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from flowbridge.errors import Rejected, Timeout
+from flowbridge.errors import Rejected, Timeout, Unavailable
 from flowbridge.law.decide import NO_MORE, Action, Plan
 from flowbridge.law.fold import Facts, settle
+from flowbridge.law.verbs import describe
 from flowbridge.law.withdrawal import pending, withdrawal
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
-from flowbridge.model import EngineState, Record, Snapshot, Verb
-from flowbridge.outcome import Ask
+from flowbridge.model import EngineState, Node, Record, Snapshot, Verb
+from flowbridge.outcome import Ask, place_of_target
 from flowbridge.sync import Pass
 
 _STARTS_WORK = frozenset({Verb.START, Verb.RESUME, Verb.RERUN, Verb.SKIP})
 _AGAIN = frozenset({Verb.RERUN, Verb.SKIP})
 
-#: What a cancel ends if it was left open: pauses and resumes give way (O5), an older cancel goes on in this one.
+#: What a cancel ends if it was left open: pauses and resumes give way (O5), an older cancel is taken over.
 _TAKEN_OVER = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
 
 
@@ -66,12 +67,20 @@ def gone_on_with(operations: Sequence[Operation], record: Record, verb: Verb) ->
     return next(same, None) if verb in _TAKEN_OVER else None
 
 
-def with_what_is_open(error: Rejected, operations: Sequence[Operation]) -> Rejected:
-    """A rejection that also says what is open, which may be why."""
+def with_what_is_open(
+    error: Rejected | Unavailable, operations: Sequence[Operation], snapshot: Snapshot
+) -> Rejected | Unavailable:
+    """A refusal that also says what is open, which may be why."""
     open_ = starts_work(operations)[0]
+    node = _now_target(open_, snapshot)
+    message = (
+        f"{error.message.rstrip('.')}. The {open_.verb} of {describe(node)} by {open_.actor} is still open: "
+        f"`flowbridge recover {node.record.id}` goes on with it (O3)."
+    )
+    if isinstance(error, Unavailable):
+        return Unavailable(message, unsent=error.unsent, unasked=error.unasked, instance=error.instance)
     return Rejected(
-        f"{error.message} The {open_.verb} by {open_.actor} is still open: `flowbridge recover {open_.target}` goes "
-        f"on with it (O3).",
+        message,
         rule=error.rule,
         reason=error.reason,
         execution=error.execution,
@@ -86,11 +95,16 @@ def require_nothing_under_way(operations: Sequence[Operation], snapshot: Snapsho
         return
     for operation in operations:
         if pending(operation.steps, snapshot):
+            node = _now_target(operation, snapshot)
             raise Timeout(
-                f"the {operation.verb} of {operation.target} by {operation.actor} is not seen at its engine yet, "
-                f"and may still arrive; nothing was done. `flowbridge recover {operation.target}` goes on with "
-                f"it (O5)."
+                f"the {operation.verb} of {describe(node)} by {operation.actor} is not seen at its engine yet, and may "
+                f"still arrive; nothing was done. `flowbridge recover {node.record.id}` goes on with it (O5)."
             )
+
+
+def _now_target(operation: Operation, snapshot: Snapshot) -> Node:
+    """What an operation named, by the record that stands for it now: a re-run has given it a new id (X2)."""
+    return snapshot.nodes[place_of_target(snapshot, operation.target)]
 
 
 def finished_by(verb: Verb, operation: Operation, snapshot: Snapshot) -> bool:
@@ -162,6 +176,7 @@ def with_taken_back(plan: Plan, taken: TakenBack) -> Plan:
 def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Operation) -> None:
     """Write down, with a cancel, what becomes of the operations that were open before it."""
     ended = f"replaced by cancel {cancel.id}"
+    taken_over = f"taken over by cancel {cancel.id}"
     for operation in taken.operations:
         if operation.steps:
             ledger.operations.put(operation)
@@ -169,7 +184,9 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
             why = f"taken back by cancel {cancel.id}: its engine was not seen to take it, and nothing runs again"
             ledger.operations.end(operation, State.REPLACED, why, cancel.at)
     for operation in ledger.operations.open(cancel.tree):
-        if operation.verb in _TAKEN_OVER:
+        if operation.verb == Verb.CANCEL:
+            ledger.operations.end(operation, State.TAKEN_OVER, taken_over, cancel.at)
+        elif operation.verb in _TAKEN_OVER:
             ledger.operations.end(operation, State.REPLACED, ended, cancel.at)
         elif operation.verb == Verb.START and snapshot.nodes[0].reachable and not taken.late:
             never = snapshot.nodes[0].state is EngineState.ABSENT

@@ -96,11 +96,13 @@ class Operator:
         """What a verb would do, from a fresh look; nothing is written or sent (O1). Raises what the verb would."""
         found, place = self._look(execution)
         record = found.snapshot.nodes[place].record
-        open_ = gone_on_with(self._ledger.operations.open(record.tree), record, verb)
+        operations = self._ledger.operations.open(record.tree)
+        open_ = gone_on_with(operations, record, verb)
         if open_ is not None and verb is not Verb.CANCEL:
             taken, effect = TakenBack(found), Effect()  # what it wants is written down already
         else:
-            taken, effect = self._accepted(found, place, verb, check)
+            with _telling_what_is_open(operations if verb is not Verb.CANCEL else (), found):
+                taken, effect = self._accepted(found, place, verb, check)
         return self._planned(taken, effect, verb)._replace(goes_on=f"{verb} by {open_.actor}" if open_ else "")
 
     def operate(
@@ -151,10 +153,8 @@ class Operator:
             return
         found, place = self._look(execution)
         require_nothing_under_way(open_, found.snapshot, ask)
-        try:
+        with _telling_what_is_open(open_, found):
             _checked(found, place, ask.verb, check)
-        except Rejected as error:
-            raise with_what_is_open(error, open_) from None
 
     def _accepted(self, found: Pass, place: int, verb: Verb, check: Check) -> tuple[TakenBack, Effect]:
         """What a verb comes to on a look, and what a cancel takes back first. Raises what the law says against it."""
@@ -417,6 +417,17 @@ def _checked(found: Pass, place: int, verb: Verb, check: Check) -> Effect:
         name = error.instance
         raise Unavailable(f"{error.message} {name}: {found.silent[name]}", instance=name) from None
     return effect
+
+
+@contextmanager
+def _telling_what_is_open(operations: Sequence[Operation], found: Pass) -> Iterator[None]:
+    """Say in a refusal what is open and starts work, which may be why."""
+    try:
+        yield
+    except (Rejected, Unavailable) as error:
+        if not starts_work(operations):
+            raise
+        raise with_what_is_open(error, operations, found.snapshot) from None
 
 
 def _stays_open(operation: Operation, progress: Progress) -> bool:

@@ -89,9 +89,9 @@ def running_tasks(snapshot: Snapshot, verb: Verb) -> tuple[str, ...]:
     What is abandoned runs no more, whatever was last seen of its tasks (S6).
     """
     places = [place for place in _concerned(snapshot, verb) if not _is_abandoned(snapshot.nodes[place])]
-    ways = _ways(snapshot)
+    tree = ways(snapshot)
     return tuple(
-        _running(ways[place], task.name, task.running)
+        _running(tree[place], task.name, task.running)
         for place in places
         for task in snapshot.nodes[place].tasks
         if task.active
@@ -119,21 +119,21 @@ def _running(way: str, name: str, actions: tuple[str, ...]) -> str:
     return f"{way}.{name}{detail}"
 
 
-def _ways(snapshot: Snapshot) -> list[str]:
+def ways(snapshot: Snapshot) -> list[str]:
     """For every node the root's workflow, and the tasks and items that lead from there to it, as `get --path` takes
     them."""
     hosts = {node.parent for node in snapshot.nodes if node.parent >= 0}
     names = {host: {task.id: task.name for task in snapshot.nodes[host].tasks} for host in hosts}
-    ways: list[str] = []
+    found: list[str] = []
     for node in snapshot.nodes:
         record = node.record
         if node.parent < 0:
-            ways.append(record.workflow or record.id)
+            found.append(record.workflow or record.id)
             continue
         name = names[node.parent].get(record.parent_task, record.parent_task)
         item = "" if record.item is None else f"[{record.item}]"
-        ways.append(f"{ways[node.parent]}.{name}{item}")
-    return ways
+        found.append(f"{found[node.parent]}.{name}{item}")
+    return found
 
 
 def touched(plan: Plan) -> frozenset[str]:

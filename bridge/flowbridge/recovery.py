@@ -18,7 +18,7 @@ from flowbridge.ledger.operations import Operation, State
 from flowbridge.localbackend import LocalBackend
 from flowbridge.model import EngineState, Node, Snapshot, Status, Verb
 from flowbridge.operate import Operator
-from flowbridge.outcome import Ask, operation_of
+from flowbridge.outcome import Ask, operation_of, ways
 from flowbridge.sync import Pass
 from flowbridge.tending import Tender
 
@@ -61,7 +61,8 @@ class Recovery:
         failed: Callable[[str, FlowbridgeError], object],
         finished: Callable[[Operation], object] | None = None,
     ) -> Pass:
-        """A look at the tree once it is recovered. `finished` is told each operation that was open, as it now stands.
+        """A look at the tree once it is recovered. `finished` is told each operation that was open, as it now stands,
+        and each recovery for which the end of a task was assumed.
 
         An execution that cannot be taken up keeps nothing else from it: `failed` is told its id and why.
 
@@ -70,8 +71,8 @@ class Recovery:
         hung was not seen in time.
         """
         with self._operator.recovering(tree, self._actor, timeout) as alone:
-            self._take_up(alone.look, assume, failed)
-            ended = [*alone.finish(), *self._wait_no_longer(tree, alone.look)]
+            assumed = self._take_up(alone.look, assume, failed)
+            ended = [*assumed, *alone.finish(), *self._wait_no_longer(tree, alone.look)]
             if finished is not None:
                 for operation in ended:
                     finished(operation)
@@ -80,14 +81,16 @@ class Recovery:
                 raise EngineRefused(f"there is no such execution, because its start was refused: {why}")
             return self._end_hung(alone.look, timeout) if end_hung else alone.tend()
 
-    def _take_up(self, look: Callable[[], Pass], assume: str, failed: Callable[[str, FlowbridgeError], object]) -> None:
+    def _take_up(
+        self, look: Callable[[], Pass], assume: str, failed: Callable[[str, FlowbridgeError], object]
+    ) -> list[Operation]:
         """Take up the abandoned local runs of a tree, before what operations left open is finished on them.
 
-        What their engines show afterwards is how each of these ends.
+        What their engines show afterwards is how each of these ends. Gives those with tasks whose end was assumed.
         """
         asked: list[Operation] = []
-        for node in _abandoned_runs(look().snapshot):
-            asking = self._begin(node, assume=assume)
+        for node, unseen in _abandoned_runs(look().snapshot):
+            asking = self._begin(node, unseen, assume=assume)
             try:
                 engine = self._instances.get(node.record.ref.backend)
                 if not isinstance(engine, LocalBackend):
@@ -98,9 +101,11 @@ class Recovery:
                 failed(node.record.id, error)
             else:
                 asked.append(asking)
-        for ended in self._end_asked(asked, look().snapshot) if asked else ():
+        done = self._end_asked(asked, look().snapshot) if asked else []
+        for ended in done:
             if ended.state is State.FAILED:
                 failed(ended.target, Unavailable(ended.outcome))
+        return [ended for ended in done if ended.state is State.DONE and ended.options.get("unseen")]
 
     def _wait_no_longer(self, tree: str, look: Callable[[], Pass]) -> list[Operation]:
         """Give up on starts of linked children that were sent, and that a look shows nowhere: they are canceled."""
@@ -145,9 +150,12 @@ class Recovery:
             raise
         return asking
 
-    def _begin(self, node: Node, **what: str) -> Operation:
-        """Write down that an execution is about to be recovered (O3). A crash behind this is ended by the next look."""
-        ask = Ask(Verb.RECOVER, self._actor, options=what)
+    def _begin(self, node: Node, unseen: Sequence[str] = (), **what: str) -> Operation:
+        """Write down that an execution is about to be recovered (O3). A crash behind this is ended by the next look.
+
+        `unseen` are the tasks whose end nobody saw.
+        """
+        ask = Ask(Verb.RECOVER, self._actor, options={**what, **({"unseen": list(unseen)} if unseen else {})})
         asking = operation_of(node.record, ask)
         with self._ledger.transaction():
             self._ledger.operations.put(asking)
@@ -160,16 +168,18 @@ class Recovery:
         return [end_recovery(self._ledger, asking, snapshot) for asking in asked]
 
 
-def _abandoned_runs(snapshot: Snapshot) -> list[Node]:
-    """The roots of the native trees in which something is abandoned, or ended with nobody to see it."""
+def _abandoned_runs(snapshot: Snapshot) -> list[tuple[Node, list[str]]]:
+    """The roots of the native trees in which something is abandoned, or ended with nobody to see it; each with the
+    tasks whose end nobody saw, by the way to them."""
     roots: list[int] = []
-    found: set[int] = set()
+    found: dict[int, list[str]] = {}
+    ways_to = ways(snapshot)
     for place, node in enumerate(snapshot.nodes):
         is_root = node.parent < 0 or not node.record.native
         roots.append(place if is_root else roots[node.parent])
         if node.state is EngineState.ABANDONED or node.unknown:
-            found.add(roots[place])
-    return [snapshot.nodes[place] for place in sorted(found)]
+            found.setdefault(roots[place], []).extend(f"{ways_to[place]}.{task}" for task in node.unknown)
+    return [(snapshot.nodes[place], found[place]) for place in sorted(found)]
 
 
 def not_endable(node: Node) -> str:

@@ -85,7 +85,7 @@ class Host:
 
     def driven(self, root: Ref) -> bool:
         """Whether a living process holds the run."""
-        return self._leases.holder(run_lease(root)) is not None
+        return self._leases.is_driven(root)
 
     def died(self, root: Ref) -> str:
         """What the run's last runner died of, in words; "" where nobody knows."""

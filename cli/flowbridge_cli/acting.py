@@ -22,13 +22,16 @@ from flowbridge.outcome import Outcome
 from flowbridge.planning import fingerprint
 from flowbridge_cli.documents import Document, full_document
 from flowbridge_cli.drawing import ending_lines
-from flowbridge_cli.output import counted, emit, error_view, note, short_id, styled, tell_damaged
+from flowbridge_cli.output import clean, counted, emit, error_view, note, short_id, styled, tell_damaged
 from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.several import each
 from flowbridge_cli.watching import INTERRUPTED, follow
 
 #: The verbs that go on, over a filter, with what one of the same left open.
 _GONE_ON_WITH = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
+
+#: Of how many executions a line names each.
+_NAMED = 5
 
 #: How long the engines get to show an outcome where --timeout says nothing, in seconds.
 _SHOWN_WITHIN = 30.0
@@ -224,9 +227,28 @@ def _touched(plan: Plan | FlowbridgeError, *, is_anew: bool) -> str:
     if is_anew:
         return "starts it anew"
     count = sum(bool(line.by) for line in plan.lines)
-    why = "; ".join(dict.fromkeys(line.reason for line in plan.lines if line.reason))
-    touches = f"touches {count} of {len(plan.lines)} in its tree" if count else f"touches nothing: {why}"
-    return f"goes on with the {plan.goes_on}: {touches}" if plan.goes_on else touches
+    touches = f"touches {count} of {len(plan.lines)} in its tree" if count else f"touches nothing: {_reasons(plan)}"
+    return f"{_goes_on(plan.goes_on)}: {touches}" if plan.goes_on else touches
+
+
+def _goes_on(open_: str) -> str:
+    """What becomes of the same verb that is open: a cancel is another one, which does what is left of it."""
+    return f"{'takes over' if open_.startswith(f'{Verb.CANCEL} ') else 'goes on with'} the {open_}"
+
+
+def _reasons(plan: Plan) -> str:
+    """Why a plan leaves all of a tree alone: of several executions each reason with those that it is said of."""
+    said: dict[str, list[str]] = {}
+    for line in plan.lines:
+        said.setdefault(line.reason, []).append(f"{short_id(line.record)} ({clean(line.workflow) or '-'})")
+    if len(plan.lines) == 1:
+        return plan.lines[0].reason
+    return "; ".join(f"{_some(named)}: {why}" for why, named in said.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _shown(bridge: Bridge, verb: Verb, ids: Sequence[str], how: How, request: RerunRequest | None) -> int:
@@ -257,7 +279,7 @@ def _show_plans(rows: Sequence[Mapping[str, Any]]) -> None:
         emit(lines, "table", columns=("action", "by", "execution", "workflow", "backend", "status", "reason"))
     for row in rows:
         if row.get("goes_on_with"):
-            click.echo(f"{row['target']} goes on with the {row['goes_on_with']}")
+            click.echo(f"{row['target']} {_goes_on(row['goes_on_with'])}")
         for warning in row.get("warnings", ()):
             click.echo(f"warning: {warning}")
 

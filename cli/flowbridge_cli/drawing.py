@@ -39,11 +39,16 @@ _SEEN_TO = (f"{Verb.PAUSE} ", f"{Verb.CANCEL} ")
 def tree_lines(view: Mapping[str, Any]) -> list[str]:
     """An execution with its tasks and children, each a line, deeper ones further in."""
     lines = _lines([(0, "", view)])
-    lines += [_unfinished(operation, view) for operation in view.get("unfinished", ())]
+    lines += unfinished_lines(view)
     if view.get("waits_for_driver"):
         how = f"`flowbridge watch {short_id(view['id'])}` or `flowbridge agent` does"
         lines.append(f"It waits for a driver, and none is alive: {how} (O13)")
     return lines
+
+
+def unfinished_lines(view: Mapping[str, Any]) -> list[str]:
+    """What is open on the tree of an execution, and what goes on with it: a line for each."""
+    return [_unfinished(operation, view) for operation in view.get("unfinished", ())]
 
 
 def _unfinished(operation: str, view: Mapping[str, Any]) -> str:

@@ -138,6 +138,8 @@ def told_of(row: Mapping[str, Any]) -> str:
     """What a list says beside a status that is not to be trusted: the engine has it no more, or will not go on."""
     if row["gone"]:
         return "gone from its engine"
+    if row.get("unanswered"):
+        return "start not answered: recover it"
     if row.get("abandoned_below"):
         return "abandoned below: recover it"
     if not row.get("hung"):

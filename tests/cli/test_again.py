@@ -57,13 +57,16 @@ def started(flowbridge: Flowbridge) -> str:
     return said.out.strip()
 
 
-@pytest.mark.parametrize(("verb", "between"), [("cancel", "canceling"), ("pause", "pausing")])
+@pytest.mark.parametrize(
+    ("verb", "between", "goes_on"),
+    [("cancel", "canceling", "takes over the cancel"), ("pause", "pausing", "goes on with the pause")],
+)
 def test_O2_a_verb_over_a_filter_that_is_run_again_goes_on_with_what_is_open(
-    flowbridge: Flowbridge, prod: Prod, verb: str, between: str
+    flowbridge: Flowbridge, prod: Prod, verb: str, between: str, goes_on: str
 ) -> None:
     ids = {started(flowbridge), started(flowbridge)}
     prod.down = True
-    for words in ("touches nothing", *[f"goes on with the {verb} by ada: touches nothing"] * 2):
+    for words in ("touches nothing", *[f"{goes_on} by ada: touches nothing"] * 2):
         said = flowbridge(verb, *BY_STATUS, "-o", "json")
         assert (said.code, {row["target"] for row in said.data}) == (5, ids), said.err
         assert {row["result"] for row in said.data} == {"not_done"}
@@ -130,3 +133,41 @@ def test_O1_the_plan_of_a_pause_that_is_open_is_what_is_left_of_it(flowbridge: F
     row = flowbridge("pause", id, "--dry-run", "-o", "json").row
     assert (row["result"], row["goes_on_with"], row["exit_code"]) == ("planned", "pause by ada", 0)
     assert f"{id} goes on with the pause by ada" in flowbridge("pause", id, "--dry-run").out
+
+
+def test_O5_a_cancel_that_takes_over_an_older_one_is_called_so_in_the_answer_and_in_the_history(
+    flowbridge: Flowbridge, prod: Prod
+) -> None:
+    id = started(flowbridge)
+    prod.down = True
+    assert flowbridge("cancel", id, "--timeout", "0.01").code == 5
+    assert f"{id} takes over the cancel by ada" in flowbridge("cancel", id, "--dry-run").out
+    prod.down = False
+    again = flowbridge("cancel", id, "-o", "json").row["operation"]
+    said = flowbridge("history", id).out
+    assert f"  cancel taken over by cancel {again}\n" in said
+    assert "replaced" not in said
+    assert "  cancel done\n" in said
+
+
+BESIDE = """
+version: '2.0'
+main:
+  tasks:
+    one: {action: std.async_noop}
+    sub: {workflow: quick}
+quick: {tasks: {q: {action: std.noop}}}
+"""
+
+
+def test_O1_a_plan_that_touches_nothing_names_each_execution_and_calls_none_open_that_has_ended(
+    flowbridge: Flowbridge, prod: Prod, home: Path
+) -> None:
+    (home / "w.yaml").write_text(BESIDE)
+    id = started(flowbridge)
+    (below,) = flowbridge("list", "--children", "--workflow", "quick", "-o", "json").data
+    assert below["status"] == "succeeded"
+    prod.down = True
+    said = flowbridge("pause", *BY_STATUS)
+    assert said.err.count(f"  {id}  touches nothing: {id[:13]} (main): prod does not answer; it stays open (O2); ") == 1
+    assert f"; {below['id'][:13]} (quick): prod does not answer; last seen: has succeeded\n" in said.err

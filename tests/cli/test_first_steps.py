@@ -247,6 +247,9 @@ def test_a_run_whose_runner_was_killed_is_abandoned_and_recovered(
     gates.set(a=200, b=200)
     recovered = flowbridge("recover", id, "--assume", "rerun", "-o", "json")
     assert recovered.code == 0
+    said = "done; nobody saw how gated.a ended: run again"
+    assert f"recover by ada of {id}: {said}\n" in recovered.err
+    assert said in flowbridge("history", id).out
     assert [row["id"] for row in recovered.data] == [id]
     assert flowbridge("watch", id).code == 0
     assert gates.asked["a"] == 2

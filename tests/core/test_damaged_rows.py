@@ -147,3 +147,12 @@ def test_X1_without_what_it_was_started_with_an_execution_is_shown_and_not_re_ru
     damage(flow, "requests", record.id, text)
     refused(lambda: flow.rerun(record.id), "requests", record.id)
     assert flow.ledger.operations.open(record.tree) == []
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_an_operation_that_is_damaged_does_not_hide_since_when_its_tree_is_held(
+    flow: Bridge, both: tuple[Record, Record], text: str
+) -> None:
+    record, _ = both
+    damage(flow, "operations", flow.pause(record.id).operation, text)
+    assert list(flow.held_since(record.id)) == [record.id]

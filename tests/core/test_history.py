@@ -11,7 +11,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.errors import InvalidInput, NotFound, Rejected, Timeout
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import Ref
+from flowbridge.model import EngineState, Record, Ref, Status
 from support.fakes import task
 
 
@@ -117,3 +117,46 @@ def test_P4_since_when_something_is_held_is_when_its_pause_began_and_not_of_an_e
     note(record.tree, "child", "status", "ada", 2000.0, {"old": "", "new": "paused"})
     note(record.tree, "other", "status", "ada", 2000.0, {"old": "paused", "new": "running"})
     assert flow.held_since(record.id) == {record.id: 1006.0, "child": 2000.0}
+
+
+def held_for(flow: Bridge, record: Record, *seen: str) -> float | None:
+    """Since which of these statuses, that an execution was seen in one after the other, it is held; from 1 on."""
+    for at, new in enumerate(seen, 1):
+        flow.ledger.operations.note(record.tree, record.id, "status", "ada", at, {"old": "", "new": new})
+    return flow.held_since(record.id).get(record.id)
+
+
+@pytest.mark.parametrize(
+    ("seen", "since"),
+    [
+        (("running", "pausing", "paused", "abandoned", "paused"), 2),
+        (("running", "paused", "abandoned"), 2),
+        (("running", "paused", "abandoned", "pausing", "abandoned", "paused"), 2),
+        (("running", "abandoned", "paused"), 3),  # held once it was abandoned: since nobody knows when
+        (("running", "paused", "abandoned", "running", "paused"), 5),
+        (("running", "paused", "abandoned", "resuming", "abandoned"), None),
+    ],
+)
+def test_S6_a_runner_that_dies_under_a_pause_does_not_end_the_time_that_its_run_is_held(
+    desk: Desk, flow: Bridge, seen: tuple[str, ...], since: float | None
+) -> None:
+    assert held_for(flow, one(desk), *seen) == since
+
+
+def test_R2_what_was_resumed_while_it_was_abandoned_is_held_anew(desk: Desk, flow: Bridge) -> None:
+    root, child, *_ = family(desk)
+    flow.pause(root.id)
+    for live in desk.engine.has.values():
+        live.tasks = []
+    flow.get(root.id)
+    first = flow.held_since(root.id)[child.id]
+    desk.engine.has[child.ref.id].go(EngineState.ABANDONED)
+    flow.get(root.id)
+    assert flow.held_since(root.id)[child.id] == first
+    flow.resume(root.id)
+    assert child.id not in flow.held_since(root.id)
+    flow.pause(root.id)
+    desk.engine.has[child.ref.id].go(EngineState.PAUSED)
+    flow.get(root.id)
+    assert flow.find(child.id).status is Status.PAUSED
+    assert flow.held_since(root.id)[child.id] > first

@@ -6,9 +6,10 @@ import pytest
 
 from core.kit import Desk, current, one, told
 from flowbridge.bridge import Bridge
-from flowbridge.errors import EngineRefused, Rejected
+from flowbridge.checks import RerunRequest
+from flowbridge.errors import EngineRefused, NotFound, Rejected
 from flowbridge.ledger.executions import GONE, Filter
-from flowbridge.model import EngineState, Status, TaskStatus
+from flowbridge.model import EngineState, Status, TaskStatus, Verb
 from flowbridge.treeviews import tree_view
 from flowbridge.views import execution_view
 
@@ -44,6 +45,24 @@ def test_a_hung_execution_is_told_by_a_list_until_it_goes_on(flow: Bridge, desk:
     (listed,) = flow.list(Filter())
     assert (execution_view(listed)["hung"], listed.id) == (None, record.id)
     assert "recover" not in execution_view(listed)["possible"]
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME, Verb.CANCEL, Verb.SKIP])
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_S7_a_refusal_for_what_is_gone_advises_a_re_run_only_where_its_input_is_known(
+    flow: Bridge, desk: Desk, verb: Verb, is_ours: bool
+) -> None:
+    id = flow.run("flow", backend="fake").id if is_ours else one(desk).id
+    desk.engine.has.clear()
+    with pytest.raises(Rejected) as refused:
+        flow.operate(verb, id, request=RerunRequest(("t0",)))
+    assert (refused.value.rule, refused.value.reason, refused.value.execution) == ("S7", "gone", id)
+    said = "re-run from the beginning" if is_ours else "does not know its input. Nothing can be done with it; start"
+    assert said in refused.value.message
+    assert ("re-run" in refused.value.message) is is_ours
+    if not is_ours:
+        with pytest.raises(NotFound):
+            flow.rerun(id)
 
 
 @pytest.mark.parametrize(

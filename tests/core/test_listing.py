@@ -87,7 +87,8 @@ def test_an_engine_may_take_as_long_as_a_list_waits_for_it_at_each_of_both_looks
     desk.engine.glances = True
     times: dict[str, float | None] = {}
     desk.engine.before = lambda name: times.update({name: left()})
-    records = listed(flow.ledger.executions, flow.instances, Filter(), flow.look_at, 1000.0)
+    driven = flow.ledger.leases.is_driven
+    records = listed(flow.ledger.executions, flow.instances, Filter(), flow.look_at, driven, 1000.0)
     assert len(records) == 2
     assert {name: 990 < (seconds or 0) <= 1000 for name, seconds in times.items()} == {"glance": True, "observe": True}
 

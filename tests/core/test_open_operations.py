@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -208,7 +209,8 @@ def test_O2_a_rejected_verb_does_not_carry_out_a_start_that_is_open(
     flow: Bridge, desk: Desk, verb: Callable[[Bridge, str], object]
 ) -> None:
     record = open_start(flow, desk)
-    with pytest.raises(Rejected, match=f"The start by me is still open: `flowbridge recover {record.id}` goes on"):
+    is_open = f"The start of execution {record.id} (flow) by me is still open: `flowbridge recover {record.id}` goes on"
+    with pytest.raises(Rejected, match=re.escape(is_open)):
         verb(flow, record.id)
     assert desk.engine.has == {}
     assert ops(flow)[-1] == ("outcome", "rejected")
@@ -218,18 +220,35 @@ def test_O2_a_rejected_verb_does_not_carry_out_a_start_that_is_open(
 @pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.RESUME])
 def test_O2_a_rejected_verb_does_not_carry_out_a_re_run_that_is_open(flow: Bridge, desk: Desk, verb: Verb) -> None:
     open_rerun(flow, desk)
-    with pytest.raises(Rejected, match="The re-run by me is still open"):
-        flow.operate(verb, current(flow, "e0").id)
+    now = current(flow, "e0").id
+    with pytest.raises(Rejected, match=rf"The re-run of execution {now} \(flow\) by me is still open: `flow.* {now}` "):
+        flow.operate(verb, now)
     assert desk.engine.sent() == []
 
 
-@pytest.mark.parametrize("request_", [None, RerunRequest(("sub",))])
-def test_O5_another_re_run_waits_and_does_not_carry_out_the_open_one(
-    flow: Bridge, desk: Desk, request_: RerunRequest | None
+@pytest.mark.parametrize("verb", [Verb.RESUME, Verb.RERUN])
+def test_O2_what_is_refused_because_its_engine_is_silent_is_told_of_the_re_run_that_is_open(
+    flow: Bridge, desk: Desk, verb: Verb
 ) -> None:
     open_rerun(flow, desk)
-    with pytest.raises(Timeout, match="is not seen at its engine yet"):
-        flow.rerun(current(flow, "e0").id, request_)
+    desk.engine.down = True
+    now = current(flow, "e0").id
+    is_open = rf"fake does not answer\. The re-run of execution {now} \(flow\) by me is still open"
+    with pytest.raises(Unavailable, match=is_open) as told:
+        flow.plan(verb, current(flow, "e1").id, request=RerunRequest(("bad",)))
+    assert told.value.instance == "fake"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("request_", [None, RerunRequest(("sub",))])
+def test_O5_another_re_run_waits_and_does_not_carry_out_the_open_one(
+    flow: Bridge, desk: Desk, request_: RerunRequest | None, silent: bool
+) -> None:
+    open_rerun(flow, desk)
+    desk.engine.down = silent
+    now = current(flow, "e0").id
+    with pytest.raises(Timeout, match=rf"the re-run of execution {now} \(flow\) by me is not seen at its engine yet"):
+        flow.rerun(now, request_)
     assert desk.engine.sent() == []
 
 

@@ -476,7 +476,9 @@ def test_C1_a_cancel_that_died_is_taken_over_by_the_next_one(flow: Bridge, desk:
     later = revived(desk)
     assert later.cancel(id).done
     assert later.get(id).open == ()
-    assert [entry.doc["state"] for entry in told(later) if entry.kind == "outcome"] == ["replaced", "done"]
+    assert [entry.doc["state"] for entry in told(later) if entry.kind == "outcome"] == ["taken over", "done"]
+    first, second = (entry for entry in told(later) if entry.kind == "outcome")
+    assert first.doc["outcome"] == f"taken over by cancel {second.operation}"
 
 
 def test_X2_a_watch_follows_two_re_runs_in_a_row(flow: Bridge, desk: Desk) -> None:

@@ -6,6 +6,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from crash.points import DIED, doomed, in_child
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
@@ -107,6 +109,24 @@ def test_S6_a_leaf_whose_end_nobody_saw_is_reported_and_run_again_only_when_told
         assert len(after) == STAGES * WIDTH
         assert sum((after - before).values()) >= STAGES * WIDTH - sum(before.values())
         assert sum(count - 1 for count in after.values()) <= len(unknown)
+
+
+@pytest.mark.parametrize(("assume", "taken"), [("failed", "taken as failed"), ("rerun", "run again")])
+def test_S6_recover_says_what_it_took_for_the_ends_that_nobody_saw_and_the_history_keeps_it(
+    assume: str, taken: str, tmp_path: Path
+) -> None:
+    ledger, file = tmp_path / "ledger.db", tmp_path / "lines.txt"
+    assert in_child(lambda: _dies_in_the_middle(ledger, file)) == DIED
+    told: list[str] = []
+    with bridge(ledger) as one:
+        record = _record(one)
+        assert record is not None
+        unseen = ", ".join(f"fifty.{name}" for name in one.get(record.id).snapshot.nodes[0].unknown)
+        one.recover(record.id, assume=assume, finished=lambda operation: told.append(operation.outcome))
+        kept = [entry.doc.get("outcome") for entry in one.history(record.id) if entry.kind == "outcome"]
+        one.wait(record.id, timeout=20)
+    assert told[0] == f"done; nobody saw how {unseen} ended: {taken}"
+    assert told[0] in kept
 
 
 def _dies_in_the_middle(ledger: Path, file: Path) -> None:

@@ -99,11 +99,25 @@ def test_O1_every_execution_has_a_call_or_a_reason(want: Want, state: EngineStat
 
 
 @pytest.mark.parametrize("want", Want)
-def test_O2_an_engine_that_does_not_answer_gets_no_call_and_stays_open(want: Want) -> None:
+def test_O2_an_engine_that_does_not_answer_gets_no_call_and_what_is_to_be_done_there_stays_open(want: Want) -> None:
     for state in EngineState:
-        found = plan(execution("a", Status.RUNNING, want=want, state=state, reachable=False))
-        assert found.steps == ()
-        assert "does not answer; it stays open (O2)" in found.lines[0].reason
+        answers, silent = (
+            plan(execution("a", Status.RUNNING, want=want, state=state, reachable=reachable))
+            for reachable in (True, False)
+        )
+        assert silent.steps == ()
+        is_open = bool(answers.steps) or (want, state) == (Want.HOLD, EngineState.REQUESTED)
+        why = "it stays open (O2)" if is_open else f"last seen: {answers.lines[0].reason}"
+        assert silent.lines[0].reason == f"plain does not answer; {why}"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(Status.SUCCEEDED, "has succeeded"), (Status.ERRORED, "has errored"), (Status.CANCELED, "is canceled")],
+)
+def test_O1_what_has_ended_at_an_engine_that_does_not_answer_does_not_stay_open(status: Status, said: str) -> None:
+    found = plan(execution("a", Status.CANCELING), execution("b", status, 0, want=Want.CANCEL, reachable=False))
+    assert [line.reason for line in found.lines] == ["", f"plain does not answer; last seen: {said}"]
 
 
 @pytest.mark.parametrize("want", Want)

@@ -13,7 +13,7 @@ from flowbridge.law.fold import settle
 from flowbridge.law.tables import ALLOWED, ALREADY, TERMINAL, possible
 from flowbridge.law.verbs import Effect, apply, check_cancel, check_pause, check_resume
 from flowbridge.model import EngineState, Snapshot, Status, TaskStatus, Verb, Want
-from support.snapshots import FACTS, execution, task, tree
+from support.snapshots import FACTS, SHOWN, execution, task, tree
 
 VERBS = ("pause", "resume", "cancel")
 
@@ -117,6 +117,29 @@ def test_P1_a_paused_one_under_which_a_branch_was_resumed_alone_is_rejected_nami
 def test_P1_a_branch_that_was_resumed_alone_and_ended_is_no_reason() -> None:
     snapshot = tree(execution("root", Status.PAUSED), execution("done", Status.SUCCEEDED, 0))
     assert rejection("pause", snapshot).reason == "already"
+
+
+@pytest.mark.parametrize(("verb", "status"), [("pause", Status.PAUSED), ("resume", Status.RUNNING)])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_S6_a_refusal_over_something_abandoned_names_it_and_the_recover_that_goes_on_with_it(
+    verb: str, status: Status, count: int
+) -> None:
+    want = SHOWN[status][0]
+    below = [execution(f"b{number}", Status.ABANDONED, 0, want=want, workflow="leaf") for number in range(count)]
+    error = rejection(verb, tree(execution("a", status), *below))
+    more = ["", " Below it execution b0 (leaf) is abandoned: `flowbridge recover b0` goes on with it (S6)."]
+    more.append(more[1].replace("is abandoned", "and 1 more are abandoned"))
+    assert error.message.endswith(f"Possible now: {', '.join(possible(status))}.{more[count]}")
+    assert error.reason == "already"
+
+
+def test_P1_a_branch_that_was_resumed_alone_and_is_abandoned_is_not_advised_to_be_paused_at_once() -> None:
+    lost, alone = execution("lost", Status.ABANDONED, 0), execution("alone", Status.RUNNING, 0)
+    error = rejection("pause", tree(execution("root", Status.PAUSED), lost))
+    assert error.reason == "branch_resumed"
+    assert "it is abandoned since; `flowbridge recover lost` goes on with it, then pause it" in error.message
+    error = rejection("pause", tree(execution("root", Status.PAUSED), lost, alone))
+    assert "execution alone under it was resumed on its own: pause that branch" in error.message
 
 
 def test_P4_a_pause_shows_pausing_at_once() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,10 @@ from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.errors import EngineRefused, FlowbridgeError
 from flowbridge.ledger.database import Database
+from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.leases import Lease, Leases
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import Record, Ref, Status
+from flowbridge.model import EngineState, Record, Ref, Status
 from flowbridge.runners import drive
 from flowbridge_memory.backend import MemoryBackend
 from links.kit import children, settle
@@ -76,6 +77,19 @@ def shot_down(world: World, flow: Bridge) -> tuple[Record, list[Record]]:
     ]
     world.host.host("r", "a.leaf", task="u")
     return root, below
+
+
+def test_S6_a_list_looks_at_what_has_lost_its_runner_although_the_root_is_as_it_was(world: World, flow: Bridge) -> None:
+    root, (lost, *_) = shot_down(world, flow)
+    settle(flow, root.id)
+    world.host.glances = True
+    alive = replace(flow.find(lost.id), status=Status.RUNNING, seen=EngineState.RUNNING)
+    flow.ledger.executions.put([alive])  # as it was seen last, before its runner died
+    assert [one.status for one in flow.list(Filter())] == [Status.RUNNING]
+    assert flow.find(lost.id).status is Status.ABANDONED
+    world.host.requests.clear()
+    flow.list(Filter())
+    assert world.host.count() == {"glance": 1}
 
 
 def recoveries(flow: Bridge, root: Record) -> list[tuple[str, str]]:

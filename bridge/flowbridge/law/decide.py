@@ -6,7 +6,7 @@ it links natively, and none for a node whose native parent gets the same call: a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -79,6 +79,13 @@ _NEEDS: dict[Want, dict[EngineState, Action]] = {
     Want.RUN: {EngineState.PAUSED: Action.RESUME, EngineState.ABSENT: Action.START},
 }
 
+#: By what is wanted, the states in which something is still to be done.
+_NOT_YET: Mapping[Want, Set[EngineState]] = {
+    Want.RUN: {EngineState.ABSENT, EngineState.PAUSED},
+    Want.HOLD: {EngineState.REQUESTED, EngineState.RUNNING},
+    Want.CANCEL: {EngineState.REQUESTED, EngineState.RUNNING, EngineState.PAUSED, EngineState.ABANDONED},
+}
+
 _CASCADE = {
     Action.PAUSE: Cascade.PAUSE_DOWN,
     Action.RESUME: Cascade.RESUME_DOWN,
@@ -131,6 +138,11 @@ def decide(snapshot: Snapshot, facts: Facts) -> Plan:
 def may_arrive(node: Node) -> bool:
     """Whether an execution was canceled while its start, which was sent, is seen nowhere."""
     return node.record.asked and node.record.want is Want.CANCEL and node.state is EngineState.ABSENT
+
+
+def is_unfinished(node: Node) -> bool:
+    """Whether an execution is not yet, as far as it was seen, what it is wanted to be."""
+    return not node.record.gone and node.state in _NOT_YET[node.record.want]
 
 
 def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
@@ -240,12 +252,20 @@ def to_report(node: Node, parent: Node) -> bool:
 def _reason(node: Node, action: Action, by: str) -> str:
     if action is not Action.LEAVE:
         return "its engine does it with the parent" if by == "engine" else ""
-    if not node.reachable:
-        return f"{node.record.ref.backend} does not answer; it stays open (O2)"
+    if node.reachable:
+        return _left(node)
+    why = "it stays open (O2)" if is_unfinished(node) else f"last seen: {_left(node)}"
+    return f"{node.record.ref.backend} does not answer; {why}"
+
+
+def _left(node: Node) -> str:
+    """Why an execution is left alone, by what it shows."""
+    if node.record.gone:
+        return _LEFT[EngineState.GONE]
     if may_arrive(node):
         return NO_MORE
     if node.state is EngineState.ABSENT and node.record.want is Want.CANCEL:
         return "never started, and is not (C1)"
-    if node.record.status in ACTIVE and not node.record.gone and node.state in _LEFT_ACTIVE:
+    if node.record.status in ACTIVE and node.state in _LEFT_ACTIVE:
         return _LEFT_ACTIVE[node.state]
     return _LEFT[node.state]

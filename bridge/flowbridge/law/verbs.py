@@ -6,7 +6,7 @@ snapshot, for a dry run as for the real thing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flowbridge.capabilities import Cascade, ResumeUp
@@ -60,15 +60,8 @@ def check_pause(snapshot: Snapshot, place: int) -> Effect:
     require(node, "pause")
     alone = [below for below in descendants(snapshot, place) if _resumed_alone(snapshot, below)]
     if node.record.status is Status.PAUSED and alone:
-        branch = snapshot.nodes[alone[0]]
-        raise Rejected(
-            f"{describe(node)} is paused, and {describe(branch)} under it was resumed on its own: "
-            f"pause that branch, and the whole tree is paused with it (P1).",
-            rule="P1",
-            reason="branch_resumed",
-            execution=node.record.id,
-        )
-    reject_unless_allowed(node, "pause")
+        raise _branch_resumed(node, [snapshot.nodes[below] for below in alone])
+    reject_unless_allowed(node, "pause", _abandoned(snapshot, place))
     wants = {
         below: Want.HOLD
         for below, other in enumerate(snapshot.nodes)
@@ -81,7 +74,7 @@ def check_resume(snapshot: Snapshot, place: int, facts: Facts, accept: frozenset
     """R1, R2, R4: a paused execution; then it and every held descendant run."""
     node = snapshot.nodes[place]
     require(node, "resume")
-    reject_unless_allowed(node, "resume")
+    reject_unless_allowed(node, "resume", _abandoned(snapshot, place))
     _reject_while_ancestor_pausing(snapshot, place, facts)
     along = _resumed_along(snapshot, place, facts)
     if along and "R4" not in accept:
@@ -138,8 +131,8 @@ def require(node: Node, verb: str) -> None:
         )
 
 
-def reject_unless_allowed(node: Node, verb: str) -> None:
-    """Reject a verb that the table does not list for the execution's status."""
+def reject_unless_allowed(node: Node, verb: str, more: str = "") -> None:
+    """Reject a verb that the table does not list for the execution's status. `more` is said after that."""
     rule, statuses = ALLOWED[verb]
     status = node.record.status
     if status in statuses:
@@ -150,7 +143,7 @@ def reject_unless_allowed(node: Node, verb: str) -> None:
     advice = ", ".join((*possible(status), *hung)) or "none"
     raise Rejected(
         f"{describe(node)} is {'already ' if already else ''}{status}; {verb} needs it to be {allowed} ({rule}). "
-        f"Possible now: {advice}.",
+        f"Possible now: {advice}.{more}",
         rule=rule,
         reason="already" if already else f"is_{status}",
         execution=node.record.id,
@@ -180,6 +173,30 @@ def ancestors(snapshot: Snapshot, place: int) -> Iterator[int]:
     while above >= 0:
         yield above
         above = snapshot.nodes[above].parent
+
+
+def _branch_resumed(node: Node, alone: Sequence[Node]) -> Rejected:
+    """The refusal of a pause of what is paused, with branches below it that were resumed on their own."""
+    branch = next((one for one in alone if one.record.status is not Status.ABANDONED), alone[0])
+    advice = "pause that branch, and the whole tree is paused with it"
+    if branch.record.status is Status.ABANDONED:
+        advice = f"it is abandoned since; `flowbridge recover {branch.record.id}` goes on with it, then pause it (S6)"
+    return Rejected(
+        f"{describe(node)} is paused, and {describe(branch)} under it was resumed on its own: {advice} (P1).",
+        rule="P1",
+        reason="branch_resumed",
+        execution=node.record.id,
+    )
+
+
+def _abandoned(snapshot: Snapshot, place: int) -> str:
+    """What is abandoned below an execution, in a sentence: no pause or resume of that one reaches it (S6)."""
+    below = [snapshot.nodes[below] for below in descendants(snapshot, place)]
+    lost = [node for node in below if node.record.status is Status.ABANDONED]
+    if not lost:
+        return ""
+    names = f"{describe(lost[0])} and {len(lost) - 1} more are" if lost[1:] else f"{describe(lost[0])} is"
+    return f" Below it {names} abandoned: `flowbridge recover {lost[0].record.id}` goes on with it (S6)."
 
 
 def _over(node: Node) -> bool:

@@ -79,6 +79,10 @@ class Leases:
             return str(holder) if _lives(pid, started) else None
         return str(holder) if expires > time.time() else None
 
+    def is_driven(self, root: Ref) -> bool:
+        """Whether somebody who lives drives a local run."""
+        return self.holder(run_lease(root)) is not None
+
     def last(self, name: str) -> Last | None:
         """Who took a lease last and did not give it back, be that process alive or not."""
         row = self._db.one("SELECT holder, pid FROM leases WHERE name = ?", (name,))

@@ -23,7 +23,8 @@ class State(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     ALREADY = "already so"  # rejected, but whoever asked takes that for a success (O7)
-    REPLACED = "replaced"  # a cancel took over what was left of it (O5)
+    REPLACED = "replaced"  # a cancel was asked for instead of what was left of it (O5)
+    TAKEN_OVER = "taken over"  # a cancel, by another one: that does what was left of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +203,23 @@ class Operations:
         )
 
     def held_since(self, tree: str) -> dict[str, float]:
-        """Since when each execution of a tree is pausing or paused without a break, in seconds since the epoch.
+        """Since when each execution of a tree is held without a break, in seconds since the epoch.
 
-        What was last seen in another status is not in it.
+        It is held from when it was first seen pausing or paused. That its runner died changes nothing of it (S6): only
+        another status does, or a resume in between. What is not held is not in it, but for what was abandoned since.
         """
         rows = self._db.all(
             "WITH seen AS (SELECT execution, seq, at, json_extract(doc, '$.new') IN ('pausing', 'paused') AS held "
-            "FROM events WHERE tree = ? AND json_valid(doc) AND json_extract(doc, '$.new') IS NOT NULL), "
-            "free AS (SELECT execution, max(seq) AS last FROM seen WHERE NOT held GROUP BY execution) "
+            "FROM events WHERE tree = ? AND json_valid(doc) AND json_extract(doc, '$.new') <> 'abandoned'), "
+            "asked AS (SELECT id, iif(json_valid(doc), doc, '{}') AS doc FROM operations WHERE tree = ?), "
+            "resumed AS (SELECT one.key AS execution, events.seq FROM events JOIN asked ON asked.id = operation, "
+            "json_each(asked.doc, '$.options.before') AS one WHERE tree = ? AND kind = 'operation' "
+            "AND json_extract(asked.doc, '$.verb') = 'resume'), "
+            "free AS (SELECT execution, max(seq) AS last FROM (SELECT execution, seq FROM seen WHERE NOT held "
+            "UNION ALL SELECT execution, seq FROM resumed) GROUP BY execution) "
             "SELECT execution, min(at) FROM seen LEFT JOIN free USING (execution) "
             "WHERE held AND seq > coalesce(last, 0) GROUP BY execution",
-            (tree,),
+            (tree, tree, tree),
         )
         return dict(rows)
 

@@ -12,7 +12,7 @@ from flowbridge.law.selection import at_path
 from flowbridge.looks import Look
 from flowbridge_cli import options
 from flowbridge_cli.documents import Document, executions, full_document, superseded
-from flowbridge_cli.drawing import duration, held_for, task_lines, trouble_line
+from flowbridge_cli.drawing import duration, held_for, task_lines, trouble_line, unfinished_lines
 from flowbridge_cli.entry import looks_once
 from flowbridge_cli.output import emit, fields, hung_advice, tell_unwritten
 from flowbridge_cli.silences import tell_silence
@@ -106,6 +106,7 @@ def _summary(document: Document, *, result: bool) -> Document:
     shown["trouble"] = trouble_line(document["trouble"]) if document.get("trouble") else None
     if lost := [each["id"] for each in executions(document) if each["status"] == "abandoned"]:
         shown["abandoned"] = f"{', '.join(lost)}: `flowbridge recover {lost[0]}` goes on (S6)"
+    shown["unfinished"] = "; ".join(unfinished_lines(document))
     shown["took"] = duration(document)
     shown["running"] = running(document)
     if result:

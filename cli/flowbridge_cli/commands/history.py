@@ -51,8 +51,9 @@ def _sentence(entry: Entry, verb: str) -> str:
     if "new" in doc:
         return f"{doc['old']} -> {doc['new']}" if doc["old"] != doc["new"] else entry.kind.replace("_", " ")
     if "outcome" in doc:
-        ended = f"{verb} {doc['state']}".lstrip()
-        return f"{ended}: {doc['outcome']}" if doc["outcome"] != doc["state"] else ended
+        if doc["outcome"].startswith(doc["state"]):  # it says that itself, and more
+            return f"{verb} {doc['outcome']}".lstrip()
+        return f"{verb} {doc['state']}: {doc['outcome']}".lstrip()
     if entry.kind == "trouble":
         return f"{doc['call']} fails: {doc['error']}" if "error" in doc else f"{doc['call']} fails no more"
     if "verb" in doc:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowbridge.instances import Instances
     from flowbridge.ledger.database import Database
     from flowbridge.ledger.executions import Executions, Filter
-    from flowbridge.model import Record
+    from flowbridge.model import Record, Ref
 
 _ENGINE_STATUSES = ("running", "paused", "succeeded", "errored", "canceled")
 _ENDED = frozenset(_ENGINE_STATUSES[2:])
@@ -96,7 +96,7 @@ def list_(
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
         row["note"] = told_of(row)
-        del row["abandoned_below"]  # said in the note
+        del row["abandoned_below"], row["unanswered"]  # said in the note
         row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
         _tell_stale({row["backend"] for row in rows if row["stale"]})
@@ -133,17 +133,35 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
             instances.require(filter.backend)  # what was once there is still listed
         closely = partial(_closely, config)
         asks = patience is not None
-        found = listed(executions, instances, filter, closely, patience) if asks else executions.list(filter)
+        driven = partial(_is_driven, database)
+        found = listed(executions, instances, filter, closely, driven, patience) if asks else executions.list(filter)
         rows = [execution_view(record, _parent(executions, record)) for record in found]
         take_back_lost(rows, executions)
         take_back_endings(zip(found, rows, strict=True), executions)
         lost = executions.trees(("abandoned",))
         undriven = _undriven(database, executions, found, roots=filter.roots)
+        unanswered = _unanswered(database, executions)
     for record, row in zip(found, rows, strict=True):
+        row["unanswered"] = record.id in unanswered or (record.asked and record.seen == "absent")
         row["waits_for_driver"] = record.tree in undriven
         stands = record.status == "paused" or record.status in _MOVING
         row["abandoned_below"] = record.parent is None and stands and record.tree in lost
     return rows, tell_damaged(executions)
+
+
+def _unanswered(database: Database, executions: Executions) -> Collection[str]:
+    """What was to be started and was never seen at its engine, while nobody is at it any more (O3)."""
+    from flowbridge.ledger.executions import Filter  # noqa: PLC0415
+    from flowbridge.model import Verb  # noqa: PLC0415
+
+    begun = executions.list(Filter(unfinished=Verb.START, limit=-1))
+    unseen = [record for record in begun if not record.looked]
+    if not unseen:
+        return ()
+    from flowbridge.ledger.leases import Leases  # noqa: PLC0415  only where something is unfinished
+
+    leases = Leases(database)
+    return {record.id for record in unseen if leases.holder(f"tree:{record.tree}") is None}
 
 
 def _undriven(database: Database, executions: Executions, found: Sequence[Record], *, roots: bool) -> Collection[str]:
@@ -156,6 +174,12 @@ def _undriven(database: Database, executions: Executions, found: Sequence[Record
     from flowbridge.ledger.leases import Leases  # noqa: PLC0415
 
     return undriven(executions, Leases(database), trees)
+
+
+def _is_driven(database: Database, root: Ref) -> bool:
+    from flowbridge.ledger.leases import Leases  # noqa: PLC0415  only where a tree links engines
+
+    return Leases(database).is_driven(root)
 
 
 def _closely(config: Config, trees: Sequence[str]) -> Mapping[str, Record]:
