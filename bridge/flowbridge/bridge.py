@@ -145,7 +145,8 @@ class Bridge:
         wish = Wish(dict(input or {}), backend or "", workflow or "", dict(env or {}), task_name)
         with in_time_for(None if timeout is None else time.monotonic() + timeout), self._telling():
             name, request = self.targets.request(target, wish)
-            return self._starter.start(name, request, reason, self._drive)
+            with self.targets.known_elsewhere(target, wish.backend):
+                return self._starter.start(name, request, reason, self._drive)
 
     def catalog(self, ref: str = "") -> Sequence[CatalogEntry]:
         """What can be started by name: everything, or what has this one name. Raises `NotFound` where nothing has."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -100,7 +101,8 @@ class Targets:
         name = backend or self._instance_for(found)
         engine = self._instances.get(name)
         if found.definition is None:
-            engine.check_name(found.workflow)
+            with self.known_elsewhere(target, backend):
+                engine.check_name(found.workflow)
             return name, found, Deployed((found.workflow,), warnings=found.warnings)
         return name, found, validated(self._instances, engine, found.definition)
 
@@ -165,6 +167,19 @@ class Targets:
                 f"{found.workflow!r} is no file, no workflow that was named with its instance (INSTANCE:NAME), and "
                 f"{self.missing(found.workflow)}"
             ) from error
+
+    @contextmanager
+    def known_elsewhere(self, target: Definition | str, backend: str) -> Iterator[None]:
+        """Say, where a backend that was named does not know a target, that a catalog has it for another one."""
+        try:
+            yield
+        except NotFound as error:
+            found = self.catalog(target) if backend and isinstance(target, str) else None
+            meant = self._instances.meant(found.backend) if found is not None and found.backend else ""
+            if meant in ("", backend):
+                raise
+            why = f"The catalog has {target!r}, for the backend {meant}: start it without naming {backend}."
+            raise NotFound(f"{backend}: {error.message.rstrip('.')}. {why}") from error
 
     def missing(self, ref: str) -> str:
         """That no catalog has a name, which folders were looked in, and names that are near."""

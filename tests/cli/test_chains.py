@@ -119,6 +119,18 @@ def test_validate_says_of_a_name_what_run_says_of_it_on_every_engine(
     assert (said.out, "There is no workflow 'core.noop' here: name a file" in said.err) == ("", True)
 
 
+@pytest.mark.parametrize("words", [("core.noop", "--backend", "prod"), ("prod:core.noop",)])
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_a_name_that_a_catalog_has_for_another_backend_is_told_so_where_the_one_that_was_named_has_none(
+    flowbridge: Flowbridge, prod: FakeMistral, command: str, words: tuple[str, ...]
+) -> None:
+    said = flowbridge(command, *words)
+    assert (said.code, prod.executions) == (4, {})
+    assert "The catalog has 'core.noop', for the backend actionchain: start it without naming prod." in said.err
+    nowhere = flowbridge(command, "nowhere", "--backend", "prod")
+    assert (nowhere.code, "catalog" in nowhere.err) == (4, False)
+
+
 def test_what_a_chain_can_hardly_mean_is_a_warning_of_validate_and_it_runs(flowbridge: Flowbridge, home: Path) -> None:
     (home / "chain.yaml").write_text("chain:\n  - {name: a, ref: core.noop, ref: core.uuid}\n")
     checked = flowbridge("validate", "chain.yaml", "-o", "json")

@@ -239,13 +239,30 @@ def test_a_path_to_a_task_with_items_leads_to_the_task_and_with_an_index_to_one_
         ("t1[7]", "t1[7]: no such item in execution root; there are: 0, 1, 2"),
         ("t1[1].x", "x: no such task in execution i1; there is: s"),
         ("t1[1].s.x", "s: has no child execution in execution i1, so x is not there"),
-        ("t1[1].s[0]", "s[0]: has no child execution in execution i1"),
+        ("t1[1].s[0]", "s[0]: s has no items in execution i1; name it without [0]"),
+        ("t1[1].s[x]", "s[x]: s has no items in execution i1; name it without [x]"),
+        ("t1[1].s[0].x", "s[0]: s has no items in execution i1; name it without [0]"),
+        ("t1[x]", "t1[x]: [x] is no item of t1 in execution root; write t1[N], with N one of: 0, 1, 2"),
+        ("t1[-1].s", "t1[-1]: [-1] is no item of t1 in execution root; write t1[N], with N one of: 0, 1, 2"),
+        ("t1[]", "t1[]: [] is no item of t1 in execution root; write t1[N], with N one of: 0, 1, 2"),
+        ("t1[1.5]", "t1[1.5]: [1.5] is no item of t1 in execution root; write t1[N], with N one of: 0, 1, 2"),
+        ("t1[0", "t1[0: [0 is no item of t1 in execution root; write t1[N], with N one of: 0, 1, 2"),
+        ("t1[0]s", "t1[0]s: a dot is missing between t1[0] and s in execution root"),
         ("x.s", "x.s: no such task in execution root; there is: t1"),
+        ("x[0]", "x[0]: no such task in execution root; there is: t1"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_told_in_the_words_of_a_re_run(path: str, words: str) -> None:
     with pytest.raises(NotFound) as caught:
         at_path(_items(), 0, path)
+    assert caught.value.message == words
+
+
+def test_a_path_to_one_item_of_a_task_whose_items_are_actions_is_told_to_name_the_task() -> None:
+    acts = tree(errored("root", -1, task("acts", items=2)))
+    with pytest.raises(NotFound) as caught:
+        at_path(acts, 0, "acts[0]")
+    words = "acts[0]: acts has no child executions for its items in execution root; name it without [0]"
     assert caught.value.message == words
 
 

@@ -280,16 +280,45 @@ def _resolve(seen: _Names, place: int, name: str) -> list[tuple[int, TaskLook]]:
 
 
 def _unknown(seen: _Names, place: int, name: str) -> str:
-    return f"{name}: no such task in {describe(seen.snapshot.nodes[place])}; there is: {seen.there(place)}"
+    where = describe(seen.snapshot.nodes[place])
+    return _no_item(seen, place, name, where) or f"{name}: no such task in {where}; there is: {seen.there(place)}"
+
+
+def _no_item(seen: _Names, place: int, name: str, where: str) -> str:
+    """Why what stands behind a task that is there is no item of it; "" where no task and a bracket begin the name."""
+    for at, letter in enumerate(name):
+        task = name[:at]
+        if letter != "[" or not (runs := seen.runs(place, task)):
+            continue
+        index, closed, behind = name[at + 1 :].partition("]")
+        head = f"{task}[{index}{closed}"
+        if closed and index.isdecimal() and behind:
+            return f"{name}: a dot is missing between {head} and {behind} in {where}"
+        return _not_of(seen, place, head, runs[-1], where)
+    return ""
+
+
+def _not_of(seen: _Names, place: int, head: str, task: TaskLook, where: str) -> str:
+    """Why an index names no child of a task, and what may be named."""
+    items = seen.items(seen.children(place, task.name))
+    index = head.removeprefix(task.name)
+    if items and _INDEXED.match(head):
+        return f"{head}: no such item in {where}; there are: {', '.join(map(str, items))}"
+    if items:
+        return (
+            f"{head}: {index} is no item of {task.name} in {where}; write {task.name}[N], with N one of: "
+            f"{', '.join(map(str, items))}"
+        )
+    has = "no items" if task.items is None else "no child executions for its items"
+    return f"{head}: {task.name} has {has} in {where}; name it without {index}"
 
 
 def _childless(seen: _Names, place: int, head: str, rest: str) -> str:
     """Why nothing can be named below a task that is there: it has no children at all, or none for that item."""
-    items = seen.items(seen.children(place, _without_item(head)))
     where = describe(seen.snapshot.nodes[place])
-    if items and head != _without_item(head):
-        return f"{head}: no such item in {where}; there are: {', '.join(map(str, items))}"
-    return f"{head}: has no child execution in {where}{rest and f', so {rest} is not there'}"
+    if runs := seen.runs(place, head):
+        return f"{runs[-1].name}: has no child execution in {where}{rest and f', so {rest} is not there'}"
+    return _not_of(seen, place, head, seen.runs(place, _without_item(head))[-1], where)
 
 
 def _one_item(seen: _Names, place: int, name: str, task: TaskLook) -> str:
