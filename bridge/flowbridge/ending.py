@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from flowbridge.carry import Progress
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
-from flowbridge.model import EngineState, Node, Snapshot, Verb, Want
-from flowbridge.outcome import ended_first, place_of_target
+from flowbridge.model import EngineState, Node, Snapshot, Verb
+from flowbridge.outcome import ended_first
 
 
 def end(ledger: Ledger, operation: Operation, progress: Progress) -> Operation:
@@ -19,10 +19,6 @@ def end(ledger: Ledger, operation: Operation, progress: Progress) -> Operation:
         return operation
     if operation.verb == Verb.RECOVER:
         return end_recovery(ledger, operation, progress.found.snapshot)
-    if operation.verb == Verb.START and (node := _never_seen(operation, progress)) is not None:
-        if not node.reachable:
-            return operation  # whether it has arrived can be told when its engine answers
-        return ledger.operations.end(operation, State.REPLACED, "canceled before its engine showed it", time.time())
     not_done = {**_refused_before(operation, progress), **progress.not_done}
     state = State.FAILED if not_done else State.DONE
     first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
@@ -62,14 +58,6 @@ def _still(node: Node, operation: Operation) -> str:
         return f"it is still hung: {node.hung}" if node.hung else ""
     why = f": {node.error}" if node.error else ""
     return f"it is still abandoned{why}" if node.state is EngineState.ABANDONED else ""
-
-
-def _never_seen(operation: Operation, progress: Progress) -> Node | None:
-    """What a start was to start, where it was canceled before any look showed it; None otherwise."""
-    snapshot = progress.found.snapshot
-    node = snapshot.nodes[place_of_target(snapshot, operation.target)]
-    never = node.state is EngineState.ABSENT and node.record.want is Want.CANCEL
-    return node if never and operation.target not in progress.refused else None
 
 
 def _never_was(ledger: Ledger, operation: Operation, progress: Progress) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from flowbridge.errors import Rejected, Timeout, Unavailable
-from flowbridge.law.decide import NO_MORE, Action, Plan
+from flowbridge.law.decide import Action, Plan
 from flowbridge.law.fold import Facts, settle
 from flowbridge.law.verbs import describe
 from flowbridge.law.withdrawal import pending, withdrawal
@@ -32,8 +32,7 @@ class TakenBack(NamedTuple):
     """What a cancel takes back of open re-runs and skips.
 
     `found` is the look with the earlier records in their places again, `places` are those places; `operations` are
-    the open ones as they are to be written, without the calls that are not made; `records` those that go. `late` tells
-    that the start itself was seen nowhere and may still be on its way.
+    the open ones as they are to be written, without the calls that are not made; `records` those that go.
     """
 
     found: Pass
@@ -41,7 +40,6 @@ class TakenBack(NamedTuple):
     places: tuple[int, ...] = ()
     records: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    late: bool = False
 
 
 def starts_work(operations: Sequence[Operation]) -> list[Operation]:
@@ -114,23 +112,6 @@ def finished_by(verb: Verb, operation: Operation, snapshot: Snapshot) -> bool:
     return operation.verb in _AGAIN and not pending(operation.steps, snapshot)
 
 
-def may_arrive(operations: Sequence[Operation], snapshot: Snapshot) -> bool:
-    """Whether a start that is open was seen nowhere. It may have been sent: an engine elsewhere may take it yet."""
-    root = snapshot.nodes[0]
-    absent = root.state is EngineState.ABSENT and not root.record.looked
-    return absent and any(operation.verb == Verb.START for operation in operations)
-
-
-def waiting_for_start(taken: TakenBack) -> TakenBack:
-    """The same where the start of the whole tree may still arrive after the cancel: that stays open, and is told."""
-    record = taken.found.snapshot.nodes[0].record
-    warning = (
-        f"its start was not seen at {record.ref.backend}, and may still arrive: whoever looks then cancels it there, "
-        f"an agent too, and until then it stays open; `flowbridge recover {record.id}` looks, and waits no longer (O3)"
-    )
-    return taken._replace(late=True, warnings=(*taken.warnings, warning))
-
-
 def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger: Ledger, facts: Facts) -> TakenBack:
     """What a cancel of the execution at a place takes back. Writes nothing."""
     nodes = list(found.snapshot.nodes)
@@ -168,8 +149,6 @@ def with_taken_back(plan: Plan, taken: TakenBack) -> Plan:
     for place in taken.places:
         why = "its re-run or skip, which its engine has not taken, is taken back: nothing runs (O5)"
         lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason=why)
-    if taken.late:
-        lines[0] = lines[0]._replace(reason=NO_MORE)
     return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *taken.warnings))
 
 
@@ -177,6 +156,7 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
     """Write down, with a cancel, what becomes of the operations that were open before it."""
     ended = f"replaced by cancel {cancel.id}"
     taken_over = f"taken over by cancel {cancel.id}"
+    root = snapshot.nodes[0]
     for operation in taken.operations:
         if operation.steps:
             ledger.operations.put(operation)
@@ -188,8 +168,10 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
             ledger.operations.end(operation, State.TAKEN_OVER, taken_over, cancel.at)
         elif operation.verb in _TAKEN_OVER:
             ledger.operations.end(operation, State.REPLACED, ended, cancel.at)
-        elif operation.verb == Verb.START and snapshot.nodes[0].reachable and not taken.late:
-            never = snapshot.nodes[0].state is EngineState.ABSENT
-            how = (State.REPLACED, f"{ended}: nothing was started") if never else (State.DONE, "done")
-            ledger.operations.end(operation, *how, cancel.at)
+        elif operation.verb == Verb.START and root.state is EngineState.ABSENT:
+            sent = "it was seen nowhere, and what still arrives is canceled"
+            never = sent if root.record.asked else "nothing was started"
+            ledger.operations.end(operation, State.REPLACED, f"{ended}: {never}", cancel.at)
+        elif operation.verb == Verb.START and root.reachable:
+            ledger.operations.end(operation, State.DONE, "done", cancel.at)
     ledger.executions.reinstate(taken.records)

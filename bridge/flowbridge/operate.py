@@ -32,11 +32,9 @@ from flowbridge.opened import (
     finished_by,
     give_way,
     gone_on_with,
-    may_arrive,
     require_nothing_under_way,
     starts_work,
     taken_back,
-    waiting_for_start,
     with_taken_back,
     with_what_is_open,
 )
@@ -162,9 +160,6 @@ class Operator:
             return TakenBack(found), _checked(found, place, verb, check)
         open_ = self._ledger.operations.open(found.snapshot.nodes[0].record.tree)
         taken = taken_back(found, place, open_, self._ledger, self._sync.facts(found.snapshot))
-        is_here = self._instances.is_local(found.snapshot.nodes[0].record.ref.backend)
-        if not is_here and may_arrive(open_, found.snapshot):
-            taken = waiting_for_start(taken)
         try:
             return taken, _checked(taken.found, place, verb, check)
         except Rejected:

@@ -40,7 +40,7 @@ class Recovery:
         start that was sent and seen nowhere."""
         filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
         # `recover` looks at these, and tells what comes of each operation, and of what is not waited for any more.
-        open_ = [*self._ledger.operations.open_trees(), *self._ledger.executions.asked()]
+        open_ = [*self._ledger.operations.open_trees(), *self._ledger.executions.late()]
         unended = [record.tree for record in self._ledger.executions.list(filter) if not record.gone]
         damaged: list[str] = []
         passes = apart(
@@ -72,7 +72,7 @@ class Recovery:
         """
         with self._operator.recovering(tree, self._actor, timeout) as alone:
             assumed = self._take_up(alone.look, assume, failed)
-            ended = [*assumed, *alone.finish(), *self._wait_no_longer(tree, alone.look)]
+            ended = [*assumed, *alone.finish(), *self._wait_no_longer(tree, alone.look, failed)]
             if finished is not None:
                 for operation in ended:
                     finished(operation)
@@ -107,17 +107,22 @@ class Recovery:
                 failed(ended.target, Unavailable(ended.outcome))
         return [ended for ended in done if ended.state is State.DONE and ended.options.get("unseen")]
 
-    def _wait_no_longer(self, tree: str, look: Callable[[], Pass]) -> list[Operation]:
-        """Give up on starts of linked children that were sent, and that a look shows nowhere: they are canceled."""
+    def _wait_no_longer(
+        self, tree: str, look: Callable[[], Pass], failed: Callable[[str, FlowbridgeError], object]
+    ) -> list[Operation]:
+        """Give up on starts that were sent, and that a look shows nowhere though they are canceled."""
         if not any(record.asked for record in self._ledger.executions.tree(tree)):
             return []
-        ended = []
-        for node in look().snapshot.nodes:
-            if not (may_arrive(node) and node.reachable):
+        ended, found = [], look()
+        for node in filter(may_arrive, found.snapshot.nodes):
+            name = node.record.ref.backend
+            if not node.reachable:
+                why = f"whether its start has arrived cannot be told, and it is looked for: {found.silent[name]}"
+                failed(node.record.id, Unavailable(why))
                 continue
             asking = self._begin(node)
             self._ledger.executions.put([replace(node.record, asked=False)])
-            why = f"its start was seen nowhere at {node.record.ref.backend}, and is waited for no longer"
+            why = f"its start was seen nowhere at {name}, and is waited for no longer"
             ended.append(self._ledger.operations.end(asking, State.DONE, why, time.time()))
         return ended
 

@@ -111,12 +111,11 @@ class Sender:
         return errors
 
     def _announce(self, records: Sequence[Record]) -> None:
-        """Write down that starts of linked children are about to be sent: who is killed meanwhile leaves some behind
-        that may arrive, whatever is wanted by then (O3)."""
-        linked = [replace(record, asked=True) for record in records if record.key]
-        if linked:
+        """Write down that starts are about to be sent: who is killed meanwhile leaves some behind that may arrive,
+        whatever is wanted by then (O3)."""
+        if records:
             with self._ledger.transaction():
-                self._ledger.executions.put(linked)
+                self._ledger.executions.put(replace(record, asked=True) for record in records)
 
     def _finished(self, call: _Call, error: Error) -> Error:
         if call.start is None:
@@ -127,20 +126,17 @@ class Sender:
         return None
 
     def _not_started(self, record: Record, error: FlowbridgeError) -> Error:
-        """A linked child whose start is refused has errored. Nobody waits at a terminal: its task is told by a report.
+        """What is kept of a start that was not answered, or was with a no. `record` is as it was before the call.
 
-        One whose start may have been taken earlier is not called refused for what is said of a later one. `record` is
-        as it was before the call.
+        A linked child whose start is refused has errored. Nobody waits at a terminal: its task is told by a report. One
+        whose start may have been taken earlier is not called refused for what is said of a later one.
         """
-        if not record.key:
-            return error
         if isinstance(error, Unavailable) and not error.unsent:
-            self._ledger.executions.put([replace(record, asked=True)])
-        elif isinstance(error, _REFUSALS) and not record.asked:
+            return error  # it may have been taken, as was written down before
+        if isinstance(error, _REFUSALS) and record.key and not record.asked:
             self._ledger.executions.put([refused(record, error.message)])
             return None
-        else:
-            self._ledger.executions.put([record])
+        self._ledger.executions.put([record])
         return error
 
     def _call(self, step: Step, deployed: _Deployed) -> _Call:

@@ -123,6 +123,6 @@ def _is_done(operation: Operation, snapshot: Snapshot, *, as_wanted: bool) -> bo
 
 def _has_started(operation: Operation, snapshot: Snapshot) -> bool:
     """Whether what a start has started is there: whatever else of its tree is not as it is wanted (a child that cannot
-    be started yet, say) is no matter of that, nor that it is canceled by now and wanted nowhere."""
+    be started yet, say) is no matter of that."""
     node = snapshot.nodes[place_of_target(snapshot, operation.target)]
     return node.reachable and node.state is not EngineState.ABSENT

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flowbridge.model import Status, Verb
+from flowbridge.model import Verb
 from flowbridge_cli.output import clean, counted, fields, hung_advice, short_id, styled
 
 _MARKS = {
@@ -55,11 +55,6 @@ def _unfinished(operation: str, view: Mapping[str, Any]) -> str:
     recover = f"`flowbridge recover {short_id(view['id'])}`"
     if operation.startswith(_SEEN_TO):
         return f"The {operation} is not finished"
-    if operation.startswith(f"{Verb.START} ") and view["status"] == Status.CANCELED:
-        return (
-            f"The {operation} was seen nowhere: should it still arrive, whoever looks cancels it, an agent too; "
-            f"{recover} looks, and waits no longer (O3)"
-        )
     return f"The {operation} is not finished: {recover} goes on with it where it was cut short (O3)"
 
 

@@ -120,12 +120,7 @@ def cut_short(bridge: Bridge, look: Look) -> str:
     """
     root = look.snapshot.nodes[0].record
     start = next((operation for operation in look.open if operation.verb == Verb.START), None)
-    if (
-        start is None
-        or root.looked
-        or root.status is Status.CANCELED
-        or bridge.ledger.leases.holder(f"tree:{root.tree}")
-    ):
+    if start is None or root.looked or bridge.ledger.leases.holder(f"tree:{root.tree}"):
         return ""
     # Whoever was at it when the tree was looked at has ended it by the time that nobody is any more.
     if bridge.ledger.operations.get(start.id).state is not State.OPEN:

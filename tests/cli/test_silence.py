@@ -236,12 +236,12 @@ def test_C1_a_canceled_start_that_may_still_arrive_is_told_with_how_to_wait_no_l
         desk.engine.dropped, desk.engine.silent = set(), set()
         flow.cancel("last")
         look = flow.get("last")
-        told = tree_lines(tree_document(flow, look))[-1]
-        assert told.startswith("The start by me was seen nowhere: should it still arrive, whoever looks cancels it")
+        told = tree_lines(tree_document(flow, look))[0]
+        assert "waits for its start, which may still arrive, to cancel it then (C1)" in told
         assert follow(flow, look.record.id, timeout=0.2)[1] == 8
         assert "cut short" not in capsys.readouterr().err
         flow.recover(look.record.id)
-        assert "seen nowhere" not in "".join(tree_lines(tree_document(flow, flow.get("last"))))
+        assert "still arrive" not in "".join(tree_lines(tree_document(flow, flow.get("last"))))
 
 
 class _Killed(BaseException):

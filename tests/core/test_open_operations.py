@@ -16,6 +16,7 @@ from flowbridge.errors import Rejected, Timeout, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
+from flowbridge.sending import Sender
 from support.fakes import task
 
 FLOW = Definition("flow", "flow.yaml")
@@ -79,16 +80,15 @@ def test_C1_a_start_that_arrives_after_its_cancel_is_canceled_by_an_agents_look(
     desk.engine.down = silent
     outcome = flow.cancel(record.id, timeout=0)
     assert (outcome.status, outcome.exit_code) == (Status.CANCELED, 0)
-    assert "its start was not seen at fake, and may still arrive" in outcome.plan.warnings[0]
+    assert f"fake:{record.ref.id}: sent to be started and seen nowhere" in outcome.plan.warnings[0]
     desk.engine.down = False
     flow.tend([record.tree], set())  # nothing is there yet, and who looks goes on looking
     assert [tree for tree, _ in flow.ledger.executions.places(("running",))] == [record.tree]
-    assert states(flow, "start") == ["open"]
+    assert states(flow, "start") == ["replaced"]
     arrives(desk, record)
     for _ in range(2):
         flow.tend([record.tree], set())
     assert desk.engine.has[record.ref.id].state is EngineState.CANCELED
-    assert states(flow, "start") == ["done"]
     came = [(entry.kind, entry.actor) for entry in flow.history() if entry.doc.get("new") == "canceling"]
     assert came == [("arrived_late", "engine")]
 
@@ -99,20 +99,39 @@ def test_C1_recover_cancels_a_start_that_has_arrived_after_its_cancel(flow: Brid
     arrives(desk, record)
     flow.recover()
     assert desk.engine.has[record.ref.id].state is EngineState.CANCELED
-    assert flow.ledger.operations.open_trees() == []
+    assert flow.ledger.executions.late() == []
 
 
 def test_C1_recover_calls_no_canceled_start_over_while_its_engine_is_silent(flow: Bridge, desk: Desk) -> None:
     record = open_start(flow, desk)
     flow.cancel(record.id)
     desk.engine.down = True
-    flow.recover(record.id, timeout=0)
-    assert states(flow, "start") == ["open"]
+    with pytest.raises(Unavailable, match="whether its start has arrived cannot be told, and it is looked for: fake"):
+        flow.recover(record.id, timeout=0)
+    assert flow.ledger.executions.late() == [record.tree]
     desk.engine.down = False
     flow.recover(record.id)
+    assert flow.ledger.executions.late() == []
     assert [entry.doc["outcome"] for entry in told(flow) if entry.kind == "outcome"][-1] == (
-        "canceled before its engine showed it"
+        "its start was seen nowhere at fake, and is waited for no longer"
     )
+
+
+def test_C1_a_start_that_was_written_down_and_never_sent_is_not_waited_for(
+    flow: Bridge, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sender, "_announce", killed)
+        with pytest.raises(KeyboardInterrupt):
+            flow.run(FLOW, backend="fake")
+    desk.engine.down = True
+    outcome = flow.cancel("last")
+    assert (outcome.status, outcome.plan.warnings) == (Status.CANCELED, ())
+    assert flow.ledger.executions.late() == []
+    assert states(flow, "start") == ["replaced"]
 
 
 def test_O10_a_cancel_of_a_start_that_was_taken_cancels_what_is_there(flow: Bridge, desk: Desk) -> None:

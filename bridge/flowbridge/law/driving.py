@@ -8,6 +8,9 @@ from flowbridge.law.decide import Action, Step, may_arrive, to_report
 from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
+#: What an execution waits for that was canceled while its start may be on its way.
+_LATE = "its start, which may still arrive, to cancel it then (C1)"
+
 
 def linked(snapshot: Snapshot) -> frozenset[str]:
     """The records of the executions that the bridge links to their parents."""
@@ -56,22 +59,25 @@ def tells_last_ends(snapshot: Snapshot) -> bool:
 
 
 def waits_for(snapshot: Snapshot) -> list[str]:
-    """For every node what it waits for where it is linked, in words; "" where it waits for nothing."""
+    """For every node what it waits for where it is linked, or was canceled; in words, "" where for nothing."""
     nodes = snapshot.nodes
     return [
-        _waits_for(node, nodes[node.parent].record, waited=waited) if node.record.key and node.parent >= 0 else ""
-        for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
+        _waits_for(node, snapshot, waited=waited) for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
     ]
 
 
-def _waits_for(node: Node, parent: Record, *, waited: bool) -> str:
+def _waits_for(node: Node, snapshot: Snapshot, *, waited: bool) -> str:
+    if may_arrive(node):
+        return _LATE
+    if not node.record.key or node.parent < 0:
+        return ""
+    parent = snapshot.nodes[node.parent].record
     if parent.gone:
         return ""
     if node.record.awaited:
         return "the task above it to wait for it again (X7)"
     if node.state is EngineState.ABSENT:
-        late = "its start, which may still arrive, to cancel it then (C1)" if node.record.asked else ""
-        return {Want.RUN: "its start", Want.HOLD: "its start, at the resume (P6)"}.get(node.record.want, late)
+        return {Want.RUN: "its start", Want.HOLD: "its start, at the resume (P6)"}.get(node.record.want, "")
     over = node.record.status in TERMINAL or node.record.gone
     if not over or not waited:
         return ""

@@ -33,7 +33,9 @@ _IS_UNFINISHED = (
     "AND json_extract(doc, '$.verb') = ?)"
 )
 #: Read by an index of its own.
-_ASKED = "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0"
+_LATE = (
+    "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0 AND status = 'canceled'"
+)
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
@@ -173,13 +175,13 @@ class Executions:
         operation that is open, with each instance that it lives on."""
         return self._db.all(
             "SELECT DISTINCT tree, backend FROM executions WHERE is_current = 1 AND tree IN "  # noqa: S608
-            f"({_trees_with(statuses)} UNION {_ASKED} UNION SELECT tree FROM operations WHERE state = 'open')",
+            f"({_trees_with(statuses)} UNION {_LATE} UNION SELECT tree FROM operations WHERE state = 'open')",
             statuses,
         )
 
-    def asked(self) -> Sequence[str]:
-        """Every tree with something whose start was sent and that no look has shown yet."""
-        return [tree for (tree,) in self._db.all(_ASKED)]
+    def late(self) -> Sequence[str]:
+        """Every tree with something that was canceled while its start may still arrive."""
+        return [tree for (tree,) in self._db.all(_LATE)]
 
     def linking(self, trees: Sequence[str]) -> frozenset[str]:
         """Those of these trees in which a bridge links executions to tasks of other engines."""

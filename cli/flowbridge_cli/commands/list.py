@@ -142,7 +142,7 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         undriven = _undriven(database, executions, found, roots=filter.roots)
         unanswered = _unanswered(database, executions)
     for record, row in zip(found, rows, strict=True):
-        row["unanswered"] = record.id in unanswered or (record.asked and record.seen == "absent")
+        row["unanswered"] = record.id in unanswered or (record.asked and record.status == "canceled")
         row["waits_for_driver"] = record.tree in undriven
         stands = record.status == "paused" or record.status in _MOVING
         row["abandoned_below"] = record.parent is None and stands and record.tree in lost
