@@ -407,6 +407,16 @@ def test_O2_a_watch_of_what_has_ended_shows_it_at_once_though_the_ledger_is_lock
     other.close()
 
 
+def test_a_watch_sleeps_no_longer_than_to_its_deadline(
+    clock: Clock, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "time", clock)
+    record, flow = one(desk), desk.open()
+    until = clock.now + 4.0
+    assert len(list(flow.watch(record.id, deadline=until))) == 1
+    assert clock.now == pytest.approx(until)
+
+
 def test_what_is_written_for_many_rows_is_there_for_all_or_for_none(place: Path) -> None:
     database = Database(place)
     with pytest.raises(LedgerError, match="UNIQUE"):
