@@ -405,7 +405,7 @@ class Bridge:
             wait = min(wait * 1.5, longest) if shown == last else _FIRST_POLL
             yield look, shown != last
             last = shown
-            time.sleep(wait)
+            time.sleep(wait if deadline is None else min(wait, max(0.0, deadline - time.monotonic())))
 
     def history(self, id: str | None = None) -> Sequence[Entry]:
         """Who did what, when and why, and what the engines did by themselves: of one tree, or of all (O6)."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from flowbridge.deadline import in_time_for
 from flowbridge.detached import Detached
+from flowbridge.errors import LedgerError
 from flowbridge.law.driving import awaits_driver, awaits_driver_as_known
 from flowbridge.law.tables import ACTIVE
 from flowbridge.ledger.executions import Executions
@@ -47,8 +48,8 @@ class Drivers:
         held: list[Lease] = []
 
         def keep() -> bool:
-            # A look is good also where nothing can be written down.
-            with in_time_for(deadline), self._ledger.if_possible():
+            # A look is good also where nothing can be written down, and not kept waiting: this is tried at each.
+            with in_time_for(deadline), suppress(LedgerError), self._ledger.database.at_once():
                 if held and not self._ledger.leases.keep(held[0]):
                     held.clear()
                 if not held:

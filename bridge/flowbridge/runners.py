@@ -17,7 +17,15 @@ from typing import Protocol
 from flowbridge import deaths
 from flowbridge.config import CatalogConfig
 from flowbridge.detached import Detached
-from flowbridge.errors import EngineRefused, FlowbridgeError, InvalidInput, NotFound, Unavailable
+from flowbridge.errors import (
+    DamagedRow,
+    EngineRefused,
+    FlowbridgeError,
+    InvalidInput,
+    LedgerError,
+    NotFound,
+    Unavailable,
+)
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import TTL_SECONDS, Lease, Leases, run_lease, runner_of
@@ -100,7 +108,18 @@ class Host:
             return
         with self._patience.waiting() as deadline:
             while self._is_undelivered(root):
-                self._advance(backend, root, "deliver", deadline)
+                self._deliver_one(backend, root, deadline)
+
+    def _deliver_one(self, backend: LocalBackend, root: Ref, deadline: float) -> None:
+        try:
+            self._advance(backend, root, "deliver", deadline)
+        except DamagedRow:
+            raise
+        except LedgerError as error:
+            if not self._db.is_hurried:
+                raise
+            # Whoever only looks is shown how it was last seen, and why that is all.
+            raise Unavailable(f"what was sent to {root} is not carried out yet: {error.message}") from error
 
     def _is_undelivered(self, root: Ref) -> bool:
         """Whether a command waits, or whoever carried one out died before a runner had the run: nothing drove it."""

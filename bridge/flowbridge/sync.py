@@ -158,7 +158,7 @@ class Sync:
 
     def write_quiet(self, passes: Iterable[Pass]) -> None:
         """Write down when passes that found nothing new were made. Needs no lease: what changed since is left."""
-        with self._ledger.if_possible():
+        with self._ledger.if_possible(), self._ledger.database.at_once():
             self._ledger.executions.touch(
                 (found.before[node.record.id], node.record) for found in passes for node in found.snapshot.nodes
             )

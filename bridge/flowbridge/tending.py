@@ -44,7 +44,7 @@ class Tender:
     def tend_all(self, trees: Sequence[str], sent: set[tuple[str, str]], *, standing: bool = False) -> dict[str, Pass]:
         """The same for several trees, with each engine asked once for all of them."""
         # Without a lease: an engine that hangs must not keep a cancel waiting for a look (O2).
-        with self._instances.patience.one_wait():
+        with self._instances.patience.one_wait(), self._ledger.database.hurried():
             passes, overtaken = self._tend_all(trees, sent, standing=standing)
             if overtaken and not standing:
                 # What is shown is to be known to whoever is told of it: one more look, at what is written down by now.

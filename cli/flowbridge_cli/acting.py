@@ -22,6 +22,7 @@ from flowbridge.outcome import Outcome
 from flowbridge.planning import fingerprint
 from flowbridge_cli.documents import Document, full_document
 from flowbridge_cli.drawing import ending_lines
+from flowbridge_cli.opening import opened
 from flowbridge_cli.output import clean, counted, emit, error_view, note, short_id, styled, tell_damaged
 from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.several import each
@@ -105,7 +106,8 @@ def worst(codes: Iterable[int]) -> int:
 
 def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = None) -> int:
     """Carry out a verb on all that was chosen; gives the exit code."""
-    with Bridge() as bridge:
+    with opened(how.timeout) as (bridge, left):
+        how = replace(how, timeout=left)
         found = _chosen(bridge, verb, chosen)
         if how.dry_run:
             return _shown(bridge, verb, found.ids, how, request)

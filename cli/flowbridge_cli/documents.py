@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowbridge.bridge import Bridge
-from flowbridge.errors import Unavailable
+from flowbridge.errors import NotFound, Unavailable
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.operations import reopening
 from flowbridge.looks import Look
@@ -72,7 +72,17 @@ def _date(bridge: Bridge, document: Document) -> None:
     for execution in executions(document):
         seen = changed.get(execution["id"])
         execution["updated_at"] = moment(seen) if seen else execution["created_at"]
+        if bridge.ledger.unwritten and _is_news(bridge, execution):
+            execution["updated_at"] = execution["observed_at"] or execution["updated_at"]
         execution["held_since"] = moment(since.get(execution["id"], 0.0)) if execution["held"] else None
+
+
+def _is_news(bridge: Bridge, execution: Document) -> bool:
+    """Whether an execution has a status that is not written down: it was seen to change by this very look."""
+    try:
+        return str(bridge.ledger.executions.get(execution["id"]).status) != str(execution["status"])
+    except NotFound:
+        return True
 
 
 def _read(bridge: Bridge, execution: Document, tasks: Sequence[str] | None) -> ExecutionRead | None:

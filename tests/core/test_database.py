@@ -305,6 +305,8 @@ def test_another_writer_is_waited_for_no_longer_than_whoever_asks_will_wait(
     with holder.transaction():
         insert(holder, "x")
         for write in writes:
+            waiting.close()
+            waiting = Database(place)
             began = clock.now
             said = f"for over {seconds} s" if seconds else "now"
             with deadline.within(limit), pytest.raises(LedgerError, match=f"in use by another process {said}; try"):
@@ -315,6 +317,23 @@ def test_another_writer_is_waited_for_no_longer_than_whoever_asks_will_wait(
     holder.close()
     waiting.close()
     assert names(place) == ["x", "y"]
+
+
+@pytest.mark.parametrize("limit", [0.0, 5.0])
+def test_all_that_is_tried_behind_the_time_waits_once_and_anew_when_a_write_got_through(
+    place: Path, clock: Clock, limit: float
+) -> None:
+    holder, waiting = Database(place), Database(place)
+    for _ in range(2):
+        with holder.transaction(), deadline.within(limit):
+            began, allowed = clock.now, max(limit - deadline.GRACE_SECONDS, module._LEAST_SECONDS)
+            for number in range(4):
+                with pytest.raises(LedgerError, match="in use by another process"):
+                    insert(waiting, f"y{number}")
+            assert clock.now - began == pytest.approx(allowed, abs=0.1)
+        insert(waiting, f"y{clock.now}")
+    holder.close()
+    waiting.close()
 
 
 def _waits(waiting: Database, clock: Clock) -> float:
@@ -372,6 +391,30 @@ def test_O2_a_look_is_shown_soon_though_the_ledger_is_locked(clock: Clock, desk:
         assert next(iter(flow.watch(record.id))).record.status is Status.SUCCEEDED
     assert clock.now - began < 2.5
     other.close()
+
+
+def test_O2_a_watch_of_what_has_ended_shows_it_at_once_though_the_ledger_is_locked(clock: Clock, desk: Desk) -> None:
+    record = one(desk)
+    flow, other = desk.open(), Database(desk.ledger)
+    desk.engine.has[record.ref.id].tasks = []
+    desk.engine.has[record.ref.id].go(EngineState.SUCCEEDED)
+    flow.get(record.id)
+    began = clock.now
+    with other.transaction():
+        watch = flow.watch(record.id)
+        assert next(iter(watch)).record.status is Status.SUCCEEDED
+        assert clock.now - began < 0.1
+    other.close()
+
+
+def test_a_watch_sleeps_no_longer_than_to_its_deadline(
+    clock: Clock, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "time", clock)
+    record, flow = one(desk), desk.open()
+    until = clock.now + 4.0
+    assert len(list(flow.watch(record.id, deadline=until))) == 1
+    assert clock.now == pytest.approx(until)
 
 
 def test_what_is_written_for_many_rows_is_there_for_all_or_for_none(place: Path) -> None:

@@ -19,6 +19,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.config import Config
 from flowbridge.detached import Detached
 from flowbridge.errors import EngineRefused
+from flowbridge.ledger import database
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.leases import Lease, runner_of
 from flowbridge.localbackend import LocalBackend
@@ -122,12 +123,25 @@ def test_S6_a_runner_does_not_die_of_a_ledger_that_somebody_keeps_locked(
 ) -> None:
     patience: list[float] = []
 
-    def drive(database: Database, *_: object) -> None:
-        patience.append(database._patience)
+    def drive(opened: Database, *_: object) -> None:
+        patience.append(opened._patience)
 
     monkeypatch.setattr(runner, "drive", drive)
     assert waiting.drive() == 0
     assert patience == [math.inf]
+
+
+def test_O2_what_cannot_be_delivered_because_the_ledger_is_locked_keeps_no_look_waiting(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_HURRIED_SECONDS", 0.0)
+    waiting.kill_the_launcher()
+    other = Database(waiting.bridge.ledger.path)
+    with other.transaction():
+        look = waiting.bridge.get(waiting.record.id)
+    other.close()
+    assert "is not carried out yet: ledger " in look.silent["memory"]
+    assert look.record.id == waiting.record.id
 
 
 def _dying(waiting: Waiting, error: Exception) -> Callable[[], object]:

@@ -21,7 +21,7 @@ _BUSY_SECONDS = 20.0
 #: The same where what is to be written can be left for the next time: in all, until a transaction gets through.
 _HURRIED_SECONDS = 2.0
 
-#: What is waited for all the same where the time is over: what came of a call is to be written down.
+#: What is waited for all the same where the time is over, in all: what came of a call is to be written down.
 _LEAST_SECONDS = 0.5
 
 #: How long SQLite itself waits before the time is looked at. To tell it anew for each statement would cost a statement.
@@ -48,6 +48,7 @@ class Database:
         self._waited = 0.0
         self._patience = _BUSY_SECONDS
         self._spent = 0.0
+        self._late = 0.0
         self._unwritable: LedgerError | None = None
         try:
             with self._errors():
@@ -118,19 +119,30 @@ class Database:
 
     def _is_over(self) -> bool:
         """Whether another process was waited for long enough."""
-        is_hurried = self._patience == _HURRIED_SECONDS
-        longest = self._patience - self._spent if is_hurried else self._patience
+        longest = self._patience - self._spent if self.is_hurried else self._patience
         seconds = left()
         if seconds is not None and seconds <= GRACE_SECONDS:
-            longest = min(longest, _LEAST_SECONDS)
+            # What fails behind the time has others behind it (a lease to give back, say): all of them have this much.
+            longest = min(longest, _LEAST_SECONDS - self._late)
         is_over = self._waited >= longest
-        if is_over and is_hurried:
+        if is_over and seconds is not None and seconds <= GRACE_SECONDS:
+            self._late += self._waited
+        if is_over and self.is_hurried:
             self._spent = self._waited = self._spent + self._waited
         return is_over
 
     def hurried(self) -> AbstractContextManager[None]:
         """Inside it another process that writes is waited for shortly, and once more only for what is left of that."""
         return self._waiting(min(self._patience, _HURRIED_SECONDS))
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether what is to be written can be left for the next time."""
+        return self._patience == _HURRIED_SECONDS
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Inside it another process that writes is hardly waited for: for what is tried again soon, or is no loss."""
+        return self._waiting(0.0)
 
     def patient(self) -> AbstractContextManager[None]:
         """Inside it another process that writes is waited for as long as it takes: for who keeps nobody waiting."""
@@ -177,7 +189,7 @@ class Database:
             raise self._unwritable
         with self._errors():
             self._execute("BEGIN IMMEDIATE")
-        self._depth, self._spent = 1, 0.0
+        self._depth, self._spent, self._late = 1, 0.0, 0.0
         try:
             yield
         except BaseException:
@@ -209,7 +221,7 @@ class Database:
         """Carry out one statement; gives the number of rows it changed."""
         with self._errors():
             changed = self._execute(sql, tuple(values)).rowcount
-        self._spent = 0.0
+        self._spent = self._late = 0.0
         return changed
 
     def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:

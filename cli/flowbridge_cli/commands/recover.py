@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from flowbridge.bridge import Bridge
 from flowbridge.errors import EngineRefused, FlowbridgeError, Unavailable
 from flowbridge.ledger.operations import Operation
 from flowbridge.looks import Look
@@ -16,6 +15,7 @@ from flowbridge.model import Node
 from flowbridge.recovery import not_endable
 from flowbridge_cli import options
 from flowbridge_cli.documents import tree_document
+from flowbridge_cli.opening import opened
 from flowbridge_cli.output import emit, note, told_of
 
 
@@ -44,7 +44,7 @@ def recover(id: str | None, assume: str, yes: bool, timeout: float, output: str)
     An execution that its engine will never go on with is shown as hung. With its ID, and once you agreed, the engine is
     told to end it as succeeded; not where that would lose tasks that never ran, or where one failed.
     """
-    with Bridge() as bridge:
+    with opened(timeout) as (bridge, _):
         left: list[FlowbridgeError] = []
         looks = bridge.recover(
             id, assume=assume, timeout=timeout, failed=lambda one, error: _left(left, one, error), finished=_finished

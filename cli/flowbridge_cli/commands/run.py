@@ -18,6 +18,7 @@ from flowbridge.views import execution_view
 from flowbridge.yamltext import load as load_yaml
 from flowbridge_cli import options
 from flowbridge_cli.commands.watch import watched
+from flowbridge_cli.opening import opened
 from flowbridge_cli.output import emit, note
 from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.watching import INTERRUPTED, farewell
@@ -69,7 +70,7 @@ def run(
     began = time.monotonic()
     given = {**_from_file(input_file), **options.inputs(values)}
     what, instance = meant(target, backend)
-    with Bridge() as bridge:
+    with opened(timeout) as (bridge, left):
         try:
             record = bridge.run(
                 what,
@@ -79,7 +80,7 @@ def run(
                 env=_environment(env),
                 task_name=task_name,
                 reason=reason,
-                timeout=timeout,
+                timeout=left,
             )
         except Interrupted as interrupted:
             return _interrupted(bridge, interrupted.execution)
@@ -88,8 +89,8 @@ def run(
             emit(execution_view(record), output) if output != "table" else click.echo(record.id)
             return 0
         note(f"execution {record.id}")
-        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
-        return watched(bridge, record.id, output, left, tail=tail)
+        rest = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+        return watched(bridge, record.id, output, rest, tail=tail)
 
 
 def _interrupted(bridge: Bridge, id: str) -> int:

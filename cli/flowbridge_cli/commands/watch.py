@@ -8,6 +8,7 @@ from flowbridge.bridge import Bridge
 from flowbridge_cli import options
 from flowbridge_cli.documents import full_document
 from flowbridge_cli.drawing import ending_lines
+from flowbridge_cli.opening import opened
 from flowbridge_cli.output import emit, tell_unwritten
 from flowbridge_cli.watching import INTERRUPTED, Stopped, follow
 
@@ -29,8 +30,8 @@ def watch(id: str, timeout: float | None, tail: bool, output: str) -> int:
     answer, or its runner died, 4 its engine no longer has it. A paused execution is watched on: somebody may resume it;
     so is a hung one, with what helps, and one whose engine does not answer.
     """
-    with Bridge() as bridge:
-        return watched(bridge, bridge.find(id).id, output, timeout, tail=tail)
+    with opened(timeout) as (bridge, left):
+        return watched(bridge, bridge.find(id).id, output, left, tail=tail)
 
 
 def watched(bridge: Bridge, id: str, output: str, timeout: float | None, *, tail: bool = False) -> int:
