@@ -6,6 +6,7 @@ with a look.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from flowbridge.bridge import Bridge
+from flowbridge.drivers import late_since
 from flowbridge.errors import FlowbridgeError, NotFound
 from flowbridge.law.driving import awaits_driver
 from flowbridge.law.tables import ACTIVE
@@ -20,6 +22,9 @@ from flowbridge.model import Snapshot
 from flowbridge.sending import Sent
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
+
+#: The same where nothing is left but what may still arrive after its cancel.
+_RARE_WAIT = 10.0
 
 
 def main(arguments: list[str]) -> int:
@@ -60,26 +65,35 @@ def _drive_as_the_only_one(bridge: Bridge, tree: str) -> bool:
 
 def _drive(bridge: Bridge, tree: str, keep: Callable[[], object]) -> None:
     sent = Sent()
-    wait, last = _FIRST_WAIT, -1
+    wait, last, longest = _FIRST_WAIT, -1, _LONGEST_WAIT
     while True:
         news = last
         try:
-            over = not keep() or is_over(bridge.tend([tree], sent.lately())[tree].snapshot)
-            if over and is_over(bridge.known(tree)):  # a look that was overtaken may be older than what is known
+            found = bridge.tend([tree], sent.lately())[tree].snapshot if keep() else None
+            longest = _LONGEST_WAIT if found is None or _moves(found) else _RARE_WAIT
+            if (found is None or is_over(found)) and is_over(
+                bridge.known(tree)
+            ):  # a look that was overtaken may be older than what is known
                 return
             news = bridge.ledger.operations.last(tree)
         except NotFound:
             raise
         except FlowbridgeError as error:
             sys.stderr.write(f"driver of {tree}: {error.message}\n")
-        wait, last = (_FIRST_WAIT if news != last else min(wait * 1.5, _LONGEST_WAIT)), news
+        wait, last = (_FIRST_WAIT if news != last else min(wait * 1.5, longest)), news
         time.sleep(wait)
 
 
 def is_over(snapshot: Snapshot) -> bool:
-    """Whether nothing of a tree moves by itself: all of it has ended, is paused or is abandoned, and told."""
+    """Whether nothing of a tree moves by itself: all of it has ended, is paused or is abandoned, and told, and nothing
+    was asked for lately that may still arrive."""
+    return not _moves(snapshot) and not awaits_driver(snapshot, since=late_since())
+
+
+def _moves(snapshot: Snapshot) -> bool:
+    """Whether more is waited for than what may still arrive after its cancel."""
     active = any(node.record.status in ACTIVE and not node.record.gone for node in snapshot.nodes)
-    return not active and not awaits_driver(snapshot)
+    return active or awaits_driver(snapshot, since=math.inf)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,6 +18,15 @@ from flowbridge.model import Snapshot
 
 #: Begins the names of agents' leases: an agent drives every tree of its ledger.
 AGENT = "agent:"
+
+
+#: For how long, in seconds, a driver stays for nothing but a start that may still arrive. An agent looks on.
+_LATE_SECONDS = 86_400.0
+
+
+def late_since() -> float:
+    """When, in seconds since the epoch, a start was asked for at the earliest that a driver still stays for."""
+    return time.time() - _LATE_SECONDS
 
 
 class Drivers:
@@ -66,12 +76,12 @@ class Drivers:
 
     def waits(self, snapshot: Snapshot) -> bool:
         """Whether a tree waits for a driver, and none is alive."""
-        return awaits_driver(snapshot) and not self.is_driven(_tree(snapshot))
+        return awaits_driver(snapshot, since=late_since()) and not self.is_driven(_tree(snapshot))
 
     def ensure(self, snapshot: Snapshot, *, links: bool = False) -> None:
         """Have a tree driven that needs it. `links` tells that its tasks may come to wait for other engines."""
         may_come = links and snapshot.nodes[0].record.status in ACTIVE
-        if (may_come or awaits_driver(snapshot)) and not self.is_driven(_tree(snapshot)):
+        if (may_come or awaits_driver(snapshot, since=late_since())) and not self.is_driven(_tree(snapshot)):
             self._start(_tree(snapshot))
 
 
@@ -84,7 +94,8 @@ def _awaits_driver(executions: Executions, tree: str) -> bool:
     records = executions.tree(tree)
     hosts = {record.parent for record in records if record.key}
     kept = executions.looks([record.id for record in records if record.ref in hosts])
-    return awaits_driver_as_known(records, {id: waiting for id, (_, waiting) in kept.items()})
+    waiting = {id: waiting for id, (_, waiting) in kept.items()}
+    return awaits_driver_as_known(records, waiting, since=late_since())
 
 
 def _is_driven(leases: Leases, tree: str) -> bool:

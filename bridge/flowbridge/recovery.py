@@ -116,13 +116,14 @@ class Recovery:
         ended, found = [], look()
         for node in filter(may_arrive, found.snapshot.nodes):
             name = node.record.ref.backend
-            if not node.reachable:
+            if not node.reachable and name in self._instances.names():
                 why = f"whether its start has arrived cannot be told, and it is looked for: {found.silent[name]}"
                 failed(node.record.id, Unavailable(why))
                 continue
             asking = self._begin(node)
             self._ledger.executions.put([replace(node.record, asked=False)])
-            why = f"its start was seen nowhere at {name}, and is waited for no longer"
+            where = f"at {name}" if node.reachable else f"({name} is not configured any more)"
+            why = f"its start was seen nowhere {where}, and is waited for no longer"
             ended.append(self._ledger.operations.end(asking, State.DONE, why, time.time()))
         return ended
 

@@ -29,6 +29,8 @@ def lost(home: Path, flowbridge: Flowbridge, monkeypatch: pytest.MonkeyPatch) ->
     (home / "w.yaml").write_text(WAITS)
     monkeypatch.setenv("FLOWBRIDGE_CONFIG", "config.yaml")
     monkeypatch.setattr("flowbridge_mistral.client._wait", lambda *_: 0.0)
+    # The process of a driver would look for that server in vain, and for long.
+    monkeypatch.setattr("flowbridge.bridge.starting_drivers", lambda _: lambda tree: None)
     server = FakeMistral()
     server.bases["std.async_noop"] = "std.async_noop"
     losing = [True]

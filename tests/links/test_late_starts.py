@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from flowbridge.bridge import Bridge
-from flowbridge.driver import is_over
+from flowbridge.config import Config
+from flowbridge.driver import drive, is_over
 from flowbridge.drivers import undriven
 from flowbridge.errors import Unavailable
 from flowbridge.ledger.executions import Filter
@@ -85,6 +87,49 @@ def test_O13_a_tree_whose_child_may_still_arrive_after_its_cancel_is_driven(
     assert not flow.get(root.id).waits_for_driver
     assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == frozenset()
     assert is_over(flow.known(root.tree))
+
+
+def test_O13_a_driver_stays_for_a_day_for_what_may_still_arrive_and_an_agent_longer(
+    desk: Desk, tree: tuple[Bridge, Record, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, root, child = tree
+    canceled(flow, desk, root)
+    monkeypatch.setattr("flowbridge.drivers.time", SimpleNamespace(time=lambda: child.created + 86_401.0))
+    assert is_over(flow.known(root.tree))
+    assert not flow.get(root.id).waits_for_driver
+    assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == frozenset()
+    assert looked_for(flow) == [root.tree]
+
+
+def test_O13_a_driver_looks_rarely_where_nothing_is_left_but_what_may_still_arrive(
+    desk: Desk, tree: tuple[Bridge, Record, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, root, child = tree
+    canceled(flow, desk, root)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 20:
+            arrives(desk, child)
+
+    monkeypatch.setattr("flowbridge.driver.time", SimpleNamespace(sleep=sleep))
+    drive(flow, root.tree)
+    assert max(waits) == 10.0
+    assert desk.other.has[child.ref.id].state is EngineState.CANCELED
+
+
+def test_C1_recover_gives_up_what_was_to_be_started_by_an_instance_that_is_configured_no_more(
+    desk: Desk, tree: tuple[Bridge, Record, Record]
+) -> None:
+    flow, root, _ = tree
+    canceled(flow, desk, root)
+    without = Bridge(Config(ledger=desk.ledger, actor="me"), backends=[desk.host], drive=lambda _: None, durable=False)
+    said: list[str] = []
+    without.recover(root.id, finished=lambda operation: said.append(operation.outcome))
+    without.close()
+    assert said == ["its start was seen nowhere (other is not configured any more), and is waited for no longer"]
+    assert looked_for(flow) == []
 
 
 def test_C1_a_child_that_arrives_after_the_cancel_of_its_tree_is_canceled_by_an_agents_look(

@@ -27,24 +27,26 @@ def follows(step: Step, links: frozenset[str]) -> bool:
     return step.action in (Action.PAUSE, Action.CANCEL, Action.REPORT)
 
 
-def awaits_driver(snapshot: Snapshot) -> bool:
+def awaits_driver(snapshot: Snapshot, *, since: float = 0.0) -> bool:
     """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine, or one
-    that was canceled may still arrive where it was to be started."""
+    that was to be started after `since`, in seconds since the epoch, and was canceled, may still arrive."""
     nodes = snapshot.nodes
-    return any(map(may_arrive, nodes)) or any(
+    return any(may_arrive(node) and node.record.created > since for node in nodes) or any(
         _is_awaited(node.record, nodes[node.parent].record, waited=waited)
         for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
         if node.record.key and node.parent >= 0
     )
 
 
-def awaits_driver_as_known(records: Sequence[Record], waiting: Mapping[str, Sequence[WaitingChild]]) -> bool:
+def awaits_driver_as_known(
+    records: Sequence[Record], waiting: Mapping[str, Sequence[WaitingChild]], *, since: float = 0.0
+) -> bool:
     """The same of the records of a tree, with what waited in each of them when it was last seen."""
     by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     linked = [(record, by_ref[record.parent]) for record in records if record.key and record.parent in by_ref]
     keys = {id: frozenset(each.key for each in found) for id, found in waiting.items()}
-    late = any(record.asked and record.want is Want.CANCEL and record.seen is EngineState.ABSENT for record in records)
-    return late or any(
+    late = (record for record in records if record.asked and record.want is Want.CANCEL and record.created > since)
+    return any(record.seen is EngineState.ABSENT for record in late) or any(
         _is_awaited(record, above, waited=record.key in keys.get(above.id, ())) for record, above in linked
     )
 
