@@ -20,7 +20,7 @@ from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Node, Record, Snapshot, Verb, Want
-from flowbridge.sending import Sender
+from flowbridge.sending import REFUSALS, Sender
 from flowbridge.sync import Pass, Sync
 from flowbridge.troubles import TRIED_AGAIN, failed, no_longer_due, note, rests
 
@@ -176,7 +176,10 @@ class Carrier:
 
     def _note(self, step: Step, error: FlowbridgeError | None, progress: Progress) -> None:
         """What a call that was made says of how far the operation came."""
-        if isinstance(error, NotFound):
+        if step.action is Action.START and isinstance(error, REFUSALS) and _was_asked(step, progress):
+            # Nobody knows what became of the first try: what is there one day is not to be an orphan (O3).
+            progress.silent[step.record] = f"{error.message.rstrip('.')}; an earlier try of its start may still arrive"
+        elif isinstance(error, NotFound):
             # What is gone is told by the next look; a start that finds no workflow is told here.
             if step.action is Action.START:
                 progress.refused[step.record] = error
@@ -265,6 +268,11 @@ class Carrier:
         if undone or operation.steps:
             progress.found = self._sync.look(operation.tree)
             self._sync.write(progress.found)
+
+
+def _was_asked(step: Step, progress: Progress) -> bool:
+    """Whether a start had been sent before, and may have been taken."""
+    return any(node.record.id == step.record and node.record.asked for node in progress.found.snapshot.nodes)
 
 
 def is_as_wanted(snapshot: Snapshot) -> bool:

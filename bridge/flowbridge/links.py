@@ -160,7 +160,7 @@ class _Found:
 
 def refused(record: Record, why: str) -> Record:
     """The record of a child that cannot be started: it has errored, and is not tried again."""
-    return replace(record, seen=EngineState.ERRORED, error=why, trouble=None, asked=False)
+    return replace(record, seen=EngineState.ERRORED, error=why, trouble=None)
 
 
 def is_refused(record: Record) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 
 from flowbridge.calls import apart, at_once
 from flowbridge.deadline import within
-from flowbridge.errors import DamagedRow, EngineError, InvalidInput, LedgerError, Unavailable
+from flowbridge.errors import EngineError, InvalidInput, LedgerError, Unavailable
 from flowbridge.instances import Instances
 from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.ledger.executions import Executions, Filter, is_due
@@ -93,16 +93,8 @@ def _stranded(
     executions: Executions, instances: Instances, trees: Sequence[str], is_driven: Callable[[Ref], bool]
 ) -> set[str]:
     """Those of these trees in which a run that lives here was last seen to move, and has no runner: it may be dead."""
-    return {tree for tree in executions.linking(trees) if _has_stranded(executions, instances, tree, is_driven)}
-
-
-def _has_stranded(executions: Executions, instances: Instances, tree: str, is_driven: Callable[[Ref], bool]) -> bool:
-    try:
-        records = executions.tree(tree)
-    except DamagedRow:
-        return True  # the closer look tells which
-    moving = [one.ref for one in records if one.key and one.status in ACTIVE]
-    return any(instances.is_local(ref.backend) and not is_driven(ref) for ref in moving)
+    moving = executions.linked(trees, [str(status) for status in ACTIVE])
+    return {tree for tree, ref in moving if instances.is_local(ref.backend) and not is_driven(ref)}
 
 
 def _glances(instances: Instances, wanted: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, str] | None]:

@@ -16,7 +16,7 @@ from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import EngineState, Node, Snapshot, Status, Verb
+from flowbridge.model import EngineState, Node, Snapshot, Status, Verb, Want
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, operation_of, ways
 from flowbridge.sync import Pass
@@ -90,7 +90,7 @@ class Recovery:
         """
         asked: list[Operation] = []
         for node, unseen in _abandoned_runs(look().snapshot):
-            asking = self._begin(node, unseen, assume=assume)
+            asking = self._begin(node, assume=assume)
             try:
                 engine = self._instances.get(node.record.ref.backend)
                 if not isinstance(engine, LocalBackend):
@@ -100,6 +100,9 @@ class Recovery:
                 self._ledger.operations.end(asking, State.FAILED, error.message, time.time())
                 failed(node.record.id, error)
             else:
+                # Said of what was done, not of what was about to be: whoever is killed before this has assumed nothing.
+                asking = replace(asking, options={**asking.options, "unseen": unseen})
+                self._ledger.operations.put(asking)
                 asked.append(asking)
         done = self._end_asked(asked, look().snapshot) if asked else []
         for ended in done:
@@ -114,17 +117,20 @@ class Recovery:
         if not any(record.asked for record in self._ledger.executions.tree(tree)):
             return []
         ended, found = [], look()
-        for node in filter(may_arrive, found.snapshot.nodes):
+        for node in found.snapshot.nodes:
+            if not may_arrive(node) or node.record.want is not Want.CANCEL:
+                continue  # what is held is sent again at the resume
             name = node.record.ref.backend
             if not node.reachable and name in self._instances.names():
                 why = f"whether its start has arrived cannot be told, and it is looked for: {found.silent[name]}"
                 failed(node.record.id, Unavailable(why))
                 continue
-            asking = self._begin(node)
-            self._ledger.executions.put([replace(node.record, asked=False)])
             where = f"at {name}" if node.reachable else f"({name} is not configured any more)"
             why = f"its start was seen nowhere {where}, and is waited for no longer"
-            ended.append(self._ledger.operations.end(asking, State.DONE, why, time.time()))
+            with self._ledger.transaction():
+                asking = self._begin(node)
+                self._ledger.executions.put([replace(node.record, asked=False)])
+                ended.append(self._ledger.operations.end(asking, State.DONE, why, time.time()))
         return ended
 
     def _end_hung(self, look: Callable[[], Pass], timeout: float) -> Pass:
@@ -156,12 +162,9 @@ class Recovery:
             raise
         return asking
 
-    def _begin(self, node: Node, unseen: Sequence[str] = (), **what: str) -> Operation:
-        """Write down that an execution is about to be recovered (O3). A crash behind this is ended by the next look.
-
-        `unseen` are the tasks whose end nobody saw.
-        """
-        ask = Ask(Verb.RECOVER, self._actor, options={**what, **({"unseen": list(unseen)} if unseen else {})})
+    def _begin(self, node: Node, **what: str) -> Operation:
+        """Write down that an execution is about to be recovered (O3). A crash behind this is ended by the next look."""
+        ask = Ask(Verb.RECOVER, self._actor, options=what)
         asking = operation_of(node.record, ask)
         with self._ledger.transaction():
             self._ledger.operations.put(asking)

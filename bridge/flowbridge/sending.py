@@ -29,7 +29,7 @@ _CHUNK = 64
 _REMEMBERED_SECONDS = 30.0
 
 #: What an engine says that will not change by asking again.
-_REFUSALS = (EngineRefused, NotFound, InvalidInput)
+REFUSALS = (EngineRefused, NotFound, InvalidInput)
 
 Error = FlowbridgeError | None
 
@@ -122,7 +122,8 @@ class Sender:
             return error
         if error is not None:
             return self._not_started(call.start, error)
-        self._ledger.executions.put([replace(call.start, seen=EngineState.REQUESTED, asked=False)])
+        # What says yes may be slow to show it: only a look tells that it is there, but for what runs here.
+        self._ledger.executions.put([replace(call.start, seen=EngineState.REQUESTED, asked=not call.local)])
         return None
 
     def _not_started(self, record: Record, error: FlowbridgeError) -> Error:
@@ -133,7 +134,7 @@ class Sender:
         """
         if isinstance(error, Unavailable) and not error.unsent:
             return error  # it may have been taken, as was written down before
-        if isinstance(error, _REFUSALS) and record.key and not record.asked:
+        if isinstance(error, REFUSALS) and record.key and not record.asked:
             self._ledger.executions.put([refused(record, error.message)])
             return None
         self._ledger.executions.put([record])

@@ -83,6 +83,7 @@ def test_C1_a_linked_child_whose_start_may_still_arrive_after_its_cancel_is_told
         flow.ledger.executions.put([replace(late, created=above.created)])
     (row,) = [line for line in flowbridge("list", "--children", "--no-look").out.splitlines() if "child" in line]
     assert NOTE in row
+    assert "start not answered below: recover it" in flowbridge("list", "--no-look").out
 
 
 def test_O3_get_gives_the_advice_that_a_tree_gives(flowbridge: Flowbridge, lost: str) -> None:

@@ -348,7 +348,7 @@ def test_what_can_be_left_for_the_next_time_waits_shortly_and_in_all_until_a_wri
     place: Path, clock: Clock
 ) -> None:
     holder, waiting = Database(place), Database(place)
-    with waiting.hurried(), waiting.patient(), waiting.hurried():
+    with waiting.hurried(), waiting.hurried():
         for _ in range(2):
             with holder.transaction():
                 assert _waits(waiting, clock) == pytest.approx(2.0, abs=0.1)
@@ -372,7 +372,7 @@ def test_who_keeps_nobody_waiting_waits_for_a_writer_as_long_as_it_takes(
     released = ExitStack()
     released.enter_context(holder.transaction())
     monkeypatch.setattr(clock, "sleep", sleep)
-    with waiting.patient():
+    with waiting.patient(), waiting.hurried():
         insert(waiting, "y")
     assert clock.now >= until
     holder.close()

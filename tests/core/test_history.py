@@ -9,9 +9,9 @@ import pytest
 from core.kit import Desk, errored_family, family, one
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import InvalidInput, NotFound, Rejected, Timeout
+from flowbridge.errors import EngineRefused, InvalidInput, NotFound, Rejected, Timeout
 from flowbridge.ledger.executions import Filter
-from flowbridge.model import EngineState, Record, Ref, Status
+from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus
 from support.fakes import task
 
 
@@ -141,6 +141,18 @@ def test_S6_a_runner_that_dies_under_a_pause_does_not_end_the_time_that_its_run_
     desk: Desk, flow: Bridge, seen: tuple[str, ...], since: float | None
 ) -> None:
     assert held_for(flow, one(desk), *seen) == since
+
+
+def test_R2_a_resume_that_its_engine_refuses_does_not_end_the_time_that_an_execution_is_held(
+    desk: Desk, flow: Bridge
+) -> None:
+    record = one(desk, TaskStatus.WAITING)
+    flow.pause(record.id)
+    first = flow.held_since(record.id)
+    desk.engine.refuses = {"resume": EngineRefused("not now")}
+    assert not flow.resume(record.id).done
+    assert flow.find(record.id).status is Status.PAUSED
+    assert flow.held_since(record.id) == first
 
 
 def test_R2_what_was_resumed_while_it_was_abandoned_is_held_anew(desk: Desk, flow: Bridge) -> None:

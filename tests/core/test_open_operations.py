@@ -12,7 +12,8 @@ from core.kit import Desk, current, errored_family, family, one, ops, statuses, 
 from flowbridge.backend import Definition
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.errors import Rejected, Timeout, Unavailable
+from flowbridge.driver import is_over
+from flowbridge.errors import EngineRefused, Rejected, Timeout, Unavailable
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
@@ -91,6 +92,38 @@ def test_C1_a_start_that_arrives_after_its_cancel_is_canceled_by_an_agents_look(
     assert desk.engine.has[record.ref.id].state is EngineState.CANCELED
     came = [(entry.kind, entry.actor) for entry in flow.history() if entry.doc.get("new") == "canceling"]
     assert came == [("arrived_late", "engine")]
+
+
+def test_C1_a_start_that_was_accepted_and_not_shown_is_looked_for_after_its_cancel(flow: Bridge, desk: Desk) -> None:
+    desk.engine.ignores = {"start"}
+    with pytest.raises(EngineRefused, match="is not seen yet"):
+        flow.run(FLOW, backend="fake", timeout=0)
+    record = flow.find("last")
+    assert flow.cancel(record.id).plan.warnings
+    outcomes = [entry.doc["outcome"] for entry in told(flow) if entry.kind == "outcome"]
+    assert "it was seen nowhere, and what still arrives is canceled" in outcomes[0]
+    arrives(desk, record)
+    flow.tend([tree for tree, _ in flow.ledger.executions.places(("running",))], set())
+    assert desk.engine.has[record.ref.id].state is EngineState.CANCELED
+
+
+def test_O13_no_driver_stays_for_a_start_that_links_nothing(flow: Bridge, desk: Desk) -> None:
+    record = open_start(flow, desk)
+    flow.cancel(record.id)
+    assert not flow.get(record.id).waits_for_driver
+    assert is_over(flow.known(record.tree))
+
+
+def test_O3_a_start_that_is_refused_after_an_earlier_try_that_may_arrive_is_not_forgotten(
+    flow: Bridge, desk: Desk
+) -> None:
+    record = open_start(flow, desk)
+    desk.engine.refuses = {"start": EngineRefused("403")}
+    flow.recover(record.id)
+    assert states(flow, "start") == ["open"]
+    arrives(desk, record)
+    assert flow.get(record.id).record.status is Status.RUNNING
+    assert states(flow, "start") == ["done"]
 
 
 def test_C1_recover_cancels_a_start_that_has_arrived_after_its_cancel(flow: Bridge, desk: Desk) -> None:

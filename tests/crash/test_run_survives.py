@@ -111,6 +111,29 @@ def test_S6_a_leaf_whose_end_nobody_saw_is_reported_and_run_again_only_when_told
         assert sum(count - 1 for count in after.values()) <= len(unknown)
 
 
+def test_S6_a_recover_that_was_killed_before_it_assumed_anything_is_not_told_to_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, file = tmp_path / "ledger.db", tmp_path / "lines.txt"
+    assert in_child(lambda: _dies_in_the_middle(ledger, file)) == DIED
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with bridge(ledger) as one:
+        record = _record(one)
+        assert record is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalBackend, "recover", killed)
+            with pytest.raises(KeyboardInterrupt):
+                one.recover(record.id, assume="failed")
+        one.recover(record.id, assume="rerun")
+        one.wait(record.id, timeout=20)
+        outcomes = " ".join(str(entry.doc.get("outcome")) for entry in one.history(record.id))
+    assert "run again" in outcomes
+    assert "taken as failed" not in outcomes
+
+
 @pytest.mark.parametrize(("assume", "taken"), [("failed", "taken as failed"), ("rerun", "run again")])
 def test_S6_recover_says_what_it_took_for_the_ends_that_nobody_saw_and_the_history_keeps_it(
     assume: str, taken: str, tmp_path: Path

@@ -13,6 +13,7 @@ from flowbridge.driver import drive, is_over
 from flowbridge.drivers import undriven
 from flowbridge.errors import Unavailable
 from flowbridge.ledger.executions import Filter
+from flowbridge.ledger.operations import Operations
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
 from flowbridge.treeviews import tree_view
 from links.kit import Desk, children, settle
@@ -198,6 +199,46 @@ def test_C1_recover_cancels_a_child_that_has_arrived_after_the_cancel(
     flow.recover()
     assert desk.other.has[child.ref.id].state is EngineState.CANCELED
     assert looked_for(flow) == []
+
+
+def test_C1_a_recover_that_is_killed_before_it_has_given_up_has_done_nothing(
+    desk: Desk, tree: tuple[Bridge, Record, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, root, _ = tree
+    canceled(flow, desk, root)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Operations, "end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            flow.recover(root.id)
+    assert looked_for(flow) == [root.tree]
+    assert flow.ledger.operations.open_trees() == []
+
+
+def test_P6_a_child_that_may_still_arrive_under_a_pause_is_held_when_it_does(
+    desk: Desk, tree: tuple[Bridge, Record, Record]
+) -> None:
+    flow, root, child = tree
+    plan = flow.plan(Verb.PAUSE, root.id)
+    assert plan.lines[1].reason == "its start was seen nowhere, and is not sent again while it is held (P6)"
+    assert plan.warnings[0].endswith("What still arrives is paused by whoever looks, an agent too (O3)")
+    flow.pause(root.id)
+    desk.host.has[root.ref.id].tasks = []
+    look = flow.get(root.id)
+    assert look.record.status is Status.PAUSED
+    assert look.waits_for_driver
+    assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == {root.tree}
+    assert not is_over(flow.known(root.tree))
+    flow.recover(root.id)
+    assert not is_over(flow.known(root.tree)), "its start is sent again at the resume"
+    desk.other.dropped = set()
+    arrives(desk, child)
+    settle(flow, root.id)
+    assert desk.other.has[child.ref.id].state is EngineState.PAUSED
+    assert is_over(flow.known(root.tree))
 
 
 def test_C1_recover_waits_no_longer_for_what_is_seen_nowhere_and_says_so(

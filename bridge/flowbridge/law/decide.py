@@ -92,8 +92,9 @@ _CASCADE = {
     Action.CANCEL: Cascade.CANCEL_DOWN,
 }
 
-#: What becomes of a start that may have been sent, and that no look has shown, when it is canceled.
+#: What becomes of a start that was sent, and that no look has shown, when what it starts is held or canceled.
 NO_MORE = "its start was seen nowhere, and is sent no more (C1)"
+_NOT_NOW = "its start was seen nowhere, and is not sent again while it is held (P6)"
 
 _LEFT = {
     EngineState.ABSENT: "not started while it is held (P6)",
@@ -136,8 +137,8 @@ def decide(snapshot: Snapshot, facts: Facts) -> Plan:
 
 
 def may_arrive(node: Node) -> bool:
-    """Whether an execution was canceled while its start, which was sent, is seen nowhere."""
-    return node.record.asked and node.record.want is Want.CANCEL and node.state is EngineState.ABSENT
+    """Whether an execution is held or canceled while its start, which was sent, is seen nowhere."""
+    return node.record.asked and node.record.want is not Want.RUN and node.state is EngineState.ABSENT
 
 
 def is_unfinished(node: Node) -> bool:
@@ -166,15 +167,19 @@ def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
 
 
 def _late_starts(snapshot: Snapshot) -> list[str]:
-    """What was canceled while its start may be on its way: one warning for all of a tree."""
-    late = [node.record for node in snapshot.nodes if may_arrive(node)]
-    if not late:
-        return []
-    first, more = late[0], f" and {len(late) - 1} more" if len(late) > 1 else ""
-    return [
-        f"{first.ref}{more}: sent to be started and seen nowhere. What still arrives is canceled by whoever looks, a "
-        f"driver or an agent too; `flowbridge recover {first.id}` looks once more, and waits no longer (O3)"
-    ]
+    """What is held or canceled while its start may be on its way: one warning for all of a tree."""
+    found = []
+    for want, done in ((Want.HOLD, "paused"), (Want.CANCEL, "canceled")):
+        late = [node.record for node in snapshot.nodes if node.record.want is want and may_arrive(node)]
+        if not late:
+            continue
+        more = f" and {len(late) - 1} more" if len(late) > 1 else ""
+        gives_up = f"; `flowbridge recover {late[0].id}` looks once more, and waits no longer"
+        found.append(
+            f"{late[0].ref}{more}: sent to be started and seen nowhere. What still arrives is {done} by whoever looks, "
+            f"an agent too{gives_up if want is Want.CANCEL else ''} (O3)"
+        )
+    return found
 
 
 def join_warnings(snapshot: Snapshot, joins: Mapping[str, Joins]) -> tuple[str, ...]:
@@ -263,7 +268,7 @@ def _left(node: Node) -> str:
     if node.record.gone:
         return _LEFT[EngineState.GONE]
     if may_arrive(node):
-        return NO_MORE
+        return NO_MORE if node.record.want is Want.CANCEL else _NOT_NOW
     if node.state is EngineState.ABSENT and node.record.want is Want.CANCEL:
         return "never started, and is not (C1)"
     if node.record.status in ACTIVE and node.state in _LEFT_ACTIVE:

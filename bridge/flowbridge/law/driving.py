@@ -8,8 +8,11 @@ from flowbridge.law.decide import Action, Step, may_arrive, to_report
 from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
-#: What an execution waits for that was canceled while its start may be on its way.
-_LATE = "its start, which may still arrive, to cancel it then (C1)"
+#: What an execution waits for that is held or was canceled while its start may be on its way.
+_LATE = {
+    Want.HOLD: "its start, which may still arrive, to hold it then (P6)",
+    Want.CANCEL: "its start, which may still arrive, to cancel it then (C1)",
+}
 
 
 def linked(snapshot: Snapshot) -> frozenset[str]:
@@ -28,11 +31,13 @@ def follows(step: Step, links: frozenset[str]) -> bool:
 
 
 def awaits_driver(snapshot: Snapshot, *, since: float = 0.0) -> bool:
-    """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine, or one
-    that was to be started after `since`, in seconds since the epoch, and was canceled, may still arrive."""
+    """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine, or a
+    linked one that was to be started after `since` (seconds since the epoch), and is held or canceled, may still
+    arrive."""
     nodes = snapshot.nodes
-    return any(may_arrive(node) and node.record.created > since for node in nodes) or any(
+    return any(
         _is_awaited(node.record, nodes[node.parent].record, waited=waited)
+        or (may_arrive(node) and node.record.created > since)
         for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
         if node.record.key and node.parent >= 0
     )
@@ -45,10 +50,15 @@ def awaits_driver_as_known(
     by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     linked = [(record, by_ref[record.parent]) for record in records if record.key and record.parent in by_ref]
     keys = {id: frozenset(each.key for each in found) for id, found in waiting.items()}
-    late = (record for record in records if record.asked and record.want is Want.CANCEL and record.created > since)
-    return any(record.seen is EngineState.ABSENT for record in late) or any(
-        _is_awaited(record, above, waited=record.key in keys.get(above.id, ())) for record, above in linked
+    return any(
+        _is_awaited(record, above, waited=record.key in keys.get(above.id, ()))
+        or (_may_arrive_as_known(record) and record.created > since)
+        for record, above in linked
     )
+
+
+def _may_arrive_as_known(record: Record) -> bool:
+    return record.asked and record.want is not Want.RUN and record.seen in (EngineState.ABSENT, EngineState.REQUESTED)
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:
@@ -70,7 +80,7 @@ def waits_for(snapshot: Snapshot) -> list[str]:
 
 def _waits_for(node: Node, snapshot: Snapshot, *, waited: bool) -> str:
     if may_arrive(node):
-        return _LATE
+        return _LATE[node.record.want]
     if not node.record.key or node.parent < 0:
         return ""
     parent = snapshot.nodes[node.parent].record

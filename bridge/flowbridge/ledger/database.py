@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Database:
         self._depth = 0
         self._waited = 0.0
         self._patience = _BUSY_SECONDS
+        self.is_hurried = False
         self._spent = 0.0
         self._late = 0.0
         self._unwritable: LedgerError | None = None
@@ -132,29 +133,28 @@ class Database:
         return is_over
 
     def hurried(self) -> AbstractContextManager[None]:
-        """Inside it another process that writes is waited for shortly, and once more only for what is left of that."""
-        return self._waiting(min(self._patience, _HURRIED_SECONDS))
-
-    @property
-    def is_hurried(self) -> bool:
-        """Whether what is to be written can be left for the next time."""
-        return self._patience == _HURRIED_SECONDS
+        """Inside it another process that writes is waited for shortly, and once more only for what is left of that:
+        `is_hurried`. Who is patient stays so."""
+        if self._patience == math.inf:
+            return nullcontext()
+        return self._waiting(min(self._patience, _HURRIED_SECONDS), hurried=True)
 
     def at_once(self) -> AbstractContextManager[None]:
         """Inside it another process that writes is hardly waited for: for what is tried again soon, or is no loss."""
-        return self._waiting(0.0)
+        return self._waiting(0.0, hurried=self.is_hurried)
 
     def patient(self) -> AbstractContextManager[None]:
         """Inside it another process that writes is waited for as long as it takes: for who keeps nobody waiting."""
-        return self._waiting(math.inf)
+        return self._waiting(math.inf, hurried=False)
 
     @contextmanager
-    def _waiting(self, seconds: float) -> Iterator[None]:
-        outer, self._patience = self._patience, seconds
+    def _waiting(self, seconds: float, *, hurried: bool) -> Iterator[None]:
+        outer = self._patience, self.is_hurried
+        self._patience, self.is_hurried = seconds, hurried
         try:
             yield
         finally:
-            self._patience = outer
+            self._patience, self.is_hurried = outer
 
     def _migrate(self) -> None:
         found = self._version()

@@ -28,6 +28,7 @@ _LOOKED_STEP = 5.0
 GONE = "gone"
 #: A row that is damaged is not called gone: it is not known.
 _IS_GONE = "(json_valid(doc) AND json_extract(doc, '$.gone') IS NOT NULL)"
+_IS_LINKED = "json_valid(doc) AND json_extract(doc, '$.key') IS NOT NULL"
 _IS_UNFINISHED = (
     "id IN (SELECT json_extract(doc, '$.target') FROM operations WHERE state = 'open' AND json_valid(doc) "
     "AND json_extract(doc, '$.verb') = ?)"
@@ -189,12 +190,27 @@ class Executions:
         for start in range(0, len(trees), _MARKS):
             part = trees[start : start + _MARKS]
             rows = self._db.all(
-                "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND root = 0 AND json_valid(doc) "  # noqa: S608
-                f"AND json_extract(doc, '$.key') IS NOT NULL AND tree IN ({','.join('?' * len(part))})",
+                "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND root = 0 AND "  # noqa: S608
+                f"{_IS_LINKED} AND tree IN ({','.join('?' * len(part))})",
                 part,
             )
             found.update(tree for (tree,) in rows)
         return frozenset(found)
+
+    def linked(self, trees: Sequence[str], statuses: Sequence[str]) -> Sequence[tuple[str, Ref]]:
+        """What a bridge links to tasks of other engines in these trees, and is in one of these statuses; each with its
+        tree."""
+        found: list[tuple[str, Ref]] = []
+        marks = ",".join("?" * len(statuses))
+        for start in range(0, len(trees), _MARKS):
+            part = trees[start : start + _MARKS]
+            rows = self._db.all(
+                "SELECT tree, backend, engine_id FROM executions WHERE is_current = 1 AND root = 0 "  # noqa: S608
+                f"AND tree IN ({','.join('?' * len(part))}) AND status IN ({marks}) AND {_IS_LINKED}",
+                (*part, *statuses),
+            )
+            found += [(tree, Ref(backend, id)) for tree, backend, id in rows]
+        return found
 
     def list(self, filter: Filter) -> list[Record]:
         """Records by a filter, newest first; what cannot be read of them is told by `damaged`."""

@@ -206,12 +206,16 @@ class Operations:
         """Since when each execution of a tree is held without a break, in seconds since the epoch.
 
         It is held from when it was first seen pausing or paused. That its runner died changes nothing of it (S6): only
-        another status does, or a resume in between. What is not held is not in it, but for what was abandoned since.
+        another status does, or a resume in between that was not refused. What is not held is not in it, but for what
+        was abandoned since.
         """
         rows = self._db.all(
             "WITH seen AS (SELECT execution, seq, at, json_extract(doc, '$.new') IN ('pausing', 'paused') AS held "
-            "FROM events WHERE tree = ? AND json_valid(doc) AND json_extract(doc, '$.new') <> 'abandoned'), "
-            "asked AS (SELECT id, iif(json_valid(doc), doc, '{}') AS doc FROM operations WHERE tree = ?), "
+            "FROM events WHERE tree = ? AND json_valid(doc) AND json_extract(doc, '$.new') <> 'abandoned' "
+            "AND NOT (json_extract(doc, '$.new') = 'resuming' AND operation IN "
+            "(SELECT id FROM operations WHERE tree = ? AND state = 'failed'))), "
+            "asked AS (SELECT id, iif(json_valid(doc), doc, '{}') AS doc FROM operations WHERE tree = ? "
+            "AND state <> 'failed'), "
             "resumed AS (SELECT one.key AS execution, events.seq FROM events JOIN asked ON asked.id = operation, "
             "json_each(asked.doc, '$.options.before') AS one WHERE tree = ? AND kind = 'operation' "
             "AND json_extract(asked.doc, '$.verb') = 'resume'), "
@@ -219,7 +223,7 @@ class Operations:
             "UNION ALL SELECT execution, seq FROM resumed) GROUP BY execution) "
             "SELECT execution, min(at) FROM seen LEFT JOIN free USING (execution) "
             "WHERE held AND seq > coalesce(last, 0) GROUP BY execution",
-            (tree, tree, tree),
+            (tree, tree, tree, tree),
         )
         return dict(rows)
 

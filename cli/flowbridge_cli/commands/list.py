@@ -96,7 +96,7 @@ def list_(
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
         row["note"] = told_of(row)
-        del row["abandoned_below"], row["unanswered"]  # said in the note
+        del row["abandoned_below"], row["unanswered"], row["unanswered_below"]  # said in the note
         row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
         _tell_stale({row["backend"] for row in rows if row["stale"]})
@@ -140,9 +140,11 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         take_back_endings(zip(found, rows, strict=True), executions)
         lost = executions.trees(("abandoned",))
         undriven = _undriven(database, executions, found, roots=filter.roots)
-        unanswered = _unanswered(database, executions)
+        unanswered, late = _unanswered(database, executions), frozenset(executions.late())
     for record, row in zip(found, rows, strict=True):
+        above = record.parent is None and record.tree in late
         row["unanswered"] = record.id in unanswered or (record.asked and record.status == "canceled")
+        row["unanswered_below"] = above and not row["unanswered"]
         row["waits_for_driver"] = record.tree in undriven
         stands = record.status == "paused" or record.status in _MOVING
         row["abandoned_below"] = record.parent is None and stands and record.tree in lost
@@ -165,8 +167,10 @@ def _unanswered(database: Database, executions: Executions) -> Collection[str]:
 
 
 def _undriven(database: Database, executions: Executions, found: Sequence[Record], *, roots: bool) -> Collection[str]:
-    """The trees that wait for a driver, as the ledger knows them. Of one whose root has ended nothing does."""
-    moving = (record.tree for record in found if not roots or record.status not in _ENDED)
+    """The trees that wait for a driver, as the ledger knows them. Of one whose root has ended nothing does, but for
+    what was canceled and may still arrive."""
+    late = frozenset(executions.late())
+    moving = (record.tree for record in found if not roots or record.status not in _ENDED or record.tree in late)
     trees = executions.linking(list(dict.fromkeys(moving)))
     if not trees:
         return ()
