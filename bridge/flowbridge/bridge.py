@@ -456,7 +456,7 @@ class Bridge:
             try:
                 with in_time_for(time.monotonic() + timeout):
                     found = self._recovery.recover(
-                        tree, assume, timeout, end_hung=end_hung, failed=tell, finished=finished
+                        tree, assume, timeout, end_hung=end_hung, failed=tell, finished=finished, named=bool(id)
                     )
             except FlowbridgeError as error:
                 if id:

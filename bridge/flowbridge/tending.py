@@ -18,7 +18,7 @@ from flowbridge.outcome import place_of_target
 from flowbridge.sync import Pass, Sync
 
 #: Who holds a tree while a look at it is written down and what follows from it is done.
-LOOKING = "a watch"
+LOOKING = "a look at it"
 
 _Mark = tuple[int, int] | None
 

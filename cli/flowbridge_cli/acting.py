@@ -13,6 +13,7 @@ import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
+from flowbridge.deadline import in_time_for
 from flowbridge.errors import DamagedRow, FlowbridgeError, InvalidInput, Rejected
 from flowbridge.law.decide import Plan
 from flowbridge.law.tables import TERMINAL
@@ -110,7 +111,8 @@ def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = 
         how = replace(how, timeout=left)
         found = _chosen(bridge, verb, chosen)
         if how.dry_run:
-            return _shown(bridge, verb, found.ids, how, request)
+            with in_time_for(None if how.timeout is None else time.monotonic() + how.timeout):
+                return _shown(bridge, verb, found.ids, how, request)
         plans: dict[str, Plan | FlowbridgeError] = {}
         if chosen.filtered and found.ids:
             plans = dict(each(bridge, found.ids, lambda own, one: (one, _planned(own, verb, one, how, request))))

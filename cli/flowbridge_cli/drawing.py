@@ -54,7 +54,7 @@ def unfinished_lines(view: Mapping[str, Any]) -> list[str]:
 def _unfinished(operation: str, view: Mapping[str, Any]) -> str:
     recover = f"`flowbridge recover {short_id(view['id'])}`"
     if operation.startswith(_SEEN_TO):
-        return f"The {operation} is not finished"
+        return f"The {operation} is not finished: whoever looks goes on with it, an agent too"
     return f"The {operation} is not finished: {recover} goes on with it where it was cut short (O3)"
 
 

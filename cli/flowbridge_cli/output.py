@@ -140,8 +140,8 @@ def told_of(row: Mapping[str, Any]) -> str:
         return "gone from its engine"
     if row.get("unanswered"):
         return "start not answered: recover it"
-    if row.get("unanswered_below"):
-        return "start not answered below: recover it"
+    if row.get("late") or row.get("late_below"):
+        return f"may still arrive{' below' if row.get('late_below') else ''}: an agent, or a look, cancels it"
     if row.get("abandoned_below"):
         return "abandoned below: recover it"
     if not row.get("hung"):

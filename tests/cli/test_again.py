@@ -10,6 +10,9 @@ import pytest
 from requests import ConnectionError as NoConnection
 
 from cli.clikit import Said
+from flowbridge.bridge import Bridge
+from flowbridge.deadline import left
+from flowbridge.law.decide import Plan
 from support.fake_mistral import FakeMistral
 from support.haste import hurry
 from support.wire import Answer, Heard, answer, wired
@@ -171,3 +174,21 @@ def test_O1_a_plan_that_touches_nothing_names_each_execution_and_calls_none_open
     said = flowbridge("pause", *BY_STATUS)
     assert said.err.count(f"  {id}  touches nothing: {id[:13]} (main): prod does not answer; it stays open (O2); ") == 1
     assert f"; {below['id'][:13]} (quick): prod does not answer; last seen: has succeeded\n" in said.err
+
+
+def test_a_dry_run_may_take_as_long_as_timeout_says(
+    flowbridge: Flowbridge, prod: FakeMistral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del prod
+    given: list[float | None] = []
+
+    def plan(*_: object, **__: object) -> Plan:
+        given.append(left())
+        return Plan((), ())
+
+    monkeypatch.setattr(Bridge, "plan", plan)
+    for words in (["--timeout", "5"], []):
+        flowbridge("cancel", "prod:x", "--dry-run", *words)
+    assert given[0] is not None
+    assert 4 < given[0] <= 6
+    assert given[1] is None

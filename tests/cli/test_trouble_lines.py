@@ -37,7 +37,7 @@ def test_O13_a_tree_says_which_call_fails_since_when_and_why(monkeypatch: pytest
 def test_O3_a_tree_names_recover_for_what_only_that_finishes() -> None:
     view = execution(waits_for=None, trouble=None, tasks=[]) | {"unfinished": ["pause by ada", "skip by ada"]}
     pause, skip = tree_lines(view)[-2:]
-    assert pause == "The pause by ada is not finished"
+    assert pause == "The pause by ada is not finished: whoever looks goes on with it, an agent too"
     assert skip.startswith("The skip by ada is not finished: `flowbridge recover ")
 
 

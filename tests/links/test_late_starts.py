@@ -60,7 +60,7 @@ def test_C1_a_cancel_says_of_a_child_whose_start_was_not_answered_that_it_may_st
     plan = flow.plan(Verb.CANCEL, root.id)
     assert plan.lines[1].reason == "its start was seen nowhere, and is sent no more (C1)"
     (warning,) = flow.cancel(root.id).plan.warnings
-    assert warning.startswith(f"other:{child.ref.id}: sent to be started and seen nowhere. What still arrives is")
+    assert warning.startswith(f"other:{child.ref.id}: its start was sent and is seen nowhere. What still arrives is")
     assert f"`flowbridge recover {child.id}` looks once more, and waits no longer (O3)" in warning
     view = tree_view(flow.get(root.id).snapshot)["tasks"][0]["children"][0]
     assert view["waits_for"] == "its start, which may still arrive, to cancel it then (C1)"
@@ -70,7 +70,7 @@ def test_C1_the_warning_is_one_however_many_may_still_arrive(desk: Desk) -> None
     desk.other.dropped = {"start"}
     root = desk.root(items=3)
     (warning,) = desk.bridges[0].cancel(root.id).plan.warnings
-    assert " and 2 more: sent to be started" in warning
+    assert " and 2 more: its start was sent" in warning
 
 
 def test_O13_a_tree_whose_child_may_still_arrive_after_its_cancel_is_driven(
@@ -249,11 +249,13 @@ def test_C1_recover_waits_no_longer_for_what_is_seen_nowhere_and_says_so(
     desk.other.down = True
     said: list[str] = []
     missed: list[str] = []
-    flow.recover(finished=lambda operation: said.append(operation.outcome), failed=lambda one, _: missed.append(one))
+    flow.recover(root.id, failed=lambda one, _: missed.append(one))
     assert missed == [child.id]
     assert looked_for(flow) == [root.tree], "its engine is silent, and nobody knows"
     desk.other.down = False
     flow.recover(finished=lambda operation: said.append(operation.outcome))
+    assert (said, looked_for(flow)) == ([], [root.tree]), "nobody has named it"
+    flow.recover(root.id, finished=lambda operation: said.append(operation.outcome))
     assert said == ["its start was seen nowhere at other, and is waited for no longer"]
     assert looked_for(flow) == []
     assert tree_view(flow.get(root.id).snapshot)["tasks"][0]["children"][0]["waits_for"] is None

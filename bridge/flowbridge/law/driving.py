@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from flowbridge.law.decide import Action, Step, may_arrive, to_report
-from flowbridge.law.tables import ACTIVE, TERMINAL
+from flowbridge.law.decide import Action, Step, late_call, may_arrive, to_report
+from flowbridge.law.tables import ACTIVE, ENDED, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
-#: What an execution waits for that is held or was canceled while its start may be on its way.
-_LATE = {
-    Want.HOLD: "its start, which may still arrive, to hold it then (P6)",
-    Want.CANCEL: "its start, which may still arrive, to cancel it then (C1)",
-}
+#: What is done with what arrives late, by what is wanted.
+_LATE = {Want.HOLD: "hold it then (P6)", Want.CANCEL: "cancel it then (C1)"}
 
 
 def linked(snapshot: Snapshot) -> frozenset[str]:
@@ -58,7 +55,7 @@ def awaits_driver_as_known(
 
 
 def _may_arrive_as_known(record: Record) -> bool:
-    return record.asked and record.want is not Want.RUN and record.seen in (EngineState.ABSENT, EngineState.REQUESTED)
+    return record.asked and record.want is not Want.RUN and record.seen in {EngineState.ABSENT, *ENDED}
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:
@@ -80,7 +77,7 @@ def waits_for(snapshot: Snapshot) -> list[str]:
 
 def _waits_for(node: Node, snapshot: Snapshot, *, waited: bool) -> str:
     if may_arrive(node):
-        return _LATE[node.record.want]
+        return f"{late_call(node)}, which may still arrive, to {_LATE[node.record.want]}"
     if not node.record.key or node.parent < 0:
         return ""
     parent = snapshot.nodes[node.parent].record

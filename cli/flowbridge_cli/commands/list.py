@@ -96,7 +96,8 @@ def list_(
         row["stale"] = _stale(row, began)
         row["seen"] = _age(row["observed_at"]) if row["stale"] else ""
         row["note"] = told_of(row)
-        del row["abandoned_below"], row["unanswered"], row["unanswered_below"]  # said in the note
+        for said in ("abandoned_below", "unanswered", "late", "late_below"):  # in the note
+            del row[said]
         row["waits_for"] = "a driver" if row["waits_for_driver"] else ""
     if look and any(row["stale"] for row in rows):
         _tell_stale({row["backend"] for row in rows if row["stale"]})
@@ -142,9 +143,9 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         undriven = _undriven(database, executions, found, roots=filter.roots)
         unanswered, late = _unanswered(database, executions), frozenset(executions.late())
     for record, row in zip(found, rows, strict=True):
-        above = record.parent is None and record.tree in late
-        row["unanswered"] = record.id in unanswered or (record.asked and record.status == "canceled")
-        row["unanswered_below"] = above and not row["unanswered"]
+        row["unanswered"] = record.id in unanswered
+        row["late"] = record.asked and record.status in _ENDED
+        row["late_below"] = record.parent is None and record.tree in late and not row["late"]
         row["waits_for_driver"] = record.tree in undriven
         stands = record.status == "paused" or record.status in _MOVING
         row["abandoned_below"] = record.parent is None and stands and record.tree in lost
