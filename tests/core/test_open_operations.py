@@ -241,6 +241,15 @@ def test_O12_what_is_waited_for_no_longer_and_runs_again_was_re_opened_outside(f
     assert "reopened_outside" in [entry.kind for entry in flow.history()]
 
 
+def test_S7_what_was_taken_back_and_is_gone_is_looked_for_no_more(flow: Bridge, desk: Desk) -> None:
+    root, _ = open_rerun(flow, desk)
+    flow.cancel(current(flow, "e0").id)
+    desk.engine.forget("e0")
+    assert flow.get(root.id).record.gone
+    assert flow.ledger.executions.late() == []
+    assert flow.ledger.executions.places(("running",)) == []
+
+
 def test_X1_what_was_taken_back_and_is_run_again_is_wanted_to_run(flow: Bridge, desk: Desk) -> None:
     root, _ = open_rerun(flow, desk)
     flow.cancel(current(flow, "e0").id)

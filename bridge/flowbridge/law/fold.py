@@ -202,7 +202,7 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
     if not node.reachable:
         fresh = record if want is record.want and status is record.status else replace(record, want=want, status=status)
     elif node.state is EngineState.GONE:
-        fresh = record if record.gone else replace(record, gone=True)
+        fresh = record if record.gone else replace(record, gone=True, asked=False)  # nothing arrives there any more
     elif (
         record.want is want
         and record.status is status
