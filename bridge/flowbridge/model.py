@@ -236,8 +236,7 @@ class Record:
     `native` tells that the engine itself links it to its parent; otherwise the bridge does, and `key` names the
     parent's waiting action. `awaited` tells that the parent's task is run again, and that its next waiting action is
     for this one: nothing new is started for it (X7).
-    `asked` tells that its start was sent and that no look has shown it yet, or that a cancel took back its re-run or
-    skip: the call may still be on its way.
+    `asked` tells that its start was sent and that no look has shown it yet: it may still be on its way.
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
     `trouble` is what stands in the way of a call that is due, None where nothing does. `hung` is `ExecutionLook.hung`
     as it was last seen.

@@ -6,7 +6,7 @@ gone on with only by a verb that the law accepts as things stand, or by `recover
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from flowbridge.law.verbs import describe
 from flowbridge.law.withdrawal import pending, withdrawal
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
-from flowbridge.model import EngineState, Node, Record, Snapshot, Verb, Want
+from flowbridge.model import EngineState, Node, Record, Snapshot, Verb
 from flowbridge.outcome import Ask, place_of_target
 from flowbridge.sync import Pass
 
@@ -112,18 +112,8 @@ def finished_by(verb: Verb, operation: Operation, snapshot: Snapshot) -> bool:
     return operation.verb in _AGAIN and not pending(operation.steps, snapshot)
 
 
-def taken_back(
-    found: Pass,
-    place: int,
-    operations: Sequence[Operation],
-    ledger: Ledger,
-    facts: Facts,
-    is_local: Callable[[str], bool],
-) -> TakenBack:
-    """What a cancel of the execution at a place takes back. Writes nothing.
-
-    The call of an engine elsewhere may be on its way all the same: what it would re-open is to be canceled then.
-    """
+def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger: Ledger, facts: Facts) -> TakenBack:
+    """What a cancel of the execution at a place takes back. Writes nothing."""
     nodes = list(found.snapshot.nodes)
     changed: list[Operation] = []
     places: list[int] = []
@@ -138,10 +128,7 @@ def taken_back(
         for at in gone.places:
             records.append(nodes[at].record.id)
             old = ledger.executions.get(nodes[at].record.rerun_of)
-            old = replace(old, superseded_by="", looked=nodes[at].record.looked)
-            if not is_local(old.ref.backend):
-                old = replace(old, asked=True, want=Want.CANCEL)
-            nodes[at] = replace(nodes[at], record=old)
+            nodes[at] = replace(nodes[at], record=replace(old, superseded_by="", looked=nodes[at].record.looked))
         places += gone.places
         left = [id for id in reopened if id not in records]
         changed.append(replace(operation, steps=gone.steps, options={**operation.options, "reopened": left}))
@@ -149,7 +136,9 @@ def taken_back(
         return TakenBack(found)
     settled = settle(Snapshot(tuple(nodes)), facts)
     warnings = tuple(
-        f"the {one.verb} of {one.target} is taken back: no look showed that its engine took it (O5)" for one in changed
+        f"the {one.verb} of {one.target} is taken back: no look showed that its engine took it. Should its call still "
+        f"arrive, the execution is shown as re-opened from outside (O12)"
+        for one in changed
     )
     return TakenBack(replace(found, settled=settled), tuple(changed), tuple(places), tuple(records), warnings)
 
@@ -172,7 +161,7 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
         if operation.steps:
             ledger.operations.put(operation)
         else:
-            why = f"taken back by cancel {cancel.id}: its engine was not seen to take it, and what arrives is canceled"
+            why = f"taken back by cancel {cancel.id}: its engine was not seen to take it, and nothing runs again"
             ledger.operations.end(operation, State.REPLACED, why, cancel.at)
     for operation in ledger.operations.open(cancel.tree):
         if operation.verb == Verb.CANCEL:
@@ -186,4 +175,3 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
         elif operation.verb == Verb.START and root.reachable:
             ledger.operations.end(operation, State.DONE, "done", cancel.at)
     ledger.executions.reinstate(taken.records)
-    ledger.executions.put(snapshot.nodes[at].record for at in taken.places)

@@ -159,8 +159,7 @@ class Operator:
         if verb is not Verb.CANCEL:
             return TakenBack(found), _checked(found, place, verb, check)
         open_ = self._ledger.operations.open(found.snapshot.nodes[0].record.tree)
-        facts = self._sync.facts(found.snapshot)
-        taken = taken_back(found, place, open_, self._ledger, facts, self._instances.is_local)
+        taken = taken_back(found, place, open_, self._ledger, self._sync.facts(found.snapshot))
         try:
             return taken, _checked(taken.found, place, verb, check)
         except Rejected:

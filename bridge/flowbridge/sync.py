@@ -20,7 +20,7 @@ from flowbridge.instances import Instances
 from flowbridge.law.driving import apart_from, done_with
 from flowbridge.law.edges import without_idle_waits
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
-from flowbridge.law.tables import ENDED, TASK_OVER
+from flowbridge.law.tables import TASK_OVER
 from flowbridge.ledger.codec import dumps
 from flowbridge.ledger.executions import is_due
 from flowbridge.ledger.ledger import Ledger
@@ -380,8 +380,7 @@ def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
 def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
     """A record with the time of the look, and the names that only the engine knows."""
     name = look.workflow or record.workflow
-    asked = record.asked and record.seen in ENDED  # a start is there; of a re-run only another state tells (`settle`)
-    return replace(record, looked=at, workflow=name, gone=False, asked=asked, hung=look.hung)
+    return replace(record, looked=at, workflow=name, gone=False, asked=False, hung=look.hung)
 
 
 def _born(look: ExecutionLook, link: ParentLink, known: Mapping[Ref, Record], at: float) -> Record:

@@ -18,7 +18,6 @@ from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.operations import Operation
 from flowbridge.model import EngineState, Record, Status, TaskStatus, Verb
 from flowbridge.sending import Sender
-from flowbridge.treeviews import tree_view
 from support.fakes import task
 
 FLOW = Definition("flow", "flow.yaml")
@@ -187,8 +186,7 @@ def test_O10_a_cancel_takes_back_a_re_run_that_never_arrived(flow: Bridge, desk:
     target = {"root": "e0", "child": "e1"}[named]
     plan = flow.plan(Verb.CANCEL, current(flow, target).id)
     assert [line.action for line in plan.lines] == ["cancel", "cancel"]
-    assert "taken back" in plan.warnings[1]
-    assert "fake:e0 and 1 more: its re-run or skip was sent and is seen nowhere" in plan.warnings[0]
+    assert "taken back" in plan.warnings[0]
     outcome = flow.cancel(current(flow, target).id)
     assert (outcome.done, outcome.status) == (True, Status.ERRORED)
     assert outcome.execution == {"root": root.id, "child": child.id}[named]
@@ -200,63 +198,6 @@ def test_O10_a_cancel_takes_back_a_re_run_that_never_arrived(flow: Bridge, desk:
     assert states(flow, str(verb)) == ["replaced"]
     assert "taken back by cancel" in next(entry.doc["outcome"] for entry in told(flow) if entry.kind == "outcome")
     assert flow.rerun(root.id, BAD).done
-
-
-def rerun_arrives(desk: Desk) -> None:
-    """The re-run that was on its way reaches the engine after all."""
-    desk.engine.has["e1"].set("bad", status=TaskStatus.RUNNING, active=True, starts=2)
-    for id in ("e1", "e0"):
-        desk.engine.has[id].go(EngineState.RUNNING)
-
-
-@pytest.mark.parametrize("verb", [Verb.RERUN, Verb.SKIP])
-def test_O5_a_re_run_that_arrives_after_a_cancel_took_it_back_is_canceled_by_an_agents_look(
-    flow: Bridge, desk: Desk, verb: Verb
-) -> None:
-    root, child = open_rerun(flow, desk, verb)
-    flow.cancel(current(flow, "e0").id)
-    look = flow.get(root.id)
-    assert tree_view(look.snapshot)["waits_for"] == "its re-run or skip, which may still arrive, to cancel it then (C1)"
-    assert [tree for tree, _ in flow.ledger.executions.places(("running",))] == [root.tree]
-    rerun_arrives(desk)
-    flow.tend([root.tree], set())
-    assert [desk.engine.has[id].state for id in ("e0", "e1")] == [EngineState.CANCELED] * 2
-    desk.engine.has["e1"].set("bad", status=TaskStatus.CANCELED, active=False)
-    flow.get(root.id)
-    assert statuses(flow, root.id) == [Status.CANCELED] * 2
-    assert "reopened_outside" not in [entry.kind for entry in flow.history()]
-    assert [entry.execution for entry in flow.history() if entry.kind == "arrived_late"] == [root.id, child.id]
-    assert flow.ledger.executions.late() == []
-
-
-def test_O12_what_is_waited_for_no_longer_and_runs_again_was_re_opened_outside(flow: Bridge, desk: Desk) -> None:
-    root, _ = open_rerun(flow, desk)
-    flow.cancel(current(flow, "e0").id)
-    flow.recover()
-    assert flow.ledger.executions.late() == [root.tree], "nobody has named it"
-    flow.recover(root.id)
-    assert flow.ledger.executions.late() == []
-    rerun_arrives(desk)
-    assert flow.get(root.id).record.status is Status.RUNNING
-    assert "reopened_outside" in [entry.kind for entry in flow.history()]
-
-
-def test_S7_what_was_taken_back_and_is_gone_is_looked_for_no_more(flow: Bridge, desk: Desk) -> None:
-    root, _ = open_rerun(flow, desk)
-    flow.cancel(current(flow, "e0").id)
-    desk.engine.forget("e0")
-    assert flow.get(root.id).record.gone
-    assert flow.ledger.executions.late() == []
-    assert flow.ledger.executions.places(("running",)) == []
-
-
-def test_X1_what_was_taken_back_and_is_run_again_is_wanted_to_run(flow: Bridge, desk: Desk) -> None:
-    root, _ = open_rerun(flow, desk)
-    flow.cancel(current(flow, "e0").id)
-    again = flow.rerun(root.id, BAD)
-    assert again.done
-    assert statuses(flow, again.execution) == [Status.RUNNING] * 2
-    assert flow.ledger.executions.late() == []
 
 
 def test_O10_a_cancel_of_a_re_run_that_was_taken_cancels_what_runs(flow: Bridge, desk: Desk) -> None:

@@ -137,15 +137,8 @@ def decide(snapshot: Snapshot, facts: Facts) -> Plan:
 
 
 def may_arrive(node: Node) -> bool:
-    """Whether an execution is held or canceled while its start, or its re-run or skip, which was sent, is seen
-    nowhere."""
-    is_seen = node.state is not EngineState.ABSENT and not ended(node)
-    return node.record.asked and node.record.want is not Want.RUN and not is_seen
-
-
-def late_call(node: Node) -> str:
-    """What of an execution may still arrive, in words."""
-    return "its start" if node.state is EngineState.ABSENT else "its re-run or skip"
+    """Whether an execution is held or canceled while its start, which was sent, is seen nowhere."""
+    return node.record.asked and node.record.want is not Want.RUN and node.state is EngineState.ABSENT
 
 
 def is_unfinished(node: Node) -> bool:
@@ -155,7 +148,7 @@ def is_unfinished(node: Node) -> bool:
 
 def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
     """What an engine may still do under a pause or a cancel, against the law (O8, P5)."""
-    found = _late_calls(snapshot)
+    found = _late_starts(snapshot)
     for node in snapshot.nodes:
         if node.record.want is Want.RUN or ended(node) or not node.tasks:
             continue
@@ -173,17 +166,17 @@ def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _late_calls(snapshot: Snapshot) -> list[str]:
-    """What is held or canceled while a call of it may be on its way: one warning for all that is alike in a tree."""
-    late: dict[tuple[Want, str], list[Record]] = {}
+def _late_starts(snapshot: Snapshot) -> list[str]:
+    """What is held or canceled while its start may be on its way: one warning for all that is alike in a tree."""
+    late: dict[Want, list[Record]] = {}
     for node in filter(may_arrive, snapshot.nodes):
-        late.setdefault((node.record.want, late_call(node)), []).append(node.record)
+        late.setdefault(node.record.want, []).append(node.record)
     found = []
-    for (want, call), (first, *others) in late.items():
+    for want, (first, *others) in late.items():
         more = f" and {len(others)} more" if others else ""
         gives_up = f"; `flowbridge recover {first.id}` looks once more, and waits no longer"
         found.append(
-            f"{first.ref}{more}: {call} was sent and is seen nowhere. What still arrives is "
+            f"{first.ref}{more}: its start was sent and is seen nowhere. What still arrives is "
             f"{'paused' if want is Want.HOLD else 'canceled'} by whoever looks, an agent too"
             f"{gives_up if want is Want.CANCEL else ''} (O3)"
         )
@@ -275,7 +268,7 @@ def _left(node: Node) -> str:
     """Why an execution is left alone, by what it shows."""
     if node.record.gone:
         return _LEFT[EngineState.GONE]
-    if may_arrive(node) and node.state is EngineState.ABSENT:
+    if may_arrive(node):
         return NO_MORE if node.record.want is Want.CANCEL else _NOT_NOW
     if node.state is EngineState.ABSENT and node.record.want is Want.CANCEL:
         return "never started, and is not (C1)"

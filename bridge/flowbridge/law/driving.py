@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from flowbridge.law.decide import Action, Step, late_call, may_arrive, to_report
-from flowbridge.law.tables import ACTIVE, ENDED, TERMINAL
+from flowbridge.law.decide import Action, Step, may_arrive, to_report
+from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
 #: What is done with what arrives late, by what is wanted.
@@ -55,7 +55,7 @@ def awaits_driver_as_known(
 
 
 def _may_arrive_as_known(record: Record) -> bool:
-    return record.asked and record.want is not Want.RUN and record.seen in {EngineState.ABSENT, *ENDED}
+    return record.asked and record.want is not Want.RUN and record.seen is EngineState.ABSENT
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:
@@ -77,7 +77,7 @@ def waits_for(snapshot: Snapshot) -> list[str]:
 
 def _waits_for(node: Node, snapshot: Snapshot, *, waited: bool) -> str:
     if may_arrive(node):
-        return f"{late_call(node)}, which may still arrive, to {_LATE[node.record.want]}"
+        return f"its start, which may still arrive, to {_LATE[node.record.want]}"
     if not node.record.key or node.parent < 0:
         return ""
     parent = snapshot.nodes[node.parent].record

@@ -21,7 +21,7 @@ def reopened(snapshot: Snapshot, effect: Effect, new_id: Callable[[], str], at: 
     nodes = list(snapshot.nodes)
     for place in effect.reopened:
         record = nodes[place].record
-        cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None, asked=False)
+        cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None)
         nodes[place] = replace(nodes[place], record=replace(cleared, id=new_id(), rerun_of=record.id, created=at))
     return Snapshot(tuple(nodes))
 

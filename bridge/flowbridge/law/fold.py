@@ -28,7 +28,7 @@ class Kind(StrEnum):
     RESUMED_OUTSIDE = "resumed_outside"  # O12
     CANCELED_OUTSIDE = "canceled_outside"  # O12
     REOPENED_OUTSIDE = "reopened_outside"  # O12: ended, and active again, not by us
-    ARRIVED_LATE = "arrived_late"  # O3, O5: canceled before a look showed it, and there, or running again, after all
+    ARRIVED_LATE = "arrived_late"  # O3: canceled before any look showed it, and there after all
     STATUS = "status"  # a status changed
 
 
@@ -138,7 +138,7 @@ def _adopt(snapshot: Snapshot, facts: Facts) -> tuple[list[Want], list[Event]]:
         above = adopted.get(node.parent)
         if above is not None and (above is Want.CANCEL or _resumed_with_parent(node, facts)):
             wants[place] = adopted[place] = above
-        elif node.reachable and _is_reopened(node) and not _came_late(node):
+        elif node.reachable and node.record.seen in ENDED and node.state is EngineState.RUNNING:
             wants[place] = Want.RUN  # re-opened: whatever was wanted of it was done
         kind = _outside(node, wants[place], c5=place in cleared) if node.reachable else None
         if kind is not None:
@@ -146,10 +146,6 @@ def _adopt(snapshot: Snapshot, facts: Facts) -> tuple[list[Want], list[Event]]:
         if kind in _ADOPTED:
             wants[place] = adopted[place] = _ADOPTED[kind]
     return wants, events
-
-
-def _is_reopened(node: Node) -> bool:
-    return node.record.seen in ENDED and node.state is EngineState.RUNNING
 
 
 def _resumed_with_parent(node: Node, facts: Facts) -> bool:
@@ -202,7 +198,7 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
     if not node.reachable:
         fresh = record if want is record.want and status is record.status else replace(record, want=want, status=status)
     elif node.state is EngineState.GONE:
-        fresh = record if record.gone else replace(record, gone=True, asked=False)  # nothing arrives there any more
+        fresh = record if record.gone else replace(record, gone=True)
     elif (
         record.want is want
         and record.status is status
@@ -223,7 +219,6 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
             raw=node.raw,
             error=node.error,
             gone=False,
-            asked=record.asked and (record.seen not in ENDED or node.state is record.seen),
             held_by=_held_by(record, want),
             resumed_at=resume_under_way(node, want),
         )
@@ -245,13 +240,9 @@ def _held_by(record: Record, want: Want) -> str:
 
 
 def _came_late(node: Node) -> bool:
-    """Whether an execution is there, or runs again, that was canceled while no look had shown what was asked of it."""
-    record = node.record
-    if not node.reachable or node.state in (EngineState.ABSENT, EngineState.GONE):
-        return False
-    if record.seen in ENDED:
-        return record.asked and record.want is Want.CANCEL and node.state is not record.seen
-    return record.seen is EngineState.ABSENT and record.status is Status.CANCELED
+    """Whether an execution is there that was canceled while no look had shown it."""
+    never = node.record.seen is EngineState.ABSENT and node.record.status is Status.CANCELED
+    return never and node.reachable and node.state not in (EngineState.ABSENT, EngineState.GONE)
 
 
 def _with_what_came_late(snapshot: Snapshot) -> set[int]:
@@ -268,8 +259,7 @@ def _with_what_came_late(snapshot: Snapshot) -> set[int]:
 def _status_event(record: Record, status: Status, *, is_late: bool) -> Event:
     kind = Kind.REOPENED_OUTSIDE if record.status in TERMINAL else Kind.STATUS
     if is_late:
-        is_it = record.asked or record.seen is EngineState.ABSENT
-        kind = Kind.ARRIVED_LATE if is_it else Kind.STATUS
+        kind = Kind.ARRIVED_LATE if record.seen is EngineState.ABSENT else Kind.STATUS
     return Event(kind, record.id, record.status, status)
 
 

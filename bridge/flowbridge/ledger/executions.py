@@ -35,8 +35,7 @@ _IS_UNFINISHED = (
 )
 #: Read by an index of its own.
 _LATE = (
-    "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0 "
-    "AND status IN ('canceled', 'errored')"
+    "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0 AND status = 'canceled'"
 )
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
@@ -182,7 +181,7 @@ class Executions:
         )
 
     def late(self) -> Sequence[str]:
-        """Every tree with something that was canceled while a call of it may still arrive."""
+        """Every tree with something that was canceled while its start may still arrive."""
         return [tree for (tree,) in self._db.all(_LATE)]
 
     def linking(self, trees: Sequence[str]) -> frozenset[str]:
