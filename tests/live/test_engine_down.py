@@ -98,7 +98,7 @@ def test_C1_a_child_whose_start_it_takes_after_the_cancel_of_its_tree_is_cancele
     mistral: MistralServer, tmp_path: Path
 ) -> None:
     shop = Shop(tmp_path, mistral.url, timeout=2)
-    late = flow("late", {"wait": {"action": "std.sleep", "input": {"seconds": 10}}})
+    late = flow("late", {"wait": {"action": "std.sleep", "input": {"seconds": 30}}})
     shop.bridge.instances.get("mistral").deploy(Definition(late, "late.yaml"))
     root = flow("root", {"t": {"action": "flowbridge.run", "input": {"target": "mistral:late"}}})
     with mistral.halted():
