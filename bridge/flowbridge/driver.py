@@ -71,9 +71,8 @@ def _drive(bridge: Bridge, tree: str, keep: Callable[[], object]) -> None:
         try:
             found = bridge.tend([tree], sent.lately())[tree].snapshot if keep() else None
             longest = _LONGEST_WAIT if found is None or _moves(found) else _RARE_WAIT
-            if (found is None or is_over(found)) and is_over(
-                bridge.known(tree)
-            ):  # a look that was overtaken may be older than what is known
+            # A look that was overtaken may be older than what is known.
+            if (found is None or is_over(found)) and is_over(bridge.known(tree)):
                 return
             news = bridge.ledger.operations.last(tree)
         except NotFound:

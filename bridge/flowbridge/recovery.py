@@ -63,8 +63,9 @@ class Recovery:
         named: bool = True,
     ) -> Pass:
         """A look at the tree once it is recovered; where it was `named`, what may still arrive is waited for no longer.
-        `finished` is told each operation that was open, as it now stands,
-        and each recovery for which the end of a task was assumed.
+
+        `finished` is told each operation that was open, as it now stands, and each recovery for which the end of a task
+        was assumed.
 
         An execution that cannot be taken up keeps nothing else from it: `failed` is told its id and why.
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,13 +116,20 @@ def test_what_is_shown_of_a_silent_engine_is_as_old_as_what_it_showed_whatever_w
     assert re.fullmatch(r"\d\d:\d\d:\d\d  fake does not answer; last seen \d\d:\d\d:\d\d", watched)
 
 
-def test_of_what_an_engine_never_showed_it_is_said_that_nothing_was_seen_there(
-    desk: Desk, capsys: pytest.CaptureFixture[str]
-) -> None:
+@contextmanager
+def lost_start(desk: Desk) -> Iterator[Bridge]:
+    """A start that is lost on its way to an engine that shows nothing."""
     desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
     with desk.open() as flow:
         with pytest.raises(Unavailable):
             flow.run("flow", backend="fake")
+        yield flow
+
+
+def test_of_what_an_engine_never_showed_it_is_said_that_nothing_was_seen_there(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lost_start(desk) as flow:
         tell_silence(flow, flow.get("last"))
     said = "fake does not answer; this is what is written down: nothing was seen there yet\n"
     assert capsys.readouterr().err == said
@@ -229,10 +237,7 @@ def test_O3_a_start_that_was_over_right_behind_the_look_is_not_called_cut_short(
 def test_C1_a_canceled_start_that_may_still_arrive_is_told_with_how_to_wait_no_longer(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk.engine.dropped, desk.engine.silent = {"start"}, {"observe"}
-    with desk.open() as flow:
-        with pytest.raises(Unavailable):
-            flow.run("flow", backend="fake")
+    with lost_start(desk) as flow:
         desk.engine.dropped, desk.engine.silent = set(), set()
         flow.cancel("last")
         look = flow.get("last")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -133,15 +134,15 @@ def test_C1_recover_gives_up_what_was_to_be_started_by_an_instance_that_is_confi
     assert looked_for(flow) == []
 
 
-def test_C1_a_child_that_arrives_after_the_cancel_of_its_tree_is_canceled_by_an_agents_look(
-    desk: Desk, tree: tuple[Bridge, Record, Record]
+@pytest.mark.parametrize("look", [lambda flow, tree: flow.tend([tree], set()), lambda flow, _: flow.recover()])
+def test_C1_a_child_that_arrives_after_the_cancel_of_its_tree_is_canceled_by_an_agents_look_and_by_recover(
+    desk: Desk, tree: tuple[Bridge, Record, Record], look: Callable[[Bridge, str], object]
 ) -> None:
     flow, root, child = tree
     canceled(flow, desk, root)
     assert looked_for(flow) == [root.tree]
     arrives(desk, child)
-    for _ in range(2):
-        flow.tend([root.tree], set())
+    look(flow, root.tree)
     assert desk.other.has[child.ref.id].state is EngineState.CANCELED
     assert flow.get(child.id).record.status is Status.CANCELED
     assert looked_for(flow) == []
@@ -187,17 +188,6 @@ def test_O3_what_was_surely_not_sent_is_not_waited_for(desk: Desk) -> None:
     outcome = flow.cancel(root.id)
     assert outcome.plan.warnings == ()
     settle(flow, root.id)
-    assert looked_for(flow) == []
-
-
-def test_C1_recover_cancels_a_child_that_has_arrived_after_the_cancel(
-    desk: Desk, tree: tuple[Bridge, Record, Record]
-) -> None:
-    flow, root, child = tree
-    canceled(flow, desk, root)
-    arrives(desk, child)
-    flow.recover()
-    assert desk.other.has[child.ref.id].state is EngineState.CANCELED
     assert looked_for(flow) == []
 
 

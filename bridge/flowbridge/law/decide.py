@@ -6,7 +6,7 @@ it links natively, and none for a node whose native parent gets the same call: a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -79,13 +79,6 @@ _NEEDS: dict[Want, dict[EngineState, Action]] = {
     Want.RUN: {EngineState.PAUSED: Action.RESUME, EngineState.ABSENT: Action.START},
 }
 
-#: By what is wanted, the states in which something is still to be done.
-_NOT_YET: Mapping[Want, Set[EngineState]] = {
-    Want.RUN: {EngineState.ABSENT, EngineState.PAUSED},
-    Want.HOLD: {EngineState.REQUESTED, EngineState.RUNNING},
-    Want.CANCEL: {EngineState.REQUESTED, EngineState.RUNNING, EngineState.PAUSED, EngineState.ABANDONED},
-}
-
 _CASCADE = {
     Action.PAUSE: Cascade.PAUSE_DOWN,
     Action.RESUME: Cascade.RESUME_DOWN,
@@ -138,12 +131,19 @@ def decide(snapshot: Snapshot, facts: Facts) -> Plan:
 
 def may_arrive(node: Node) -> bool:
     """Whether an execution is held or canceled while its start, which was sent, is seen nowhere."""
-    return node.record.asked and node.record.want is not Want.RUN and node.state is EngineState.ABSENT
+    return may_arrive_as(node.record, node.state)
+
+
+def may_arrive_as(record: Record, state: EngineState) -> bool:
+    """The same of a record, with the state of it that is known."""
+    return record.asked and record.want is not Want.RUN and state is EngineState.ABSENT
 
 
 def is_unfinished(node: Node) -> bool:
     """Whether an execution is not yet, as far as it was seen, what it is wanted to be."""
-    return not node.record.gone and node.state in _NOT_YET[node.record.want]
+    want = node.record.want
+    later = want is Want.HOLD and node.state is EngineState.REQUESTED  # there is no call for it until it runs
+    return not node.record.gone and (later or node.state in _NEEDS[want])
 
 
 def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:

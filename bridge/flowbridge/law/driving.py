@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from flowbridge.law.decide import Action, Step, may_arrive, to_report
+from flowbridge.law.decide import Action, Step, may_arrive, may_arrive_as, to_report
 from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
 
@@ -49,13 +49,9 @@ def awaits_driver_as_known(
     keys = {id: frozenset(each.key for each in found) for id, found in waiting.items()}
     return any(
         _is_awaited(record, above, waited=record.key in keys.get(above.id, ()))
-        or (_may_arrive_as_known(record) and record.created > since)
+        or (may_arrive_as(record, record.seen) and record.created > since)
         for record, above in linked
     )
-
-
-def _may_arrive_as_known(record: Record) -> bool:
-    return record.asked and record.want is not Want.RUN and record.seen is EngineState.ABSENT
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:

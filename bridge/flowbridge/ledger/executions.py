@@ -149,16 +149,9 @@ class Executions:
 
     def currents(self, refs: Sequence[Ref]) -> dict[Ref, Record]:
         """The current records of those engine executions, all of one backend, that have one."""
-        found = {}
-        for start in range(0, len(refs), _MARKS):
-            part = refs[start : start + _MARKS]
-            rows = self._db.all(
-                "SELECT doc, id FROM executions WHERE is_current = 1 AND backend = ? AND engine_id IN "  # noqa: S608
-                f"({','.join('?' * len(part))})",
-                (part[0].backend, *(ref.id for ref in part)),
-            )
-            found.update({record.ref: record for record in self._readable(rows)})
-        return found
+        sql = "SELECT doc, id FROM executions WHERE engine_id IN (%s) AND is_current = 1 AND backend = ?"
+        rows = self._of_many(sql, [ref.id for ref in refs], [ref.backend for ref in refs[:1]])
+        return {record.ref: record for record in self._readable(rows)}
 
     def tree(self, tree: str) -> list[Record]:
         """The current records of a tree, in the order in which they were found."""
@@ -186,31 +179,26 @@ class Executions:
 
     def linking(self, trees: Sequence[str]) -> frozenset[str]:
         """Those of these trees in which a bridge links executions to tasks of other engines."""
-        found: set[str] = set()
-        for start in range(0, len(trees), _MARKS):
-            part = trees[start : start + _MARKS]
-            rows = self._db.all(
-                "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND root = 0 AND "  # noqa: S608
-                f"{_IS_LINKED} AND tree IN ({','.join('?' * len(part))})",
-                part,
-            )
-            found.update(tree for (tree,) in rows)
-        return frozenset(found)
+        sql = (
+            f"SELECT DISTINCT tree FROM executions WHERE tree IN (%s) AND is_current = 1 AND root = 0 AND {_IS_LINKED}"  # noqa: S608
+        )
+        return frozenset(tree for (tree,) in self._of_many(sql, trees))
 
     def linked(self, trees: Sequence[str], statuses: Sequence[str]) -> Sequence[tuple[str, Ref]]:
         """What a bridge links to tasks of other engines in these trees, and is in one of these statuses; each with its
         tree."""
-        found: list[tuple[str, Ref]] = []
         marks = ",".join("?" * len(statuses))
-        for start in range(0, len(trees), _MARKS):
-            part = trees[start : start + _MARKS]
-            rows = self._db.all(
-                "SELECT tree, backend, engine_id FROM executions WHERE is_current = 1 AND root = 0 "  # noqa: S608
-                f"AND tree IN ({','.join('?' * len(part))}) AND status IN ({marks}) AND {_IS_LINKED}",
-                (*part, *statuses),
-            )
-            found += [(tree, Ref(backend, id)) for tree, backend, id in rows]
-        return found
+        sql = (
+            "SELECT tree, backend, engine_id FROM executions WHERE tree IN (%s) AND is_current = 1 AND root = 0 "  # noqa: S608
+            f"AND status IN ({marks}) AND {_IS_LINKED}"
+        )
+        return [(tree, Ref(backend, id)) for tree, backend, id in self._of_many(sql, trees, statuses)]
+
+    def _of_many(self, sql: str, values: Sequence[str], more: Sequence[str] = ()) -> Iterator[Any]:
+        """The rows of a query for many values, whose marks go where it has %s, and for whatever `more` it asks for."""
+        for start in range(0, len(values), _MARKS):
+            part = values[start : start + _MARKS]
+            yield from self._db.all(sql % ",".join("?" * len(part)), (*part, *more))
 
     def list(self, filter: Filter) -> list[Record]:
         """Records by a filter, newest first; what cannot be read of them is told by `damaged`."""
@@ -251,12 +239,7 @@ class Executions:
         return found
 
     def _looks(self, ids: Sequence[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for start in range(0, len(ids), _MARKS):
-            part = ids[start : start + _MARKS]
-            marks = ",".join("?" * len(part))
-            found.update(self._db.all(f"SELECT id, doc FROM looks WHERE id IN ({marks})", part))  # noqa: S608
-        return found
+        return dict(self._of_many("SELECT id, doc FROM looks WHERE id IN (%s)", ids))
 
     def put_frozen(self, id: str, view: Mapping[str, Any]) -> None:
         """Keep a superseded record's tree as it stood (X2)."""
@@ -300,12 +283,7 @@ class Executions:
 
     def with_request(self, ids: Sequence[str]) -> frozenset[str]:
         """Those of these executions of which it is known what they were started with."""
-        found: set[str] = set()
-        for start in range(0, len(ids), _MARKS):
-            part = ids[start : start + _MARKS]
-            rows = self._db.all(f"SELECT id FROM requests WHERE id IN ({','.join('?' * len(part))})", part)  # noqa: S608
-            found.update(id for (id,) in rows)
-        return frozenset(found)
+        return frozenset(id for (id,) in self._of_many("SELECT id FROM requests WHERE id IN (%s)", ids))
 
     def forget(self, tree: str) -> None:
         """Remove a tree's records and what belongs to them; its history stays."""

@@ -140,8 +140,9 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         take_back_lost(rows, executions)
         take_back_endings(zip(found, rows, strict=True), executions)
         lost = executions.trees(("abandoned",))
-        undriven = _undriven(database, executions, found, roots=filter.roots)
         unanswered, late = _unanswered(database, executions), frozenset(executions.late())
+        moving = [one.tree for one in found if not filter.roots or one.status not in _ENDED or one.tree in late]
+        undriven = _undriven(database, executions, moving)
     for record, row in zip(found, rows, strict=True):
         row["unanswered"] = record.id in unanswered
         row["late"] = record.asked and record.status in _ENDED
@@ -167,12 +168,10 @@ def _unanswered(database: Database, executions: Executions) -> Collection[str]:
     return {record.id for record in unseen if leases.holder(f"tree:{record.tree}") is None}
 
 
-def _undriven(database: Database, executions: Executions, found: Sequence[Record], *, roots: bool) -> Collection[str]:
-    """The trees that wait for a driver, as the ledger knows them. Of one whose root has ended nothing does, but for
-    what was canceled and may still arrive."""
-    late = frozenset(executions.late())
-    moving = (record.tree for record in found if not roots or record.status not in _ENDED or record.tree in late)
-    trees = executions.linking(list(dict.fromkeys(moving)))
+def _undriven(database: Database, executions: Executions, trees: Sequence[str]) -> Collection[str]:
+    """Those of these trees that wait for a driver, as the ledger knows them. Of one whose root has ended nothing does,
+    but for what was canceled and may still arrive: it need not be asked for."""
+    trees = list(executions.linking(list(dict.fromkeys(trees))))
     if not trees:
         return ()
     from flowbridge.drivers import undriven  # noqa: PLC0415  only where a tree links engines
