@@ -109,7 +109,8 @@ def test_S6_a_paused_root_over_an_abandoned_child_is_told_to_go_on_by_recover_al
     root = paused()
     with Bridge() as flow:
         above = flow.find(root)
-        lost = Record("lost", root, Ref("memory", "x"), parent=above.ref, parent_task="t", status=Status.ABANDONED)
+        # Of an instance that nobody has any more: the runner that leaves `root` looks once more, and cannot see it.
+        lost = Record("lost", root, Ref("other", "x"), parent=above.ref, parent_task="t", status=Status.ABANDONED)
         flow.ledger.executions.put([replace(lost, seen=EngineState.ABANDONED, created=above.created)])
     assert "abandoned below: recover it" in flowbridge("list", "--no-look").out
     assert "`flowbridge recover lost` goes on (S6)" in flowbridge("doctor").out
