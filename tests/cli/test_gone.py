@@ -110,8 +110,9 @@ def test_S6_a_paused_root_over_an_abandoned_child_is_told_to_go_on_by_recover_al
     with Bridge() as flow:
         above = flow.find(root)
         # Of an instance that nobody has any more: the runner that leaves `root` looks once more, and cannot see it.
-        lost = Record("lost", root, Ref("other", "x"), parent=above.ref, parent_task="t", status=Status.ABANDONED)
-        flow.ledger.executions.put([replace(lost, seen=EngineState.ABANDONED, created=above.created)])
+        lost = Record("lost", root, Ref("other", "x"), parent=above.ref, parent_task="t", native=False, key="k")
+        lost = replace(lost, status=Status.ABANDONED, seen=EngineState.ABANDONED, created=above.created)
+        flow.ledger.executions.put([lost])
     assert "abandoned below: recover it" in flowbridge("list", "--no-look").out
     assert "`flowbridge recover lost` goes on (S6)" in flowbridge("doctor").out
     assert all("abandoned_below" not in row for row in flowbridge("list", "--no-look", "-o", "json").data)
