@@ -86,9 +86,7 @@ class Carrier:
             fresh = [step for step in steps if (step.record, step.action) not in progress.sent]
             self._keep(operation, lease)
             progress.sent.update((step.record, step.action) for step in fresh)
-            for step, error in self._sender.send(fresh, progress.found.snapshot):
-                self._note(step, error, progress)
-                self._keep(operation, lease)
+            self._send(operation, fresh, progress, lease)
             if time.monotonic() >= deadline and progress.looked:
                 break
             if not fresh:
@@ -101,6 +99,26 @@ class Carrier:
             self._sync.write(progress.found, operation.actor, reopening=reopening, operation=operation.id)
         self._conclude(operation, progress)
         return progress
+
+    def _send(self, operation: Operation, steps: Sequence[Step], progress: Progress, lease: Lease) -> None:
+        """Make calls. Of one that happens once it is written down before that it was sent, and afterwards that it was
+        not, where this is certain: what is taken back later is looked for only where it may arrive (O5)."""
+        announced: set[tuple[str, str]] = set()
+        never: set[tuple[str, str]] = set()
+
+        def announce(again: Sequence[Step]) -> None:
+            calls = {(str(step.action), step.record) for step in again}
+            announced.update(calls)
+            self._ledger.operations.note_sent(operation, calls, sent=True)
+
+        for step, error in self._sender.send(steps, progress.found.snapshot, announce):
+            self._note(step, error, progress)
+            if _never_arrives(error):
+                never.add((str(step.action), step.record))
+            self._keep(operation, lease)
+        earlier = {(step["action"], step["record"]) for step in operation.steps if step.get("sent")}
+        if unsent := announced & never - earlier:
+            self._ledger.operations.note_sent(operation, unsent, sent=False)
 
     def due(self, found: Pass, sent: set[tuple[str, str]], *, standing: bool = False) -> Due:
         """What a look calls for without anybody asking, but for what is in `sent`: what follows from holds and cancels
@@ -268,6 +286,11 @@ class Carrier:
         if undone or operation.steps:
             progress.found = self._sync.look(operation.tree)
             self._sync.write(progress.found)
+
+
+def _never_arrives(error: FlowbridgeError | None) -> bool:
+    """Whether what a call came to tells that it is not on its way any more."""
+    return isinstance(error, REFUSALS) or (isinstance(error, Unavailable) and error.unsent)
 
 
 def _was_asked(step: Step, progress: Progress) -> bool:

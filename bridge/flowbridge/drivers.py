@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from flowbridge.deadline import in_time_for
 from flowbridge.detached import Detached
 from flowbridge.errors import LedgerError
-from flowbridge.law.driving import awaits_driver, awaits_driver_as_known
+from flowbridge.law.driving import LATE_SECONDS, awaits_driver, awaits_driver_as_known
 from flowbridge.law.tables import ACTIVE
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import Lease, Leases
@@ -20,13 +20,10 @@ from flowbridge.model import Snapshot
 AGENT = "agent:"
 
 
-#: For how long, in seconds, a driver stays for nothing but a start that may still arrive. An agent looks on.
-_LATE_SECONDS = 86_400.0
-
-
 def late_since() -> float:
-    """When, in seconds since the epoch, a start was asked for at the earliest that a driver still stays for."""
-    return time.time() - _LATE_SECONDS
+    """When, in seconds since the epoch, a call was asked for at the earliest that a driver still stays for. An agent
+    looks on."""
+    return time.time() - LATE_SECONDS
 
 
 class Drivers:

@@ -226,6 +226,18 @@ class Trouble(NamedTuple):
     tries: int = 1
 
 
+class LateCall(NamedTuple):
+    """A re-run or a skip that was sent, that no look had shown, and that a cancel took back: it may yet be on its way.
+
+    `tasks` are what it names, each with its `starts` before it; `canceled` is the execution that the cancel named, and
+    `at` when that was (seconds since the epoch).
+    """
+
+    tasks: tuple[tuple[str, int], ...]
+    canceled: Ref
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What the bridge keeps of one run, under the bridge's own id.
@@ -236,7 +248,8 @@ class Record:
     `native` tells that the engine itself links it to its parent; otherwise the bridge does, and `key` names the
     parent's waiting action. `awaited` tells that the parent's task is run again, and that its next waiting action is
     for this one: nothing new is started for it (X7).
-    `asked` tells that its start was sent and that no look has shown it yet: it may still be on its way.
+    `asked` tells that its start was sent and that no look has shown it yet: it may still be on its way. So may a re-run
+    or a skip that a cancel took back: that is `late`.
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
     `trouble` is what stands in the way of a call that is due, None where nothing does. `hung` is `ExecutionLook.hung`
     as it was last seen.
@@ -253,6 +266,7 @@ class Record:
     key: str = ""
     awaited: bool = False
     asked: bool = False
+    late: LateCall | None = None
     want: Want = Want.RUN
     status: Status = Status.REQUESTED
     seen: EngineState = EngineState.REQUESTED

@@ -6,6 +6,7 @@ gone on with only by a verb that the law accepts as things stand, or by `recover
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from flowbridge.errors import Rejected, Timeout, Unavailable
 from flowbridge.law.decide import Action, Plan
 from flowbridge.law.fold import Facts, settle
 from flowbridge.law.verbs import describe
-from flowbridge.law.withdrawal import pending, withdrawal
+from flowbridge.law.withdrawal import pending, with_late, withdrawal
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 from flowbridge.model import EngineState, Node, Record, Snapshot, Verb
@@ -129,6 +130,9 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
             records.append(nodes[at].record.id)
             old = ledger.executions.get(nodes[at].record.rerun_of)
             nodes[at] = replace(nodes[at], record=replace(old, superseded_by="", looked=nodes[at].record.looked))
+        canceled, now = found.snapshot.nodes[place].record.ref, time.time()
+        for at, tasks in gone.sent.items():
+            nodes[at] = replace(nodes[at], record=with_late(nodes[at].record, tasks, canceled, now))
         places += gone.places
         left = [id for id in reopened if id not in records]
         changed.append(replace(operation, steps=gone.steps, options={**operation.options, "reopened": left}))
@@ -136,9 +140,7 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
         return TakenBack(found)
     settled = settle(Snapshot(tuple(nodes)), facts)
     warnings = tuple(
-        f"the {one.verb} of {one.target} is taken back: no look showed that its engine took it. Should its call still "
-        f"arrive, the execution is shown as re-opened from outside (O12)"
-        for one in changed
+        f"the {one.verb} of {one.target} is taken back: no look showed that its engine took it (O5)" for one in changed
     )
     return TakenBack(replace(found, settled=settled), tuple(changed), tuple(places), tuple(records), warnings)
 
@@ -161,7 +163,9 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
         if operation.steps:
             ledger.operations.put(operation)
         else:
-            why = f"taken back by cancel {cancel.id}: its engine was not seen to take it, and nothing runs again"
+            late = any(node.record.late for node in snapshot.nodes)
+            what = "what still arrives is canceled" if late else "nothing runs again"
+            why = f"taken back by cancel {cancel.id}: its engine was not seen to take it, and {what}"
             ledger.operations.end(operation, State.REPLACED, why, cancel.at)
     for operation in ledger.operations.open(cancel.tree):
         if operation.verb == Verb.CANCEL:
@@ -175,3 +179,4 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
         elif operation.verb == Verb.START and root.reachable:
             ledger.operations.end(operation, State.DONE, "done", cancel.at)
     ledger.executions.reinstate(taken.records)
+    ledger.executions.put(node.record for node in snapshot.nodes if node.record.late)

@@ -10,7 +10,7 @@ from flowbridge.calls import apart
 from flowbridge.ending import end_recovery
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, Timeout, Unavailable
 from flowbridge.instances import Instances
-from flowbridge.law.decide import may_arrive
+from flowbridge.law.decide import late_call, late_want, may_arrive
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
@@ -117,23 +117,23 @@ class Recovery:
     def _wait_no_longer(
         self, tree: str, look: Callable[[], Pass], failed: Callable[[str, FlowbridgeError], object]
     ) -> list[Operation]:
-        """Give up on starts that were sent, and that a look shows nowhere, of what is canceled."""
+        """Give up on calls that were sent, and that a look shows nowhere, of what is canceled."""
         if not any(record.asked for record in self._ledger.executions.tree(tree)):
             return []
         ended, found = [], look()
         for node in found.snapshot.nodes:
-            if not may_arrive(node) or node.record.want is not Want.CANCEL:
+            if not may_arrive(node) or late_want(node.record) is not Want.CANCEL:
                 continue  # what is held is sent again at the resume
-            name = node.record.ref.backend
+            name, call = node.record.ref.backend, late_call(node.record)
             if not node.reachable and name in self._instances.names():
-                why = f"whether its start has arrived cannot be told; it is looked for: {found.silent[name]}"
+                why = f"whether {call} has arrived cannot be told; it is looked for: {found.silent[name]}"
                 failed(node.record.id, Unavailable(why))
                 continue
             where = f"at {name}" if node.reachable else f"({name} is not configured any more)"
-            why = f"its start was seen nowhere {where}, and is waited for no longer"
+            why = f"{call} was seen nowhere {where}, and is waited for no longer"
             with self._ledger.transaction():
                 asking = self._begin(node)
-                self._ledger.executions.put([replace(node.record, asked=False)])
+                self._ledger.executions.put([replace(node.record, asked=False, late=None)])
                 ended.append(self._ledger.operations.end(asking, State.DONE, why, time.time()))
         return ended
 

@@ -31,7 +31,13 @@ _REMEMBERED_SECONDS = 30.0
 #: What an engine says that will not change by asking again.
 REFUSALS = (EngineRefused, NotFound, InvalidInput)
 
+#: What an engine does once, and may do again where it is asked again.
+ONCE = frozenset({Action.RERUN, Action.SKIP})
+
 Error = FlowbridgeError | None
+
+#: Is told calls of that kind before they are made.
+_Once = Callable[[Sequence[Step]], object]
 
 #: What was deployed, by instance, with what came of it.
 _Deployed = dict[tuple[str, Definition], Error]
@@ -74,19 +80,22 @@ class Sender:
         self._ledger = ledger
         self._instances = instances
 
-    def send(self, steps: Sequence[Step], snapshot: Snapshot) -> Iterator[tuple[Step, Error]]:
+    def send(
+        self, steps: Sequence[Step], snapshot: Snapshot, once: _Once | None = None
+    ) -> Iterator[tuple[Step, Error]]:
         """Send steps in their order, those of one depth of the tree together; gives what each call raised, or None.
 
-        The caller may stop in between: nothing is sent before it is asked for.
+        The caller may stop in between: nothing is sent before it is asked for. `once` is told the re-runs and skips
+        that are about to be sent to engines elsewhere, to write that down.
         """
         depths = _depths(snapshot)
         for _, level in groupby(steps, lambda step: depths.get(step.record, 0)):
             waiting = list(level)
             for begin in range(0, len(waiting), _CHUNK):
                 chunk = waiting[begin : begin + _CHUNK]
-                yield from zip(chunk, self._send(chunk), strict=True)
+                yield from zip(chunk, self._send(chunk, once), strict=True)
 
-    def _send(self, steps: Sequence[Step]) -> list[Error]:
+    def _send(self, steps: Sequence[Step], once: _Once | None) -> list[Error]:
         errors: list[Error] = [None] * len(steps)
         alone: list[tuple[int, _Call]] = []
         together: list[tuple[int, _Call]] = []
@@ -101,7 +110,11 @@ class Sender:
                 errors[place] = self._not_started(record, error) if record else error
                 continue
             (together if call.together else alone).append((place, call))
-        self._announce([call.start for _, call in (*alone, *together) if call.start and not call.local])
+        elsewhere = [(steps[place], call) for place, call in (*alone, *together) if not call.local]
+        self._announce([call.start for _, call in elsewhere if call.start])
+        again = [step for step, _ in elsewhere if step.action in ONCE]
+        if again and once is not None:
+            once(again)
         with self._instances.patience.announced([call.make for _, call in alone if call.local]):
             for place, call in alone:
                 errors[place] = self._finished(call, _error(call.make))

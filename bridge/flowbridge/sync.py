@@ -17,7 +17,7 @@ from flowbridge.backend import Capabilities
 from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
-from flowbridge.law.driving import apart_from, done_with
+from flowbridge.law.driving import LATE_SECONDS, apart_from, done_with
 from flowbridge.law.edges import without_idle_waits
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.law.tables import TASK_OVER
@@ -380,7 +380,9 @@ def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
 def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
     """A record with the time of the look, and the names that only the engine knows."""
     name = look.workflow or record.workflow
-    return replace(record, looked=at, workflow=name, gone=False, asked=False, hung=look.hung)
+    late = record.late if record.late is not None and record.late.at > at - LATE_SECONDS else None
+    asked = late is not None  # a start that is there was taken
+    return replace(record, looked=at, workflow=name, gone=False, asked=asked, late=late, hung=look.hung)
 
 
 def _born(look: ExecutionLook, link: ParentLink, known: Mapping[Ref, Record], at: float) -> Record:

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
 from flowbridge.config import Config
+from flowbridge.errors import Unavailable
 from flowbridge.ledger.operations import Entry
-from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus
+from flowbridge.model import EngineState, Record, Ref, Status, TaskStatus, Verb
 from support.fakes import FakeEngine, task
+
+#: The task of an `errored_family` that failed, as it is named from the root.
+BAD = RerunRequest(("sub.bad",))
 
 
 @dataclass
@@ -72,6 +77,22 @@ def errored_family(desk: Desk) -> tuple[Record, Record]:
     )
     desk.engine.add("e1", task("bad", TaskStatus.ERRORED, of="e1"), parent="e0", state=EngineState.ERRORED)
     return _adopted(desk, "e0"), current(desk.bridges[0], "e1")
+
+
+def open_rerun(bridge: Bridge, desk: Desk, verb: Verb = Verb.RERUN) -> tuple[Record, Record]:
+    """A root and a child whose re-run was lost on the way: the records from before."""
+    root, child = errored_family(desk)
+    desk.engine.dropped = {"rerun", "skip"}
+    assert bridge.operate(verb, root.id, request=BAD, timeout=0).exit_code == Unavailable.exit_code
+    desk.engine.dropped = set()
+    desk.engine.requests.clear()
+    return root, child
+
+
+def states(bridge: Bridge, verb: str) -> list[str]:
+    """How the operations of a verb ended."""
+    ids = [entry.operation for entry in told(bridge) if entry.doc.get("verb") == verb]
+    return [str(bridge.ledger.operations.get(id).state) for id in ids]
 
 
 def current(bridge: Bridge, id: str, engine: str = "fake") -> Record:

@@ -317,6 +317,13 @@ def test_O12_one_that_was_re_opened_outside_runs_and_is_not_paused_or_canceled_a
     assert (node.record.want, node.record.status) == (Want.RUN, Status.RUNNING)
 
 
+def test_O12_a_child_born_of_what_was_re_opened_outside_runs_too() -> None:
+    parent = execution("a", Status.CANCELED, seen=EngineState.CANCELED, state=EngineState.RUNNING)
+    born = execution("b", Status.REQUESTED, 0, want=Want.CANCEL, state=EngineState.RUNNING, seen=EngineState.REQUESTED)
+    old = execution("c", Status.CANCELED, 0)
+    assert wants(settle(tree(parent, born, old), FACTS).snapshot) == [Want.RUN, Want.RUN, Want.CANCEL]
+
+
 @pytest.mark.parametrize("last", sorted(TERMINAL))
 def test_an_ended_one_that_runs_again_and_not_by_us_is_flagged(last: Status) -> None:
     settled = settle(tree(_seen(Want.RUN, EngineState.RUNNING, last, busy=True)), FACTS)

@@ -6,13 +6,18 @@ It is killed and started again in the same place. What is below it goes on meanw
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowbridge.backend import Definition
+from flowbridge.checks import RerunRequest
 from flowbridge.errors import Unavailable
+from flowbridge.law.tables import TERMINAL
 from flowbridge.model import EngineState, Status, Verb
+from flowbridge_mistral.backend import MistralBackend
 from live.mistral_server import MistralServer
 from live.test_three_engines_survive import CANCELED, PATIENCE, PAUSED, Shop, Tree, agent_beside, ended
 from live.three_engines import flow, until
@@ -111,4 +116,38 @@ def test_C1_a_child_whose_start_it_takes_after_the_cancel_of_its_tree_is_cancele
         until(lambda: shop.bridge.find(child.record.id).raw == "CANCELLED", "the late child to be canceled", PATIENCE)
         until(lambda: shop.bridge.find(child.record.id).status is Status.CANCELED, "what ran in it to end", PATIENCE)
     assert "arrived_late" in [entry.kind for entry in shop.bridge.history(child.record.id)]
+    shop.close()
+
+
+def test_O5_a_re_run_that_it_takes_after_a_cancel_took_it_back_is_canceled_by_an_agent(
+    mistral: MistralServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path, mistral.url, timeout=2)
+    engine = shop.bridge.instances.get("mistral")
+    engine.deploy(Definition(flow("late", {"bad": {"action": "std.fail", "wait-before": 5}}), "late.yaml"))
+    root = flow("root", {"t": {"action": "flowbridge.run", "input": {"target": "mistral:late"}}})
+    record = shop.bridge.run(Definition(root, "root.yaml"), backend="memory")
+    assert shop.bridge.wait(record.id, timeout=PATIENCE).record.status is Status.ERRORED
+    (child,) = shop.bridge.get(record.id).snapshot.nodes[1:]
+    # Over a connection of its own: what comes over one that has answered before is dropped if that closes meanwhile.
+    other = MistralBackend("mistral", {"url": mistral.url, "timeout": 2})
+    with ExitStack() as meanwhile:
+
+        def held(*call: Any) -> None:
+            meanwhile.enter_context(mistral.halted())
+            other.rerun(*call)
+
+        monkeypatch.setattr(engine, "rerun", held)
+        outcome = shop.bridge.rerun(record.id, RerunRequest(("t.bad",)), timeout=10)
+        assert outcome.exit_code == Unavailable.exit_code
+        (warning,) = shop.bridge.cancel(outcome.execution).plan.warnings[:1]
+        assert "its re-run or skip was sent and is seen nowhere" in warning
+    with agent_beside(shop):
+        until(lambda: shop.bridge.find(child.record.id).raw == "CANCELLED", "the late re-run to be canceled", PATIENCE)
+        until(lambda: shop.bridge.find(child.record.id).status in TERMINAL, "what ran in it to end", PATIENCE)
+    kinds = [entry.kind for entry in shop.bridge.history(child.record.id)]
+    assert kinds.count("arrived_late") == 1
+    assert "reopened_outside" not in kinds
+    assert shop.bridge.ledger.executions.late() == []
+    other.close()
     shop.close()

@@ -17,6 +17,7 @@ from flowbridge.law.tables import ENDED, TRANSITIONS
 from flowbridge.law.verbs import Effect, apply, check_cancel, check_pause, check_resume
 from flowbridge.model import (
     EngineState,
+    LateCall,
     Node,
     Record,
     Ref,
@@ -109,7 +110,8 @@ def _come_to(
         record = node.record
         resumed = Resumed.NEVER if record.resumed_at is None else Resumed(record.resumed_at)
         bound = int(record.key.partition(".")[2] or 0)
-        after[slot] = Kept(record.want, record.status, record.seen, resumed, record.awaited, bound)
+        late, canceled = (record.late.tasks, int(record.late.canceled.id)) if record.late else ((), -1)
+        after[slot] = Kept(record.want, record.status, record.seen, resumed, record.awaited, bound, late, canceled)
     steps = tuple((step.action, int(step.record)) for step in decide(snapshot, FACTS).steps)
     return Passed(snapshot, slots, tuple(after), steps, events)
 
@@ -151,12 +153,19 @@ def _record(scene: Scene, slot: int, known: Kept | None, parent: Record | None) 
         native=here.native,
         key="" if here.native else f"k{slot}.{known.bound}",
         awaited=known.awaited,
+        asked=bool(known.late),
+        late=_late_call(scene, known),
         want=known.want,
         status=known.status,
         seen=known.seen,
         revision="now",
         resumed_at=None if known.resumed is Resumed.NEVER else str(known.resumed),
     )
+
+
+def _late_call(scene: Scene, known: Kept) -> LateCall | None:
+    canceled = known.canceled
+    return LateCall(known.late, Ref(scene.slots[canceled].engine, str(canceled)), 0.0) if known.late else None
 
 
 _TASK = {
@@ -255,9 +264,7 @@ def _again(scene: Scene, world: World, found: Passed) -> Iterator[tuple[str, Wor
 def after_pass(scene: Scene, world: World, found: Passed) -> World:
     """The ledger and the steps after a look. What was seen to pause itself must end held, races or not (P7).
 
-    Two things are beyond the law: a late resume that its engine carries upwards looks like somebody else's; and the
-    call of a re-run that a cancel took back, if it arrives all the same, looks like that of a later one above it. The
-    user is told that what runs was re-opened from outside.
+    One thing is beyond the law: a late resume that its engine carries upwards looks like somebody else's.
     """
     if any(event.kind is Kind.PAUSED_ITSELF for event in found.events):
         world = world._replace(owed=all_held(world.owed), vague=_resume_goes_up(scene, world))
@@ -302,7 +309,7 @@ def send(scene: Scene, world: World) -> World:
     engines = Engines(scene, world._replace(steps=world.steps[1:]))
     if action in (Action.RERUN, Action.SKIP):
         one = world.once[slot]
-        engines.once[slot] = one._replace(sent=True)
+        engines.once[slot] = one._replace(sent=True, asked=True)
         engines.late.append((one.call, one.slot))
         return engines.world()
     exec = world.execs[slot]
@@ -322,8 +329,11 @@ def _check_step(scene: Scene, world: World, action: Action, slot: int) -> None:
     known, above = world.kept[slot], world.kept[scene.slots[slot].parent]
     if action is Action.START and known is not None and known.want is not Want.RUN:
         raise Broken(f"{slot} is started, and is to {known.want} (P6)")
-    # What was never seen is told as canceled, though it may be on its way: it is canceled when it comes.
-    over = world.execs[slot].state in (*ENDED, _E.ABSENT) or (known is not None and known.seen is _E.ABSENT)
+    # What was never seen is told as canceled, though it may be on its way, and what may be re-opened by a call that a
+    # cancel took back is told as it had ended: it is canceled when it comes.
+    below = (world.kept[place] for place in scene.below(slot))
+    is_late = (known is not None and known.seen is _E.ABSENT) or any(one is not None and one.late for one in below)
+    over = world.execs[slot].state in (*ENDED, _E.ABSENT) or is_late
     if action is Action.REPORT and not over and not world.vague:
         raise Broken(f"the end of {slot} is told, and it has none (X7)")
     if action is Action.REPORT and above is not None and above.want is Want.HOLD and above.seen not in ENDED:

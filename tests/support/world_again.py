@@ -19,7 +19,7 @@ from flowbridge.law.edges import not_shown as law_not_shown
 from flowbridge.law.edges import once_steps, overtaken, reopened
 from flowbridge.law.tables import ENDED
 from flowbridge.law.verbs import Effect, apply
-from flowbridge.law.withdrawal import withdrawal
+from flowbridge.law.withdrawal import with_late, withdrawal
 from flowbridge.model import EngineState, ItemRead, Snapshot, Status, TaskStatus, Verb, Want
 from support.world_engines import Broken, Exec, Link, Once, Scene, ended_as, is_errored, newest, replacement
 
@@ -67,6 +67,8 @@ def take_back(once: tuple[Once, ...], snapshot: Snapshot, place: int) -> tuple[t
     nothing is awaited that no call makes a task wait for."""
     gone = {one: withdrawal([_step(one)], (), snapshot, place) for one in once if not one.refused}
     nodes = list(snapshot.nodes)
+    for at, tasks in (late for taken in gone.values() if taken is not None for late in taken.sent.items()):
+        nodes[at] = replace(nodes[at], record=with_late(nodes[at].record, tasks, snapshot.nodes[place].record.ref, 0.0))
     for at in (at for taken in gone.values() if taken is not None for at in taken.awaited):
         nodes[at] = replace(nodes[at], record=replace(nodes[at].record, awaited=False))
     return tuple(one for one in once if gone.get(one) is None), Snapshot(tuple(nodes))
@@ -83,6 +85,7 @@ def _step(once: Once) -> Mapping[str, object]:
         "record": str(once.slot),
         "tasks": [[once.task, once.reset]],
         "mark": {once.task: once.mark},
+        "sent": once.asked,
     }
 
 
@@ -221,7 +224,9 @@ def _check_records(
             good = new.record.rerun_of == old.record.id and new.record.want is Want.RUN and not new.record.held_by
             if not good or new.record.resumed_at is not None or new.record.status is not Status.ERRORED:
                 raise Broken(f"{request.label}: {slot} goes on as {new.record} (X2)")
-        elif replace(new, record=replace(new.record, awaited=old.record.awaited)) != old:
+            continue
+        known = old.record
+        if replace(new, record=replace(new.record, awaited=known.awaited, asked=known.asked, late=known.late)) != old:
             raise Broken(f"{request.label}: {slot} is left alone, and its record changes (X2)")
 
 

@@ -118,7 +118,8 @@ class Resumed(StrEnum):
 
 class Kept(NamedTuple):
     """What the ledger keeps of an execution, crash or not. `awaited`: the next waiting action of its task is for it;
-    `bound`: the one that is (`Exec.waits`)."""
+    `bound`: the one that is (`Exec.waits`). `late`: the tasks, each with its mark, of calls that a cancel of `canceled`
+    took back, and that may arrive."""
 
     want: Want
     status: Status
@@ -126,6 +127,8 @@ class Kept(NamedTuple):
     resumed: Resumed = Resumed.NEVER
     awaited: bool = False
     bound: int = 0
+    late: tuple[tuple[str, int], ...] = ()
+    canceled: int = -1
 
 
 class Left(NamedTuple):
@@ -143,6 +146,7 @@ class Left(NamedTuple):
 class Once(NamedTuple):
     """One task of a re-run or a skip that is not seen yet: what the ledger keeps, crash or not, but for `sent`.
 
+    `asked`: it was sent once, by whomever.
     `taken` is the oracle's: the engine has done it. `refused`: it said that it will not, and the user is told. `keeps`:
     it is not to begin anew what ended well.
     """
@@ -153,6 +157,7 @@ class Once(NamedTuple):
     reset: bool
     mark: int
     sent: bool = False
+    asked: bool = False
     taken: bool = False
     refused: bool = False
     keeps: bool = False
@@ -281,6 +286,8 @@ class Engines:
         exec = self.execs[slot]
         if exec.state is _E.PAUSED or not is_errored(self.scene, self.execs, slot, task):
             return  # it says yes all the same
+        if self._is_late(slot, task) and not self._has_room(slot, task):
+            return  # it gets lost: this world could not show what it begins
         if not self._can_reopen(slot):
             self._note_once(call, slot, refused=True)
             return  # it says no, and the user is told
@@ -290,11 +297,20 @@ class Engines:
             self.execs[slot] = exec._replace(leaf=Leaf.WELL, busy=True, again=exec.again + 1)
         else:
             self._begin_anew(slot, task, call, only_failed=bool(failed))
-        if not self._note_once(call, slot, taken=True):
-            # One that came twice, when the first was done and seen already, or that a cancel had taken back, is beyond
-            # everybody's reach.
+        if not self._note_once(call, slot, taken=True) and not self._is_late(slot, task):
+            # One that came twice, when the first was done and seen already, is beyond everybody's reach.
             self.vague, self.owed[slot] = True, Want.RUN
-        self._reopen(slot)
+        self._reopen(slot, late=self._is_late(slot, task))
+
+    def _is_late(self, slot: int, task: str) -> bool:
+        """Whether a cancel took back a call of this task: what it begins is canceled."""
+        known = self.kept[slot]
+        return known is not None and any(task == late for late, _ in known.late)
+
+    def _has_room(self, slot: int, task: str) -> bool:
+        """Whether this world has a place for what is born when a task is run again."""
+        born = newest(self.scene, self.execs, slot, task) if task != "leaf" else ()
+        return all(replacement(self.scene, child) >= 0 for child in born)
 
     def _note_once(self, call: str, slot: int, **what: Any) -> bool:
         known = [(once.call, once.slot) == (call, slot) for once in self.once]
@@ -340,17 +356,21 @@ class Engines:
             self.execs[new] = Exec(_E.REQUESTED, busy=True) if native else Exec(link=Link.WAITING)
             self.owed[new] = self.owed[slot]
 
-    def _reopen(self, slot: int) -> None:
+    def _reopen(self, slot: int, *, late: bool) -> None:
         """RUNNING again, and on the eager engine all that is above."""
         while True:
             state, here = self.execs[slot].state, self.scene.slots[slot]
-            if state in (_E.PAUSED, _E.CANCELED) or (state is _E.ERRORED and self.owed[slot] is not Want.RUN):
+            if late and self.owed[slot] is Want.CANCEL:
+                pass  # it is canceled once more
+            elif state in (_E.PAUSED, _E.CANCELED) or (state is _E.ERRORED and self.owed[slot] is not Want.RUN):
                 self.vague = True  # another verb came, or it was paused outside, with the call under way
                 self.owed[slot] = Want.RUN
             if state is not _E.RUNNING:
                 self.put(slot, _E.RUNNING)
             if here.parent < 0:
                 return
+            if not here.native and late:
+                return  # the call that would have made its task wait is another one, and may come later, or never
             if not here.native and (self.vague or self._waits_again(slot)):
                 # The call that makes its task wait for it again re-opens what is above, unless another verb came.
                 if any(self.execs[above].state in (_E.PAUSED, _E.CANCELED) for above in self._ways(slot)[1:]):

@@ -130,13 +130,26 @@ def decide(snapshot: Snapshot, facts: Facts) -> Plan:
 
 
 def may_arrive(node: Node) -> bool:
-    """Whether an execution is held or canceled while its start, which was sent, is seen nowhere."""
+    """Whether an execution is held or canceled while its start, its re-run or a skip in it, which was sent, is seen
+    nowhere."""
     return may_arrive_as(node.record, node.state)
 
 
 def may_arrive_as(record: Record, state: EngineState) -> bool:
     """The same of a record, with the state of it that is known."""
+    if record.late is not None:
+        return state is not EngineState.GONE
     return record.asked and record.want is not Want.RUN and state is EngineState.ABSENT
+
+
+def late_call(record: Record) -> str:
+    """What of such an execution may still arrive, in words."""
+    return "its start" if record.late is None else "its re-run or skip"
+
+
+def late_want(record: Record) -> Want:
+    """What is wanted of what arrives so."""
+    return record.want if record.late is None else Want.CANCEL
 
 
 def is_unfinished(node: Node) -> bool:
@@ -148,7 +161,7 @@ def is_unfinished(node: Node) -> bool:
 
 def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
     """What an engine may still do under a pause or a cancel, against the law (O8, P5)."""
-    found = _late_starts(snapshot)
+    found = _late_calls(snapshot)
     for node in snapshot.nodes:
         if node.record.want is Want.RUN or ended(node) or not node.tasks:
             continue
@@ -166,17 +179,17 @@ def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _late_starts(snapshot: Snapshot) -> list[str]:
-    """What is held or canceled while its start may be on its way: one warning for all that is alike in a tree."""
-    late: dict[Want, list[Record]] = {}
+def _late_calls(snapshot: Snapshot) -> list[str]:
+    """What is held or canceled while a call of it may be on its way: one warning for all that is alike in a tree."""
+    late: dict[tuple[Want, str], list[Record]] = {}
     for node in filter(may_arrive, snapshot.nodes):
-        late.setdefault(node.record.want, []).append(node.record)
+        late.setdefault((late_want(node.record), late_call(node.record)), []).append(node.record)
     found = []
-    for want, (first, *others) in late.items():
+    for (want, call), (first, *others) in late.items():
         more = f" and {len(others)} more" if others else ""
         gives_up = f"; `flowbridge recover {first.id}` looks once more, and waits no longer"
         found.append(
-            f"{first.ref}{more}: its start was sent and is seen nowhere. What still arrives is "
+            f"{first.ref}{more}: {call} was sent and is seen nowhere. What still arrives is "
             f"{'paused' if want is Want.HOLD else 'canceled'} by whoever looks, an agent too"
             f"{gives_up if want is Want.CANCEL else ''} (O3)"
         )
@@ -268,7 +281,7 @@ def _left(node: Node) -> str:
     """Why an execution is left alone, by what it shows."""
     if node.record.gone:
         return _LEFT[EngineState.GONE]
-    if may_arrive(node):
+    if may_arrive(node) and node.state is EngineState.ABSENT:
         return NO_MORE if node.record.want is Want.CANCEL else _NOT_NOW
     if node.state is EngineState.ABSENT and node.record.want is Want.CANCEL:
         return "never started, and is not (C1)"

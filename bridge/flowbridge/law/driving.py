@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from flowbridge.law.decide import Action, Step, may_arrive, may_arrive_as, to_report
+from flowbridge.law.decide import Action, Step, late_call, late_want, may_arrive, may_arrive_as, to_report
 from flowbridge.law.tables import ACTIVE, TERMINAL
 from flowbridge.model import EngineState, Node, Record, Ref, Snapshot, WaitingChild, Want
+
+#: For how long, in seconds, a re-run or a skip that a cancel took back may arrive: behind that, somebody else made it
+#: (O12). A start is told by its id for good; but this long, a driver stays for nothing but what may still arrive.
+LATE_SECONDS = 86_400.0
 
 #: What is done with what arrives late, by what is wanted.
 _LATE = {Want.HOLD: "hold it then (P6)", Want.CANCEL: "cancel it then (C1)"}
@@ -28,16 +32,17 @@ def follows(step: Step, links: frozenset[str]) -> bool:
 
 
 def awaits_driver(snapshot: Snapshot, *, since: float = 0.0) -> bool:
-    """Whether somebody must go on looking: the end of an execution is to be told to a task on another engine, or a
-    linked one that was to be started after `since` (seconds since the epoch), and is held or canceled, may still
+    """Whether somebody must go on looking at a tree that links engines: the end of an execution is to be told to a task
+    on another one, or what was asked for after `since` (seconds since the epoch), and is held or canceled, may still
     arrive."""
     nodes = snapshot.nodes
-    return any(
-        _is_awaited(node.record, nodes[node.parent].record, waited=waited)
-        or (may_arrive(node) and node.record.created > since)
-        for node, waited in zip(nodes, snapshot.waited_for(), strict=True)
-        if node.record.key and node.parent >= 0
-    )
+    waits = zip(nodes, snapshot.waited_for(), strict=True)
+    linked = [
+        (node, nodes[node.parent].record, waited) for node, waited in waits if node.record.key and node.parent >= 0
+    ]
+    if any(_is_awaited(node.record, above, waited=waited) for node, above, waited in linked):
+        return True
+    return bool(linked) and any(may_arrive(node) and _asked_at(node.record) > since for node in nodes)
 
 
 def awaits_driver_as_known(
@@ -47,11 +52,15 @@ def awaits_driver_as_known(
     by_ref: dict[Ref | None, Record] = {record.ref: record for record in records}
     linked = [(record, by_ref[record.parent]) for record in records if record.key and record.parent in by_ref]
     keys = {id: frozenset(each.key for each in found) for id, found in waiting.items()}
-    return any(
-        _is_awaited(record, above, waited=record.key in keys.get(above.id, ()))
-        or (may_arrive_as(record, record.seen) and record.created > since)
-        for record, above in linked
-    )
+    if any(_is_awaited(record, above, waited=record.key in keys.get(above.id, ())) for record, above in linked):
+        return True
+    late = (record for record in records if may_arrive_as(record, record.seen) and not record.gone)
+    return bool(linked) and any(_asked_at(record) > since for record in late)
+
+
+def _asked_at(record: Record) -> float:
+    """When what may still arrive was asked for, or was taken back."""
+    return record.created if record.late is None else record.late.at
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:
@@ -73,7 +82,7 @@ def waits_for(snapshot: Snapshot) -> list[str]:
 
 def _waits_for(node: Node, snapshot: Snapshot, *, waited: bool) -> str:
     if may_arrive(node):
-        return f"its start, which may still arrive, to {_LATE[node.record.want]}"
+        return f"{late_call(node.record)}, which may still arrive, to {_LATE[late_want(node.record)]}"
     if not node.record.key or node.parent < 0:
         return ""
     parent = snapshot.nodes[node.parent].record
@@ -95,7 +104,7 @@ def done_with(records: Sequence[Record], waiting: Mapping[str, Collection[str]])
     """The linked executions that nothing is to be done for any more, and what is below them.
 
     Such a one has ended, all below it too, and no task waits for it: its end was told, and a look has shown that its
-    parent's engine took that, or its parent is gone. One that was canceled while its start may still arrive is not.
+    parent's engine took that, or its parent is gone. One that was canceled while a call of it may still arrive is not.
     `waiting` holds the keys of the actions that wait, by the record of their host, as last seen. Records of one tree,
     in any order.
     """

@@ -11,19 +11,38 @@ from dataclasses import replace
 from typing import Any
 
 from flowbridge.law.decide import Action, Step
+from flowbridge.law.fold import has_run_since
 from flowbridge.law.tables import TASK_OVER
 from flowbridge.law.verbs import Effect
 from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
 
 
 def reopened(snapshot: Snapshot, effect: Effect, new_id: Callable[[], str], at: float) -> Snapshot:
-    """The snapshot with a new record, made `at` that time, for each execution that is re-opened, holds cleared (X2)."""
+    """The snapshot with a new record, made `at` that time, for each execution that is re-opened, holds cleared (X2).
+
+    What may still arrive, of a call that a cancel took back, is not canceled any more in what is run again as a whole.
+    """
     nodes = list(snapshot.nodes)
+    for place in _run_as_a_whole(snapshot, effect):
+        if nodes[place].record.late is not None:
+            nodes[place] = replace(nodes[place], record=replace(nodes[place].record, asked=False, late=None))
     for place in effect.reopened:
         record = nodes[place].record
-        cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None)
+        cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None, asked=False, late=None)
         nodes[place] = replace(nodes[place], record=replace(cleared, id=new_id(), rerun_of=record.id, created=at))
     return Snapshot(tuple(nodes))
+
+
+def _run_as_a_whole(snapshot: Snapshot, effect: Effect) -> set[int]:
+    """The places of what lies below tasks that are re-run or skipped."""
+    tasks = {place: {task for task, reset in again if reset} for place, again in effect.rerun.items()}
+    for place, ids in effect.skip.items():
+        tasks[place] = tasks.get(place, set()) | set(ids)
+    found: set[int] = set()
+    for place, node in enumerate(snapshot.nodes):
+        if node.parent in found or node.record.parent_task in tasks.get(node.parent, ()):
+            found.add(place)
+    return found
 
 
 def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]:
@@ -91,8 +110,7 @@ def overtaken(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> dict[st
 
 
 def _shown(step: Mapping[str, Any], task: TaskLook | None) -> bool:
-    """A call shows once its task has left `errored`, or has begun something that the mark did not know."""
-    return task is not None and (task.status is not TaskStatus.ERRORED or task.starts > step["mark"][task.id])
+    return task is not None and has_run_since(task, step["mark"][task.id])
 
 
 def _is_overtaken(step: Mapping[str, Any], task: TaskLook) -> bool:

@@ -6,14 +6,14 @@ place where a status is judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
 from flowbridge.capabilities import Capabilities, Cascade
-from flowbridge.law.tables import ACTIVE, ENDED, FOLD, TERMINAL
-from flowbridge.model import EngineState, Node, Record, Snapshot, Status, Want
+from flowbridge.law.tables import ACTIVE, ENDED, FOLD, TASK_OVER, TERMINAL
+from flowbridge.model import EngineState, Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
 
 ENGINE = "engine"
 
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     RESUMED_OUTSIDE = "resumed_outside"  # O12
     CANCELED_OUTSIDE = "canceled_outside"  # O12
     REOPENED_OUTSIDE = "reopened_outside"  # O12: ended, and active again, not by us
-    ARRIVED_LATE = "arrived_late"  # O3: canceled before any look showed it, and there after all
+    ARRIVED_LATE = "arrived_late"  # O3, O5: canceled before any look showed what was asked of it, and done after all
     STATUS = "status"  # a status changed
 
 
@@ -62,16 +62,21 @@ def settle(snapshot: Snapshot, facts: Facts) -> Settled:
 
     Linear in the number of executions. Records keep everything they knew of an engine that did not answer.
     """
-    wants, events = _adopt(snapshot, facts)
+    run_again = {place for place, node in enumerate(snapshot.nodes) if _came_late_again(node)}
+    late = _with_what_came_late(snapshot, run_again)
+    snapshot = _without_what_cannot_be_told(snapshot, late)
+    wants, events = _adopt(snapshot, facts, {_canceled_with(snapshot, place) for place in run_again})
     statuses = fold(snapshot, wants)
     if any(event.kind is Kind.PAUSED_ITSELF for event in events):
         wants = hold_all(snapshot, wants, statuses)
         statuses = fold(snapshot, wants)
     nodes = []
-    late = _with_what_came_late(snapshot)
     for place, (node, want, status) in enumerate(zip(snapshot.nodes, wants, statuses, strict=True)):
         nodes.append(_refreshed(node, want, status))
-        if status is not node.record.status:
+        if place in run_again:
+            nodes[place] = replace(node, record=replace(nodes[place].record, asked=False, late=None))
+            events.append(Event(Kind.ARRIVED_LATE, node.record.id, node.record.status, status))
+        elif status is not node.record.status:
             events.append(_status_event(node.record, status, is_late=place in late))
     return Settled(Snapshot(tuple(nodes)), tuple(events))
 
@@ -129,17 +134,23 @@ def _status(node: Node, want: Want, *, active: bool) -> Status:
     return last if busy is Status.PAUSING and idle is last is Status.PAUSED else busy
 
 
-def _adopt(snapshot: Snapshot, facts: Facts) -> tuple[list[Want], list[Event]]:
+def _adopt(snapshot: Snapshot, facts: Facts, canceled: Set[int]) -> tuple[list[Want], list[Event]]:
+    """What is wanted after what came from outside, and what that was; `canceled` are the places of what a call that
+    came late has re-opened: they are canceled as they were to be, with all below."""
     wants = [node.record.want for node in snapshot.nodes]
     events: list[Event] = []
     adopted: dict[int, Want] = {}
+    again: set[int] = set()
     cleared = _ended_by_a_child(snapshot, facts)
     for place, node in enumerate(snapshot.nodes):
-        above = adopted.get(node.parent)
+        above = Want.CANCEL if place in canceled else adopted.get(node.parent)
         if above is not None and (above is Want.CANCEL or _resumed_with_parent(node, facts)):
             wants[place] = adopted[place] = above
-        elif node.reachable and node.record.seen in ENDED and node.state is EngineState.RUNNING:
+        elif node.reachable and _is_re_opened(node):
             wants[place] = Want.RUN  # re-opened: whatever was wanted of it was done
+            again.add(place)
+        elif node.parent in again and node.record.status is Status.REQUESTED:
+            wants[place] = Want.RUN  # born since
         kind = _outside(node, wants[place], c5=place in cleared) if node.reachable else None
         if kind is not None:
             events.append(Event(kind, node.record.id, node.record.status, node.record.status))
@@ -198,7 +209,8 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
     if not node.reachable:
         fresh = record if want is record.want and status is record.status else replace(record, want=want, status=status)
     elif node.state is EngineState.GONE:
-        fresh = record if record.gone else replace(record, gone=True)
+        # Nothing arrives there any more.
+        fresh = record if record.gone and not record.asked else replace(record, gone=True, asked=False, late=None)
     elif (
         record.want is want
         and record.status is status
@@ -245,10 +257,59 @@ def _came_late(node: Node) -> bool:
     return never and node.reachable and node.state not in (EngineState.ABSENT, EngineState.GONE)
 
 
-def _with_what_came_late(snapshot: Snapshot) -> set[int]:
-    """The places of what came late, and of what is above it: nobody has re-opened these."""
+def has_run_since(task: TaskLook, starts: int) -> bool:
+    """Whether a task that was errored, with so many `starts`, has left that, or has begun something since."""
+    return task.status is not TaskStatus.ERRORED or task.starts > starts
+
+
+def _came_late_again(node: Node) -> bool:
+    """Whether a re-run or a skip was done that a cancel had taken back."""
+    if node.record.late is None or not node.reachable or node.state is EngineState.GONE:
+        return False
+    known = {task.id: task for task in node.tasks}
+    return any(task in known and has_run_since(known[task], starts) for task, starts in node.record.late.tasks)
+
+
+def _without_what_cannot_be_told(snapshot: Snapshot, late: Set[int]) -> Snapshot:
+    """The snapshot, as it was last seen where an engine has re-opened what a late call may be about, and does not show
+    yet for which task: whether that call came, or somebody else's, only the next look tells. So it is above it, too.
+    `late` are the places of what surely came late."""
+    nodes = list(snapshot.nodes)
+    for place in (place for place, node in enumerate(nodes) if _is_just_re_opened(node)):
+        at = place
+        while at >= 0 and at not in late and nodes[at].reachable and _is_re_opened(nodes[at]):
+            record = nodes[at].record
+            nodes[at] = replace(
+                nodes[at], state=record.seen, raw=record.raw, revision=record.revision, error=record.error
+            )
+            at = nodes[at].parent
+    return Snapshot(tuple(nodes))
+
+
+def _is_just_re_opened(node: Node) -> bool:
+    over = all(task.status in TASK_OVER and not task.active for task in node.tasks)
+    return node.record.late is not None and node.reachable and _is_re_opened(node) and over
+
+
+def _is_re_opened(node: Node) -> bool:
+    return node.record.seen in ENDED and node.state is EngineState.RUNNING
+
+
+def _canceled_with(snapshot: Snapshot, place: int) -> int:
+    """The place of what the cancel had named that took a call back, at a place or above it."""
+    late, at = snapshot.nodes[place].record.late, place
+    while late is not None and at >= 0:
+        if snapshot.nodes[at].record.ref == late.canceled:
+            return at
+        at = snapshot.nodes[at].parent
+    return place
+
+
+def _with_what_came_late(snapshot: Snapshot, run_again: Set[int]) -> set[int]:
+    """The places of what came late, what was run again so among it, and of what is above: nobody re-opened these."""
     found: set[int] = set()
-    for late in (place for place, node in enumerate(snapshot.nodes) if _came_late(node)):
+    started = {place for place, node in enumerate(snapshot.nodes) if _came_late(node)}
+    for late in started | run_again:
         place = late
         while place >= 0 and place not in found:
             found.add(place)

@@ -7,20 +7,23 @@ canceled are not made any more, and a record that took over only for their sake 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flowbridge.law.edges import not_shown
 from flowbridge.law.verbs import ancestors, descendants
-from flowbridge.model import Snapshot
+from flowbridge.model import LateCall, Record, Ref, Snapshot
 
 
 class Withdrawal(NamedTuple):
     """`steps` are the calls that stay; `places` the executions whose earlier record is the current one again;
-    `awaited` the children that no task waits for anew after all."""
+    `awaited` the children that no task waits for anew after all; `sent`, by place, what may arrive all the same: the
+    tasks, each with its `starts` before."""
 
     steps: tuple[Mapping[str, Any], ...]
     places: tuple[int, ...]
     awaited: tuple[int, ...]
+    sent: Mapping[int, tuple[tuple[str, int], ...]]
 
 
 def pending(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> dict[str, frozenset[str]]:
@@ -52,7 +55,26 @@ def withdrawal(
         for at, node in enumerate(snapshot.nodes)
         if node.record.awaited and node.parent >= 0 and _is_dropped(dropped, snapshot, at)
     )
-    return Withdrawal(kept, back, awaited)
+    return Withdrawal(kept, back, awaited, _sent(steps, dropped, places))
+
+
+def with_late(record: Record, tasks: Iterable[tuple[str, int]], canceled: Ref, at: float) -> Record:
+    """A record that calls for these tasks may still arrive for, which a cancel of `canceled` took back, `at` a time."""
+    known = record.late.tasks if record.late is not None else ()
+    return replace(record, asked=True, late=LateCall(tuple(dict.fromkeys((*known, *tasks))), canceled, at))
+
+
+def _sent(
+    steps: Iterable[Mapping[str, Any]], dropped: Mapping[str, Collection[str]], places: Mapping[str, int]
+) -> Mapping[int, tuple[tuple[str, int], ...]]:
+    """What was sent of the calls that are taken back."""
+    found: dict[int, tuple[tuple[str, int], ...]] = {}
+    for step in steps:
+        id = step["record"]
+        tasks = [task for task, *_ in step["tasks"] if task in dropped.get(id, ())] if step.get("sent") else []
+        if tasks:
+            found[places[id]] = (*found.get(places[id], ()), *((task, step["mark"][task]) for task in tasks))
+    return found
 
 
 def _left_of(step: Mapping[str, Any], dropped: Collection[str]) -> Mapping[str, Any]:

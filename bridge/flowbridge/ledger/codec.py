@@ -12,6 +12,7 @@ from typing import Any
 from flowbridge.errors import DamagedRow
 from flowbridge.model import (
     EngineState,
+    LateCall,
     Record,
     Ref,
     Status,
@@ -94,6 +95,9 @@ def record_from(text: str, id: str = "") -> Record:
             doc["parent"] = Ref(*doc["parent"])
         if "trouble" in doc:
             doc["trouble"] = Trouble(*doc["trouble"])
+        if "late" in doc:
+            tasks, canceled, at = doc["late"]
+            doc["late"] = LateCall(tuple((task, starts) for task, starts in tasks), Ref(*canceled), at)
         for name, kind in (("want", Want), ("status", Status), ("seen", EngineState)):
             if name in doc:
                 doc[name] = kind(doc[name])

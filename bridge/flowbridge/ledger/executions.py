@@ -35,7 +35,8 @@ _IS_UNFINISHED = (
 )
 #: Read by an index of its own.
 _LATE = (
-    "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0 AND status = 'canceled'"
+    "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0 "
+    "AND status IN ('canceled', 'errored')"
 )
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
@@ -174,7 +175,7 @@ class Executions:
         )
 
     def late(self) -> Sequence[str]:
-        """Every tree with something that was canceled while its start may still arrive."""
+        """Every tree with something that was canceled while a call of it may still arrive."""
         return [tree for (tree,) in self._db.all(_LATE)]
 
     def linking(self, trees: Sequence[str]) -> frozenset[str]:

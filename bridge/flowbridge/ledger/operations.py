@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -31,8 +31,9 @@ class State(StrEnum):
 class Operation:
     """One verb on one execution, written down before the first call to an engine.
 
-    `steps` are the calls that happen once (re-run, skip), each with the mark of what was seen before; everything
-    else is derived from what is wanted. `outcome` is a sentence.
+    `steps` are the calls that happen once (re-run, skip), each with the mark of what was seen before, and whether it
+    may have arrived (`sent`) at an engine elsewhere; everything else is derived from what is wanted. `outcome` is a
+    sentence.
     """
 
     id: str
@@ -153,7 +154,16 @@ class Operations:
 
     def refuse(self, operation: Operation, told: Mapping[str, str]) -> None:
         """Note in an open operation what engines refused: executions with what each was told. A crash keeps it."""
-        self.put(replace(operation, options={**operation.options, "refused": dict(told)}))
+        known = self.get(operation.id)
+        self.put(replace(known, options={**known.options, "refused": dict(told)}))
+
+    def note_sent(self, operation: Operation, calls: Collection[tuple[str, str]], *, sent: bool) -> None:
+        """Note in an open operation which of its calls, by action and record, were sent, or surely were not."""
+        known = self.get(operation.id)
+        steps = tuple(
+            {**step, "sent": sent} if (step["action"], step["record"]) in calls else step for step in known.steps
+        )
+        self.put(replace(known, steps=steps))
 
     def note(
         self,

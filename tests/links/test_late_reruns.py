@@ -1,0 +1,86 @@
+"""A re-run over engines whose calls may still be on their way when it is canceled: what arrives is canceled (O5)."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from flowbridge.bridge import Bridge
+from flowbridge.checks import RerunRequest
+from flowbridge.driver import is_over
+from flowbridge.drivers import undriven
+from flowbridge.model import EngineState, Record, Status, TaskRerun
+from links.kit import Desk, children, settle
+
+Tree = tuple[Bridge, Record, Record]
+
+
+@pytest.fixture
+def tree(desk: Desk) -> Tree:
+    """An errored tree whose re-run got lost on the way to both engines, and was canceled: the records from before."""
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.ERRORED)
+    settle(flow, root.id)
+    desk.host.dropped = desk.other.dropped = {"rerun"}
+    flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0)
+    desk.driven.clear()
+    named = flow.ledger.executions.current(root.ref)
+    assert named is not None
+    assert flow.cancel(named.id).done
+    desk.host.dropped = desk.other.dropped = set()
+    return flow, root, child
+
+
+def kinds(flow: Bridge, record: Record) -> list[str]:
+    return [entry.kind for entry in flow.history() if entry.execution == record.id]
+
+
+def arrives_below(desk: Desk, child: Record) -> None:
+    desk.other.rerun(child.ref.id, [TaskRerun(f"{child.ref.id}.work")])
+
+
+def arrives_above(desk: Desk, root: Record) -> None:
+    desk.host.rerun(root.ref.id, [TaskRerun(f"{root.ref.id}.t")])
+
+
+def test_O13_such_a_tree_is_driven_for_a_day(desk: Desk, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow, root, child = tree
+    settle(flow, root.id)
+    assert root.tree in desk.driven
+    assert flow.get(root.id).waits_for_driver
+    assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == {root.tree}
+    assert not is_over(flow.known(root.tree))
+    late = flow.ledger.executions.get(child.id).late
+    assert late is not None
+    monkeypatch.setattr("flowbridge.drivers.time", SimpleNamespace(time=lambda: late.at + 86_401.0))
+    assert is_over(flow.known(root.tree))
+    assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == frozenset()
+
+
+def test_O5_a_child_that_runs_again_late_is_canceled_and_its_parent_left_as_it_ended(desk: Desk, tree: Tree) -> None:
+    flow, root, child = tree
+    arrives_below(desk, child)
+    flow.tend([root.tree], set())  # a standing look, as of a driver or an agent
+    assert desk.other.has[child.ref.id].state is EngineState.CANCELED
+    assert kinds(flow, child).count("arrived_late") == 1
+    assert "reopened_outside" not in kinds(flow, child) + kinds(flow, root)
+    assert desk.host.has[root.ref.id].state is EngineState.ERRORED
+    desk.other.has[child.ref.id].set("work", active=False)
+    settle(flow, root.id)
+    assert flow.get(child.id).record.status is Status.CANCELED
+    assert flow.ledger.executions.late() == [root.tree], "the call to its parent's engine may still arrive"
+
+
+def test_O5_a_task_that_waits_again_late_starts_nothing_and_is_canceled(desk: Desk, tree: Tree) -> None:
+    flow, root, child = tree
+    desk.other.requests.clear()
+    arrives_above(desk, root)
+    look = settle(flow, root.id)
+    assert desk.other.sent() == []
+    assert desk.host.has[root.ref.id].state is EngineState.CANCELED
+    assert look.record.status is Status.CANCELED
+    assert "reopened_outside" not in kinds(flow, child) + kinds(flow, root)
+    assert [record.status for record in children(look)] == [Status.ERRORED, Status.CANCELED]
