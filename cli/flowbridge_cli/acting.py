@@ -7,30 +7,29 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
-from flowbridge.deadline import in_time_for
+from flowbridge.deadline import in_time_for, within
 from flowbridge.errors import DamagedRow, FlowbridgeError, InvalidInput, Rejected
 from flowbridge.law.decide import Plan
-from flowbridge.law.tables import TERMINAL
-from flowbridge.ledger.executions import GONE, Filter
 from flowbridge.model import Status, Verb
 from flowbridge.outcome import Outcome
 from flowbridge.planning import fingerprint
+from flowbridge_cli.choosing import Found, Selection, choose
 from flowbridge_cli.documents import Document, full_document
 from flowbridge_cli.drawing import ending_lines
 from flowbridge_cli.opening import opened
-from flowbridge_cli.output import clean, counted, emit, error_view, note, short_id, styled, tell_damaged
+from flowbridge_cli.output import clean, counted, emit, error_view, note, short_id, styled
 from flowbridge_cli.pluginwarnings import tell_of_plugins
 from flowbridge_cli.several import each
 from flowbridge_cli.watching import INTERRUPTED, follow
 
-#: The verbs that go on, over a filter, with what one of the same left open.
-_GONE_ON_WITH = frozenset({Verb.PAUSE, Verb.RESUME, Verb.CANCEL})
+#: How long an engine that did not answer a moment ago may take for a plan, in seconds.
+_STILL_SILENT = 1.0
 
 #: Of how many executions a line names each.
 _NAMED = 5
@@ -52,39 +51,11 @@ class How:
     accept: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Ids, or a filter; `yes` acts on a filter without asking."""
-
-    ids: tuple[str, ...] = ()
-    status: tuple[str, ...] = ()
-    backend: str | None = None
-    workflow: str | None = None
-    older_than: float | None = None
-    yes: bool = False
-
-    @property
-    def filtered(self) -> bool:
-        """Whether a filter was given."""
-        return bool(self.status or self.backend or self.workflow or self.older_than is not None)
-
-
 def split(given: Mapping[str, Any]) -> tuple[Selection, How]:
     """The options of a verb, as a command got them, in their two halves."""
     chosen = {name: given[name] for name in ("status", "backend", "workflow", "older_than", "yes") if name in given}
     how = {name: given[name] for name in How.__dataclass_fields__ if name in given}
     return Selection(ids=tuple(given.get("ids", ())), **chosen), How(**{**how, "accept": tuple(how.get("accept", ()))})
-
-
-class Found(NamedTuple):
-    """The executions to act on; `unfinished` are those on which the same verb was open before anybody looked."""
-
-    ids: Sequence[str]
-    unfinished: frozenset[str] = frozenset()
-
-    def how(self, id: str, how: How) -> How:
-        """What was open, and was done by the look that found it, is no rejection: it is what was asked for."""
-        return replace(how, already_ok=True) if id in self.unfinished else how
 
 
 @dataclass(slots=True)
@@ -109,13 +80,15 @@ def act(verb: Verb, chosen: Selection, how: How, request: RerunRequest | None = 
     """Carry out a verb on all that was chosen; gives the exit code."""
     with opened(how.timeout) as (bridge, left):
         how = replace(how, timeout=left)
-        found = _chosen(bridge, verb, chosen)
+        found = choose(bridge, verb, chosen)
         if how.dry_run:
             with in_time_for(None if how.timeout is None else time.monotonic() + how.timeout):
                 return _shown(bridge, verb, found.ids, how, request)
         plans: dict[str, Plan | FlowbridgeError] = {}
         if chosen.filtered and found.ids:
-            plans = dict(each(bridge, found.ids, lambda own, one: (one, _planned(own, verb, one, how, request))))
+            plans = dict(
+                each(bridge, found.ids, lambda own, one: (one, _planned_soon(own, verb, one, how, request, found)))
+            )
             if not _confirmed(verb, plans, chosen, is_anew=_is_anew(verb, request)):
                 return 0
         results = Results()
@@ -146,7 +119,7 @@ def _carry_out(
     """The verb on all, a few at once; then, where that is wanted, the wait for all of them."""
     began = time.monotonic()
     for row in each(
-        bridge, found.ids, lambda own, one: _one(own, verb, one, found.how(one, how), request, plans.get(one))
+        bridge, found.ids, lambda own, one: _one(own, verb, one, _how(found, one, how), request, plans.get(one))
     ):
         results.rows.append(row)
         # A reader who has gone (`| head`) is no reason to leave the rest undone.
@@ -162,40 +135,17 @@ def _carry_out(
                 note(f"flowbridge: error: {error.message}")
 
 
-def _chosen(bridge: Bridge, verb: Verb, chosen: Selection) -> Found:
-    if chosen.ids and chosen.filtered:
-        raise InvalidInput("give ids or a filter, not both")
-    if chosen.ids:
-        ids = tuple(dict.fromkeys(chosen.ids))
-        if verb in (Verb.RERUN, Verb.SKIP):  # a slip of the pen is found before something is run that was not meant
-            for id in ids:
-                if ":" not in id:
-                    bridge.find(id)
-        return Found(ids)
-    if not chosen.filtered:
-        raise InvalidInput("name an execution, or choose by --status, --backend, --workflow or --older-than")
-    filter = Filter(chosen.status, chosen.backend, chosen.workflow, before=chosen.older_than, limit=-1)
-    # Whatever its status is by now: the look below may be what does the rest of it, and the verb says so.
-    again = bridge.list(filter._replace(status=(), unfinished=verb), look=False) if verb in _GONE_ON_WITH else ()
-    records = {record.id: record for record in (*bridge.list(filter), *again)}.values()
-    if chosen.backend and not records:
-        bridge.instances.require(chosen.backend)
-    found = [record.id for record in records if not record.gone or verb is Verb.RERUN]
-    _tell_gone(bridge, verb, filter)
-    tell_damaged(bridge.ledger.executions)
-    if not found:
-        note("nothing matches; nothing was done")
-    return Found(found, frozenset(record.id for record in again))
+def _how(found: Found, id: str, how: How) -> How:
+    """What was open, and was done by the look that found it, is no rejection: it is what was asked for."""
+    return replace(how, already_ok=True) if id in found.unfinished else how
 
 
-def _tell_gone(bridge: Bridge, verb: Verb, filter: Filter) -> None:
-    """Say what a filter leaves out because its engine no longer has it (S7)."""
-    gone = bridge.list(filter._replace(status=(GONE,)), look=False)
-    left = [record for record in gone if not filter.status or record.status in filter.status]
-    if verb is Verb.RERUN:
-        left = [record for record in left if filter.status and record.status not in TERMINAL]
-    if left:
-        note(f"left out, gone from its engine (S7): {', '.join(record.id for record in left)}")
+def _planned_soon(
+    bridge: Bridge, verb: Verb, id: str, how: How, request: RerunRequest | None, found: Found
+) -> Plan | FlowbridgeError:
+    """The plan for one of several. An engine that was just silent is not given its full time once more for each."""
+    with within(_STILL_SILENT if id in found.silent else None):
+        return _planned(bridge, verb, id, how, request)
 
 
 def _planned(bridge: Bridge, verb: Verb, id: str, how: How, request: RerunRequest | None) -> Plan | FlowbridgeError:
