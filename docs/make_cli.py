@@ -23,6 +23,7 @@ Do not edit it: change the commands and run `python docs/make_cli.py`.
 - **Many at once.** Verbs take several ids, or a filter instead of ids. A filter shows what it found and asks; without a
   terminal it needs `--yes`, else nothing is done (exit 2). What was shown is what is carried out: where another
   execution would be touched by then, that one is rejected (O9). A filter that finds nothing changes nothing (exit 0).
+  Those whose engine does not answer come last, so that no other waits for it.
 - **Lists of tasks.** `--tasks` and `--no-reset` take every word up to the next option, and may be repeated. A name is
   taken whole: a comma does not separate. An option with no name after it is refused, so that a list that came out empty
   never re-runs everything.

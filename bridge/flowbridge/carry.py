@@ -281,7 +281,8 @@ class Carrier:
             told = {record: error.message for record, error in progress.refused.items()}
             self._ledger.operations.refuse(operation, told)
             if all(step["record"] in progress.refused for step in operation.steps):
-                reinstated = self._ledger.executions.reinstate(operation.options.get("reopened", ()))
+                again: Sequence[str] = operation.options.get("reopened", ())
+                reinstated = self._ledger.reinstate(again, operation, time.time())
                 progress.not_done = {reinstated.get(id, id): why for id, why in progress.not_done.items()}
         if undone or operation.steps:
             progress.found = self._sync.look(operation.tree)

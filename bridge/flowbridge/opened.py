@@ -178,5 +178,5 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
             ledger.operations.end(operation, State.REPLACED, f"{ended}: {never}", cancel.at)
         elif operation.verb == Verb.START and root.reachable:
             ledger.operations.end(operation, State.DONE, "done", cancel.at)
-    ledger.executions.reinstate(taken.records)
+    ledger.reinstate(taken.records, cancel, cancel.at)
     ledger.executions.put(node.record for node in snapshot.nodes if node.record.late)

@@ -10,7 +10,7 @@ from core.kit import BAD, Desk, current, errored_family, open_rerun, states, sta
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.driver import is_over
-from flowbridge.errors import EngineRefused, Unavailable
+from flowbridge.errors import EngineRefused, NotFound, Unavailable
 from flowbridge.ledger.operations import Operations
 from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus, Verb
 from flowbridge.treeviews import tree_view
@@ -281,6 +281,17 @@ def test_O13_a_tree_says_what_may_still_arrive_and_no_driver_stays_where_nothing
     assert below["waits_for"] == "its re-run or skip, which may still arrive, to cancel it then (C1)"
     assert not look.waits_for_driver
     assert is_over(flow.known(root.tree))
+
+
+def test_O6_the_id_that_a_re_run_told_leads_to_what_stands_in_its_place_again(flow: Bridge, desk: Desk) -> None:
+    open_rerun(flow, desk)
+    told = current(flow, "e0").id
+    flow.cancel(told)
+    back = current(flow, "e0").id
+    with pytest.raises(NotFound, match=f"{told[:13]}' is no more: .* taken back, and {back} stands in its place again"):
+        flow.get(told[:13])
+    (entry,) = [entry for entry in flow.history(told) if entry.execution == told and entry.kind == "taken_back"]
+    assert entry.doc == {"execution": back}
 
 
 def test_O6_the_history_says_that_what_still_arrives_is_canceled(flow: Bridge, desk: Desk) -> None:

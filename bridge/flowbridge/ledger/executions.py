@@ -11,6 +11,7 @@ from flowbridge.errors import DamagedRow, InvalidInput, NotFound
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.codec import document, dumps, record_from, record_to, request_from, tasks_from, tasks_to
 from flowbridge.ledger.database import Database
+from flowbridge.ledger.operations import TAKEN_BACK
 from flowbridge.model import Node, Record, Ref, TaskLook, WaitingChild
 
 #: Sorts behind every character of an id, so that a prefix is a range of the index.
@@ -125,13 +126,27 @@ class Executions:
         )
         exact = [doc for id, doc in rows if id == text]
         if not rows or not text:
-            raise NotFound(f"no execution {given!r} in the ledger; `flowbridge execution list` shows what there is")
+            raise NotFound(self._missing(given, text))
         if len(rows) > 1 and not exact:
             ids = ", ".join(id for id, _ in rows[:3])
             raise InvalidInput(
                 f"execution {given!r} is ambiguous: {ids}{' ...' if len(rows) > 3 else ''}; give more of the id"
             )
         return record_from(exact[0], text) if exact else record_from(rows[0][1], rows[0][0])
+
+    def _missing(self, given: str, text: str) -> str:
+        """Why there is no such execution: an id that a command has told may have gone with what it told."""
+        row = text and self._db.one(
+            "SELECT json_extract(doc, '$.execution') FROM events WHERE kind = ? AND execution >= ? AND execution < ? "
+            "AND json_valid(doc) ORDER BY seq DESC LIMIT 1",
+            (TAKEN_BACK, text, text + _HIGHEST),
+        )
+        if row:
+            return (
+                f"execution {given!r} is no more: the re-run or skip that made it was refused or taken back, and "
+                f"{row[0]} stands in its place again"
+            )
+        return f"no execution {given!r} in the ledger; `flowbridge execution list` shows what there is"
 
     def successors(self, id: str) -> Sequence[str]:
         """An execution and the records that took over from it, one after the other."""

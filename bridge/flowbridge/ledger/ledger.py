@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from flowbridge.ledger.codec import document, record_from, request_from, tasks_f
 from flowbridge.ledger.database import Database
 from flowbridge.ledger.executions import Executions
 from flowbridge.ledger.leases import Leases
-from flowbridge.ledger.operations import Operations, operation_from
+from flowbridge.ledger.operations import TAKEN_BACK, Operation, Operations, operation_from
 from flowbridge.ledger.rows import Rows, command_from
 from flowbridge.model import Record
 from flowbridge.vault import Vault
@@ -61,6 +61,17 @@ class Ledger:
             if tree is None:
                 raise
             return tree
+
+    def reinstate(self, ids: Iterable[str], operation: Operation, at: float) -> Mapping[str, str]:
+        """Take back records that took over from others, for an operation; gives whose place each had, and these are
+        current again. The history keeps their ids: somebody may have been told."""
+        with self.transaction():
+            found = self.executions.reinstate(ids)
+            for id, old in found.items():
+                self.operations.note(
+                    operation.tree, id, TAKEN_BACK, operation.actor, at, {"execution": old}, operation.id
+                )
+        return found
 
     def transaction(self) -> AbstractContextManager[None]:
         """All writes inside are written together or not at all."""

@@ -14,6 +14,9 @@ from flowbridge.ledger.database import Database
 #: The kind of a line of the history that cannot be read.
 DAMAGED = "damaged"
 
+#: The kind of one about a record that took over and has given its place back to the one that its `execution` names.
+TAKEN_BACK = "taken_back"
+
 
 class State(StrEnum):
     """How an operation stands."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from flowbridge.bridge import Bridge
-from flowbridge.ledger.operations import Entry
+from flowbridge.ledger.operations import TAKEN_BACK, Entry
 from flowbridge.views import moment
 from flowbridge_cli import options
 from flowbridge_cli.output import emit
@@ -54,6 +54,8 @@ def _sentence(entry: Entry, verb: str) -> str:
         if doc["outcome"].startswith(doc["state"]):  # it says that itself, and more
             return f"{verb} {doc['outcome']}".lstrip()
         return f"{verb} {doc['state']}: {doc['outcome']}".lstrip()
+    if entry.kind == TAKEN_BACK:
+        return f"taken back: {doc['execution']} stands in its place again"
     if entry.kind == "trouble":
         return f"{doc['call']} fails: {doc['error']}" if "error" in doc else f"{doc['call']} fails no more"
     if "verb" in doc:
