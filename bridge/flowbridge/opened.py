@@ -101,6 +101,16 @@ def require_nothing_under_way(operations: Sequence[Operation], snapshot: Snapsho
             )
 
 
+def may_be_paused_late(verb: Verb, operations: Sequence[Operation], snapshot: Snapshot) -> list[str]:
+    """What a pause says of re-runs and skips that are open, and that no look shows: they may arrive under it."""
+    open_ = [operation for operation in operations if verb is Verb.PAUSE and pending(operation.steps, snapshot)]
+    return [
+        f"the {operation.verb} of {describe(_now_target(operation, snapshot))} by {operation.actor} is not seen at its "
+        f"engine yet, and may still arrive: it is paused then by whoever looks, an agent too (P6)"
+        for operation in open_
+    ]
+
+
 def _now_target(operation: Operation, snapshot: Snapshot) -> Node:
     """What an operation named, by the record that stands for it now: a re-run has given it a new id (X2)."""
     return snapshot.nodes[place_of_target(snapshot, operation.target)]

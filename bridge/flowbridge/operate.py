@@ -32,6 +32,7 @@ from flowbridge.opened import (
     finished_by,
     give_way,
     gone_on_with,
+    may_be_paused_late,
     require_nothing_under_way,
     starts_work,
     taken_back,
@@ -171,9 +172,9 @@ class Operator:
     def _planned(self, taken: TakenBack, effect: Effect, verb: Verb) -> Plan:
         snapshot = taken.found.snapshot
         facts = self._sync.facts(snapshot)
-        return with_taken_back(
-            planned(snapshot, effect, facts, joins_ahead(self._instances, snapshot, facts, verb)), taken
-        )
+        plan = planned(snapshot, effect, facts, joins_ahead(self._instances, snapshot, facts, verb))
+        late = may_be_paused_late(verb, self._ledger.operations.open(snapshot.nodes[0].record.tree), snapshot)
+        return with_taken_back(plan._replace(warnings=(*plan.warnings, *late)), taken)
 
     def _went_on(self, asked: Operation, open_: Operation, progress: Progress) -> Outcome:
         """The outcome of a verb that asked for what was open already: it is done now, or stays open."""

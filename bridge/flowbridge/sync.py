@@ -18,7 +18,7 @@ from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.driving import LATE_SECONDS, apart_from, done_with
-from flowbridge.law.edges import without_idle_waits
+from flowbridge.law.edges import held_again, run_again, without_idle_waits
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
 from flowbridge.law.tables import TASK_OVER
 from flowbridge.ledger.codec import dumps
@@ -147,7 +147,20 @@ class Sync:
             snapshot = without_idle_waits(self._ledger.operations.once(records[0].tree), snapshot)
         before = {record.id: record for record in records}
         spared = frozenset(record.id for record in records if record.ref in mine.spared)
-        return Pass(settle(snapshot, self.facts(snapshot)), mine.silent, at, before, requests, spared)
+        return Pass(self._judged(snapshot), mine.silent, at, before, requests, spared)
+
+    def _judged(self, snapshot: Snapshot) -> Settled:
+        """The law's word on a look. What a re-run or skip of ours has re-opened only now, under a pause, is held."""
+        settled = settle(snapshot, self.facts(snapshot))
+        again = run_again(snapshot, settled.snapshot)
+        if not again:
+            return settled
+        ours = again & self._ledger.operations.reopening(_tree(snapshot)).keys()
+        held = held_again(settled.snapshot, ours)
+        if held is settled.snapshot:
+            return settled
+        after = settle(held, self.facts(held))
+        return Settled(after.snapshot, (*settled.events, *after.events))
 
     def is_quiet(self, found: Pass) -> bool:
         """Whether a pass found nothing new: at most that time has gone by."""

@@ -84,3 +84,54 @@ def test_O5_a_task_that_waits_again_late_starts_nothing_and_is_canceled(desk: De
     assert look.record.status is Status.CANCELED
     assert "reopened_outside" not in kinds(flow, child) + kinds(flow, root)
     assert [record.status for record in children(look)] == [Status.ERRORED, Status.CANCELED]
+
+
+@pytest.fixture
+def pausable(desk: Desk) -> Tree:
+    """A tree whose root runs again and waits for its child, whose own re-run got lost on the way: the new root, and the
+    child from before."""
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.ERRORED)
+    settle(flow, root.id)
+    desk.other.dropped = {"rerun"}
+    outcome = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0)
+    return flow, flow.find(outcome.execution), child
+
+
+def test_P6_a_re_run_that_arrives_under_a_pause_is_held_and_goes_on_with_the_resume(desk: Desk, pausable: Tree) -> None:
+    flow, root, child = pausable
+    plan = flow.pause(root.id, timeout=0).plan
+    assert "re-run" in plan.warnings[-1]
+    assert plan.warnings[-1].endswith("may still arrive: it is paused then by whoever looks, an agent too (P6)")
+    desk.other.dropped = set()
+    arrives_below(desk, child)
+    flow.tend([root.tree], set())
+    assert desk.other.has[child.ref.id].state is EngineState.PAUSED
+    desk.other.has[child.ref.id].set("work", active=False)
+    assert [record.status for record in (flow.get(root.id).record, *children(flow.get(root.id)))] == [Status.PAUSED] * 2
+    assert "resumed_outside" not in [entry.kind for entry in flow.history(root.id)]
+    flow.resume(root.id)
+    assert desk.other.has[child.ref.id].state is EngineState.RUNNING
+    assert flow.ledger.operations.open(root.tree) == []
+
+
+def test_O12_a_child_that_somebody_re_opens_under_a_pause_is_left_to_them(desk: Desk) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    flow.pause(root.id)
+    desk.end(child, EngineState.ERRORED)
+    settle(flow, root.id)
+    arrives_below(desk, child)
+    flow.tend([root.tree], set())
+    assert desk.other.has[child.ref.id].state is EngineState.RUNNING
+    assert "reopened_outside" in kinds(flow, child)
+
+
+def test_P6_a_pause_warns_of_nothing_where_the_re_run_was_seen(desk: Desk, pausable: Tree) -> None:
+    flow, root, child = pausable
+    desk.other.dropped = set()
+    arrives_below(desk, child)
+    assert flow.pause(root.id).plan.warnings == ()

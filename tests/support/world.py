@@ -12,6 +12,7 @@ from typing import NamedTuple
 from flowbridge.capabilities import Capabilities, Cascade, PartialRerun, ResumeUp
 from flowbridge.errors import Rejected
 from flowbridge.law.decide import Action, decide
+from flowbridge.law.edges import held_again, run_again
 from flowbridge.law.fold import Event, Kind, birth_want, settle
 from flowbridge.law.tables import ENDED, TRANSITIONS
 from flowbridge.law.verbs import Effect, apply, check_cancel, check_pause, check_resume
@@ -87,12 +88,19 @@ class Passed(NamedTuple):
 
 
 @lru_cache(maxsize=1 << 19)
-def passed(scene: Scene, execs: tuple[Exec, ...], kept: tuple[Kept | None, ...]) -> Passed:
-    """Look, give births what is wanted of their parents, settle, decide."""
+def passed(
+    scene: Scene, execs: tuple[Exec, ...], kept: tuple[Kept | None, ...], again: frozenset[int] = frozenset()
+) -> Passed:
+    """Look, give births what is wanted of their parents, settle, decide. `again` is what is being run again."""
     snapshot, slots = look(scene, execs, kept)
     settled = settle(snapshot, FACTS)
     check_events(settled.events)
-    return _come_to(settled.snapshot, slots, kept, settled.events)
+    held = held_again(settled.snapshot, run_again(snapshot, settled.snapshot) & {str(slot) for slot in again})
+    if held is settled.snapshot:
+        return _come_to(settled.snapshot, slots, kept, settled.events)
+    after = settle(held, FACTS)
+    check_events(after.events)
+    return _come_to(after.snapshot, slots, kept, (*settled.events, *after.events))
 
 
 def check_events(events: tuple[Event, ...]) -> None:
@@ -222,7 +230,7 @@ def bridge_moves(scene: Scene, world: World) -> Iterator[tuple[str, World]]:
         if world.left.crashes:
             yield "the bridge dies", _dead(world)
         return
-    found = passed(scene, world.execs, world.kept)
+    found = passed(scene, world.execs, world.kept, world.again)
     if found.kept != world.kept or to_send(world, found) or not_shown(world.once, found.snapshot) != world.once:
         yield "a pass", after_pass(scene, world, found)
     if world.once and world.left.crashes:
@@ -405,7 +413,7 @@ def calm(scene: Scene, world: World) -> World | None:
     for slot, exec in enumerate(world.execs):
         if exec.state is _E.REQUESTED:
             return put_state(scene, world, slot, _E.RUNNING)
-    found = passed(scene, world.execs, world.kept)
+    found = passed(scene, world.execs, world.kept, world.again)
     once = tuple(one._replace(sent=one.sent and not _is_due(world, one)) for one in world.once)
     due = once != world.once or not_shown(once, found.snapshot) != once or not all(one.sent for one in once)
     if found.kept != world.kept or to_send(world, found) or due:

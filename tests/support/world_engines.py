@@ -362,6 +362,8 @@ class Engines:
             state, here = self.execs[slot].state, self.scene.slots[slot]
             if late and self.owed[slot] is Want.CANCEL:
                 pass  # it is canceled once more
+            elif state is _E.ERRORED and self.owed[slot] is Want.HOLD and self._lies_under_a_hold(slot):
+                pass  # it is held with what is above it
             elif state in (_E.PAUSED, _E.CANCELED) or (state is _E.ERRORED and self.owed[slot] is not Want.RUN):
                 self.vague = True  # another verb came, or it was paused outside, with the call under way
                 self.owed[slot] = Want.RUN
@@ -379,6 +381,13 @@ class Engines:
             if not (here.native and here.engine == "eager"):
                 raise Broken(f"{slot} is re-opened, and nothing re-opens {here.parent} above it (X7)")
             slot = here.parent
+
+    def _lies_under_a_hold(self, slot: int) -> bool:
+        """Whether what hosts the native tree of an execution is held."""
+        ways = iter(self._ways(slot))
+        above = next((self.scene.slots[way].parent for way in ways if not self.scene.slots[way].native), -1)
+        known = self.kept[above] if above >= 0 else None
+        return known is not None and known.want is Want.HOLD
 
     def _waits_again(self, slot: int) -> bool:
         """Whether the task above a linked child waits for it, or is about to."""

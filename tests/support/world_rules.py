@@ -72,7 +72,7 @@ def settle_down(scene: Scene, world: World, settled: dict[World, bool]) -> None:
 
 def check_quiet(scene: Scene, world: World) -> None:
     """Every rule that can be judged once engines and bridge are at rest."""
-    found = passed(scene, world.execs, world.kept)
+    found = passed(scene, world.execs, world.kept, world.again)
     active = _active(world, found)
     for place, (slot, node) in enumerate(zip(found.slots, found.snapshot.nodes, strict=True)):
         _check_status(node, busy=active[place])

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowbridge.law.decide import Action, Step
 from flowbridge.law.fold import has_run_since
-from flowbridge.law.tables import TASK_OVER
+from flowbridge.law.tables import ENDED, TASK_OVER, TERMINAL
 from flowbridge.law.verbs import Effect
 from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
 
@@ -95,6 +95,34 @@ def _is_idle(parent: Node, task: str, again: Container[tuple[str, str]]) -> bool
     if not parent.reachable or parent.record.gone or name is None or (parent.record.id, task) in again:
         return False
     return all(each.status in TASK_OVER for each in parent.tasks if each.name == name)
+
+
+def run_again(before: Snapshot, after: Snapshot) -> set[str]:
+    """The records of what had ended when it was last seen, and runs by the look after that."""
+    return {
+        node.record.id
+        for old, node in zip(before.nodes, after.nodes, strict=True)
+        if node.record.seen is EngineState.RUNNING and old.record.seen in ENDED
+    }
+
+
+def held_again(snapshot: Snapshot, ours: Container[str]) -> Snapshot:
+    """The snapshot, in which what re-runs and skips of ours have re-opened only now is held under what is (P3, P6).
+
+    `ours` are their records. What is born of them is held with them. Where nothing is to be held, it is the same
+    snapshot.
+    """
+    nodes = list(snapshot.nodes)
+    held: set[int] = set()
+    for place, node in enumerate(nodes):
+        record = node.record
+        if record.want is not Want.RUN or record.status in TERMINAL or node.parent < 0:
+            continue
+        above = nodes[node.parent].record
+        if above.want is Want.HOLD and (record.id in ours or node.parent in held):
+            nodes[place] = replace(node, record=replace(record, want=Want.HOLD, held_by=above.held_by))
+            held.add(place)
+    return Snapshot(tuple(nodes)) if held else snapshot
 
 
 def overtaken(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> dict[str, str]:

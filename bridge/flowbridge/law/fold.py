@@ -6,7 +6,7 @@ place where a status is judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -62,9 +62,10 @@ def settle(snapshot: Snapshot, facts: Facts) -> Settled:
 
     Linear in the number of executions. Records keep everything they knew of an engine that did not answer.
     """
-    run_again = {place for place, node in enumerate(snapshot.nodes) if _came_late_again(node)}
+    marked = [place for place, node in enumerate(snapshot.nodes) if node.record.late is not None]
+    run_again = {place for place in marked if _came_late_again(snapshot.nodes[place])}
     late = _with_what_came_late(snapshot, run_again)
-    snapshot = _without_what_cannot_be_told(snapshot, late)
+    snapshot = _without_what_cannot_be_told(snapshot, marked, late)
     wants, events = _adopt(snapshot, facts, {_canceled_with(snapshot, place) for place in run_again})
     statuses = fold(snapshot, wants)
     if any(event.kind is Kind.PAUSED_ITSELF for event in events):
@@ -270,12 +271,15 @@ def _came_late_again(node: Node) -> bool:
     return any(task in known and has_run_since(known[task], starts) for task, starts in node.record.late.tasks)
 
 
-def _without_what_cannot_be_told(snapshot: Snapshot, late: Set[int]) -> Snapshot:
+def _without_what_cannot_be_told(snapshot: Snapshot, marked: Iterable[int], late: Set[int]) -> Snapshot:
     """The snapshot, as it was last seen where an engine has re-opened what a late call may be about, and does not show
     yet for which task: whether that call came, or somebody else's, only the next look tells. So it is above it, too.
-    `late` are the places of what surely came late."""
+    `marked` are the places of what a late call may be about, `late` those of what surely came late."""
+    waiting = [place for place in marked if _is_just_re_opened(snapshot.nodes[place])]
+    if not waiting:
+        return snapshot
     nodes = list(snapshot.nodes)
-    for place in (place for place, node in enumerate(nodes) if _is_just_re_opened(node)):
+    for place in waiting:
         at = place
         while at >= 0 and at not in late and nodes[at].reachable and _is_re_opened(nodes[at]):
             record = nodes[at].record
@@ -288,7 +292,7 @@ def _without_what_cannot_be_told(snapshot: Snapshot, late: Set[int]) -> Snapshot
 
 def _is_just_re_opened(node: Node) -> bool:
     over = all(task.status in TASK_OVER and not task.active for task in node.tasks)
-    return node.record.late is not None and node.reachable and _is_re_opened(node) and over
+    return node.reachable and _is_re_opened(node) and over
 
 
 def _is_re_opened(node: Node) -> bool:
