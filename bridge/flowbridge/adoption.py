@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from flowbridge.errors import NotFound
+from flowbridge.errors import InvalidInput, NotFound
 from flowbridge.instances import Instances
 from flowbridge.law.fold import birth_want
 from flowbridge.ledger.ledger import Ledger
@@ -27,8 +27,10 @@ class Adoption:
     def adopt(self, ref: Ref) -> Record:
         """The record of an execution, made with those of its whole native tree where there is none.
 
-        Raises `NotFound` where the engine has no such execution.
+        Raises `NotFound` where the engine has no such execution, `InvalidInput` where none is named.
         """
+        if not ref.id:
+            raise InvalidInput(f"'{ref.backend}:' names no execution of {ref.backend}; write {ref.backend}:ENGINE-ID")
         known = self._ledger.executions.current(ref)
         if known is not None:
             return known

@@ -24,6 +24,9 @@ from flowbridge.sending import REFUSALS, Sender
 from flowbridge.sync import Pass, Sync
 from flowbridge.troubles import TRIED_AGAIN, failed, no_longer_due, note, rests
 
+#: What an engine does once, and may do again where it is asked again.
+_ONCE = frozenset({Action.RERUN, Action.SKIP})
+
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
 
 #: The states of an execution that has ended, and the verbs that such a one can be faster than.
@@ -63,6 +66,7 @@ class Carrier:
     def __init__(self, ledger: Ledger, instances: Instances, sync: Sync) -> None:
         self._ledger = ledger
         self._sync = sync
+        self._instances = instances
         self._sender = Sender(ledger, instances)
 
     def carry(
@@ -101,24 +105,24 @@ class Carrier:
         return progress
 
     def _send(self, operation: Operation, steps: Sequence[Step], progress: Progress, lease: Lease) -> None:
-        """Make calls. Of one that happens once it is written down before that it was sent, and afterwards that it was
-        not, where this is certain: what is taken back later is looked for only where it may arrive (O5)."""
-        announced: set[tuple[str, str]] = set()
+        """Make calls. Of those that happen once it is written down before that they are sent, and afterwards of which
+        this was surely not so: what is taken back later is looked for only where it may arrive (O5)."""
+        once = {(str(step.action), step.record) for step in steps if self._may_be_late(step)}
+        if once:
+            self._ledger.operations.note_sent(operation, once, 1)
         never: set[tuple[str, str]] = set()
-
-        def announce(again: Sequence[Step]) -> None:
-            calls = {(str(step.action), step.record) for step in again}
-            announced.update(calls)
-            self._ledger.operations.note_sent(operation, calls, sent=True)
-
-        for step, error in self._sender.send(steps, progress.found.snapshot, announce):
+        for step, error in self._sender.send(steps, progress.found.snapshot):
             self._note(step, error, progress)
-            if _never_arrives(error):
+            # Of several tasks some may have been asked for before the one that failed.
+            if _never_arrives(error) and len(step.tasks) == 1:
                 never.add((str(step.action), step.record))
             self._keep(operation, lease)
-        earlier = {(step["action"], step["record"]) for step in operation.steps if step.get("sent")}
-        if unsent := announced & never - earlier:
-            self._ledger.operations.note_sent(operation, unsent, sent=False)
+        if never & once:
+            self._ledger.operations.note_sent(operation, never & once, -1)
+
+    def _may_be_late(self, step: Step) -> bool:
+        """Whether a call happens once, at an engine elsewhere."""
+        return step.action in _ONCE and not self._instances.is_local(step.ref.backend)
 
     def due(self, found: Pass, sent: set[tuple[str, str]], *, standing: bool = False) -> Due:
         """What a look calls for without anybody asking, but for what is in `sent`: what follows from holds and cancels

@@ -24,6 +24,8 @@ def end(ledger: Ledger, operation: Operation, progress: Progress) -> Operation:
     first = ended_first(progress.found.snapshot, operation.options.get("before", ()), operation.verb)
     late = "".join(f"; {id} ended first: {status}" for id, status in first.items())
     done = "written down to be started anew" if _starts_anew(operation) else f"done{late}"
+    if by := operation.options.get("taken_back"):
+        done += f"; the rest of it was taken back by cancel {by}"
     outcome = "; ".join(f"{id}: {why}" for id, why in not_done.items()) or done
     with ledger.transaction():
         ended = ledger.operations.end(operation, state, outcome, time.time())

@@ -226,16 +226,21 @@ class Trouble(NamedTuple):
     tries: int = 1
 
 
-class LateCall(NamedTuple):
-    """A re-run or a skip that was sent, that no look had shown, and that a cancel took back: it may yet be on its way.
+class WithdrawnCall(NamedTuple):
+    """A re-run, or a skip, of a task that was sent, that no look had shown, and that a cancel took back: it may yet be
+    on its way.
 
-    `tasks` are what it names, each with its `starts` before it; `canceled` is the execution that the cancel named, and
-    `at` when that was (seconds since the epoch).
+    `task` had so many `starts` before it; `canceled` is the execution that the cancel named, and `at` when that was
+    (seconds since the epoch). It was sent `calls` times; `came_once` tells that one of these has come since.
     """
 
-    tasks: tuple[tuple[str, int], ...]
+    task: str
+    starts: int
+    skip: bool
     canceled: Ref
     at: float
+    calls: int = 1
+    came_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +254,9 @@ class Record:
     parent's waiting action. `awaited` tells that the parent's task is run again, and that its next waiting action is
     for this one: nothing new is started for it (X7).
     `asked` tells that its start was sent and that no look has shown it yet: it may still be on its way. So may a re-run
-    or a skip that a cancel took back: that is `late`.
+    or a skip that a cancel took back: those are `withdrawn`, and it is `asked` as well.
+    `taken_back` tells that its parent's task waits for it again although a cancel took back its re-run: to that it ends
+    as canceled (C5).
     `resumed_at` is the engine's revision at which a resume was recorded, None where none is under way.
     `trouble` is what stands in the way of a call that is due, None where nothing does. `hung` is `ExecutionLook.hung`
     as it was last seen.
@@ -266,7 +273,8 @@ class Record:
     key: str = ""
     awaited: bool = False
     asked: bool = False
-    late: LateCall | None = None
+    withdrawn: tuple[WithdrawnCall, ...] = ()
+    taken_back: bool = False
     want: Want = Want.RUN
     status: Status = Status.REQUESTED
     seen: EngineState = EngineState.REQUESTED

@@ -7,15 +7,16 @@ gone on with only by a verb that the law accepts as things stand, or by `recover
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import NamedTuple
 
 from flowbridge.errors import Rejected, Timeout, Unavailable
-from flowbridge.law.decide import Action, Plan
+from flowbridge.law.arrivals import in_the_way, with_withdrawn
+from flowbridge.law.decide import Action, Plan, late_call
 from flowbridge.law.fold import Facts, settle
-from flowbridge.law.verbs import describe
-from flowbridge.law.withdrawal import pending, with_late, withdrawal
+from flowbridge.law.verbs import Effect, describe
+from flowbridge.law.withdrawal import pending, withdrawal
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 from flowbridge.model import EngineState, Node, Record, Snapshot, Verb
@@ -33,13 +34,15 @@ class TakenBack(NamedTuple):
     """What a cancel takes back of open re-runs and skips.
 
     `found` is the look with the earlier records in their places again, `places` are those places; `operations` are
-    the open ones as they are to be written, without the calls that are not made; `records` those that go.
+    the open ones as they are to be written, without the calls that are not made; `records` those that go; `late` are
+    the ids of those operations of which a call may still arrive.
     """
 
     found: Pass
     operations: tuple[Operation, ...] = ()
     places: tuple[int, ...] = ()
     records: tuple[str, ...] = ()
+    late: Set[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
@@ -101,6 +104,18 @@ def require_nothing_under_way(operations: Sequence[Operation], snapshot: Snapsho
             )
 
 
+def require_nothing_late(snapshot: Snapshot, effect: Effect, verb: Verb) -> None:
+    """Nor is a task run again, or skipped, while a call that a cancel took back may re-open the same (O5)."""
+    for place in in_the_way(snapshot, effect.reopened, effect.whole):
+        node = snapshot.nodes[place]
+        call = late_call(node.record).removeprefix("its ")
+        raise Timeout(
+            f"the {call} in {describe(node)}, which a cancel took back, may still arrive, and could not be told from "
+            f"this {verb}; nothing was done. `flowbridge recover {node.record.id}` looks once more, and waits no "
+            f"longer (O5)."
+        )
+
+
 def may_be_paused_late(verb: Verb, operations: Sequence[Operation], snapshot: Snapshot) -> list[str]:
     """What a pause says of re-runs and skips that are open, and that no look shows: they may arrive under it."""
     open_ = [operation for operation in operations if verb is Verb.PAUSE and pending(operation.steps, snapshot)]
@@ -117,10 +132,14 @@ def _now_target(operation: Operation, snapshot: Snapshot) -> Node:
 
 
 def finished_by(verb: Verb, operation: Operation, snapshot: Snapshot) -> bool:
-    """Whether a verb goes on with an open operation before it begins. A cancel makes no call of another one."""
-    if verb is not Verb.CANCEL:
-        return True
-    return operation.verb in _AGAIN and not pending(operation.steps, snapshot)
+    """Whether a verb goes on with an open operation before it begins.
+
+    A cancel makes no call of another one. A re-run or skip whose call may be on its way is gone on with by the same
+    one, asked for again, and by `recover`: each time its engine is asked once more.
+    """
+    if operation.verb in _AGAIN and verb not in (*_AGAIN, Verb.RECOVER):
+        return not pending(operation.steps, snapshot)
+    return verb is not Verb.CANCEL
 
 
 def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger: Ledger, facts: Facts) -> TakenBack:
@@ -129,9 +148,11 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
     changed: list[Operation] = []
     places: list[int] = []
     records: list[str] = []
+    late: list[str] = []
+    now = time.time()
     for operation in operations:
         reopened = operation.options.get("reopened", ())
-        gone = withdrawal(operation.steps, reopened, found.snapshot, place)
+        gone = withdrawal(operation.steps, reopened, found.snapshot, place, now)
         if gone is None:
             continue
         for at in gone.awaited:
@@ -139,10 +160,11 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
         for at in gone.places:
             records.append(nodes[at].record.id)
             old = ledger.executions.get(nodes[at].record.rerun_of)
-            nodes[at] = replace(nodes[at], record=replace(old, superseded_by="", looked=nodes[at].record.looked))
-        canceled, now = found.snapshot.nodes[place].record.ref, time.time()
-        for at, tasks in gone.sent.items():
-            nodes[at] = replace(nodes[at], record=with_late(nodes[at].record, tasks, canceled, now))
+            nodes[at] = replace(nodes[at], record=_reinstated(old, nodes[at].record))
+        for at, calls in gone.sent.items():
+            record = nodes[at].record
+            nodes[at] = replace(nodes[at], record=with_withdrawn(record, (*record.withdrawn, *calls)))
+        late += [operation.id] if gone.sent else []
         places += gone.places
         left = [id for id in reopened if id not in records]
         changed.append(replace(operation, steps=gone.steps, options={**operation.options, "reopened": left}))
@@ -152,14 +174,23 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
     warnings = tuple(
         f"the {one.verb} of {one.target} is taken back: no look showed that its engine took it (O5)" for one in changed
     )
-    return TakenBack(replace(found, settled=settled), tuple(changed), tuple(places), tuple(records), warnings)
+    return TakenBack(
+        replace(found, settled=settled), tuple(changed), tuple(places), tuple(records), frozenset(late), warnings
+    )
+
+
+def _reinstated(old: Record, new: Record) -> Record:
+    """The earlier record in its place again. What its parent's task has come to wait for, or will, is it (X7)."""
+    waited = bool(new.key) and (new.awaited or new.key != old.key)
+    old = replace(old, superseded_by="", looked=new.looked, taken_back=waited)
+    return replace(old, key=new.key, parent_task=new.parent_task, awaited=new.awaited) if waited else old
 
 
 def with_taken_back(plan: Plan, taken: TakenBack) -> Plan:
     """A cancel's plan, with what it takes back."""
     lines = list(plan.lines)
     for place in taken.places:
-        why = "its re-run or skip, which its engine has not taken, is taken back: nothing runs (O5)"
+        why = "its re-run or skip, which its engine was not seen to take, is taken back (O5)"
         lines[place] = lines[place]._replace(action=Action.CANCEL, by="bridge", reason=why)
     return plan._replace(lines=tuple(lines), warnings=(*plan.warnings, *taken.warnings))
 
@@ -171,10 +202,9 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
     root = snapshot.nodes[0]
     for operation in taken.operations:
         if operation.steps:
-            ledger.operations.put(operation)
+            ledger.operations.put(replace(operation, options={**operation.options, "taken_back": cancel.id}))
         else:
-            late = any(node.record.late for node in snapshot.nodes)
-            what = "what still arrives is canceled" if late else "nothing runs again"
+            what = "what still arrives is canceled" if operation.id in taken.late else "nothing runs again"
             why = f"taken back by cancel {cancel.id}: its engine was not seen to take it, and {what}"
             ledger.operations.end(operation, State.REPLACED, why, cancel.at)
     for operation in ledger.operations.open(cancel.tree):
@@ -189,4 +219,5 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
         elif operation.verb == Verb.START and root.reachable:
             ledger.operations.end(operation, State.DONE, "done", cancel.at)
     ledger.reinstate(taken.records, cancel, cancel.at)
-    ledger.executions.put(node.record for node in snapshot.nodes if node.record.late)
+    ledger.executions.put(snapshot.nodes[at].record for at in taken.places)
+    ledger.executions.put(node.record for node in snapshot.nodes if node.record.withdrawn)

@@ -33,6 +33,7 @@ from flowbridge.opened import (
     give_way,
     gone_on_with,
     may_be_paused_late,
+    require_nothing_late,
     require_nothing_under_way,
     starts_work,
     taken_back,
@@ -67,7 +68,7 @@ _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 
 _REFRESH_SECONDS = 30.0
 
-_INTERNAL = frozenset({"before", "reopened", "refused"})
+_INTERNAL = frozenset({"before", "reopened", "refused", "taken_back"})
 
 
 class Alone(NamedTuple):
@@ -158,7 +159,9 @@ class Operator:
     def _accepted(self, found: Pass, place: int, verb: Verb, check: Check) -> tuple[TakenBack, Effect]:
         """What a verb comes to on a look, and what a cancel takes back first. Raises what the law says against it."""
         if verb is not Verb.CANCEL:
-            return TakenBack(found), _checked(found, place, verb, check)
+            effect = _checked(found, place, verb, check)
+            require_nothing_late(found.snapshot, effect, verb)
+            return TakenBack(found), effect
         open_ = self._ledger.operations.open(found.snapshot.nodes[0].record.tree)
         taken = taken_back(found, place, open_, self._ledger, self._sync.facts(found.snapshot))
         try:

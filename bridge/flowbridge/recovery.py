@@ -10,6 +10,7 @@ from flowbridge.calls import apart
 from flowbridge.ending import end_recovery
 from flowbridge.errors import EngineError, EngineRefused, FlowbridgeError, InvalidInput, Timeout, Unavailable
 from flowbridge.instances import Instances
+from flowbridge.law.arrivals import is_re_opened, with_withdrawn
 from flowbridge.law.decide import late_call, late_want, may_arrive
 from flowbridge.law.tables import TERMINAL
 from flowbridge.ledger.executions import Filter
@@ -37,7 +38,7 @@ class Recovery:
 
     def unfinished(self) -> Sequence[str]:
         """The trees with an open operation, a local run whose process died, something hung, something damaged, or a
-        start that was sent and seen nowhere."""
+        call that may still arrive although what it is about was canceled."""
         filter = Filter(status=tuple(status for status in Status if status not in TERMINAL), limit=-1)
         # `recover` looks at these, and tells what comes of each operation, and of what is not waited for any more.
         open_ = [*self._ledger.operations.open_trees(), *self._ledger.executions.late()]
@@ -129,11 +130,15 @@ class Recovery:
                 why = f"whether {call} has arrived cannot be told; it is looked for: {found.silent[name]}"
                 failed(node.record.id, Unavailable(why))
                 continue
+            if is_re_opened(node):
+                why = f"whether {call} has arrived cannot be told: its engine has just re-opened it; look again"
+                failed(node.record.id, Unavailable(why))
+                continue
             where = f"at {name}" if node.reachable else f"({name} is not configured any more)"
             why = f"{call} was seen nowhere {where}, and is waited for no longer"
             with self._ledger.transaction():
                 asking = self._begin(node)
-                self._ledger.executions.put([replace(node.record, asked=False, late=None)])
+                self._ledger.executions.put([with_withdrawn(node.record, ())])
                 ended.append(self._ledger.operations.end(asking, State.DONE, why, time.time()))
         return ended
 

@@ -31,13 +31,7 @@ _REMEMBERED_SECONDS = 30.0
 #: What an engine says that will not change by asking again.
 REFUSALS = (EngineRefused, NotFound, InvalidInput)
 
-#: What an engine does once, and may do again where it is asked again.
-ONCE = frozenset({Action.RERUN, Action.SKIP})
-
 Error = FlowbridgeError | None
-
-#: Is told calls of that kind before they are made.
-_Once = Callable[[Sequence[Step]], object]
 
 #: What was deployed, by instance, with what came of it.
 _Deployed = dict[tuple[str, Definition], Error]
@@ -80,22 +74,19 @@ class Sender:
         self._ledger = ledger
         self._instances = instances
 
-    def send(
-        self, steps: Sequence[Step], snapshot: Snapshot, once: _Once | None = None
-    ) -> Iterator[tuple[Step, Error]]:
+    def send(self, steps: Sequence[Step], snapshot: Snapshot) -> Iterator[tuple[Step, Error]]:
         """Send steps in their order, those of one depth of the tree together; gives what each call raised, or None.
 
-        The caller may stop in between: nothing is sent before it is asked for. `once` is told the re-runs and skips
-        that are about to be sent to engines elsewhere, to write that down.
+        The caller may stop in between: nothing is sent before it is asked for.
         """
         depths = _depths(snapshot)
         for _, level in groupby(steps, lambda step: depths.get(step.record, 0)):
             waiting = list(level)
             for begin in range(0, len(waiting), _CHUNK):
                 chunk = waiting[begin : begin + _CHUNK]
-                yield from zip(chunk, self._send(chunk, once), strict=True)
+                yield from zip(chunk, self._send(chunk), strict=True)
 
-    def _send(self, steps: Sequence[Step], once: _Once | None) -> list[Error]:
+    def _send(self, steps: Sequence[Step]) -> list[Error]:
         errors: list[Error] = [None] * len(steps)
         alone: list[tuple[int, _Call]] = []
         together: list[tuple[int, _Call]] = []
@@ -110,11 +101,7 @@ class Sender:
                 errors[place] = self._not_started(record, error) if record else error
                 continue
             (together if call.together else alone).append((place, call))
-        elsewhere = [(steps[place], call) for place, call in (*alone, *together) if not call.local]
-        self._announce([call.start for _, call in elsewhere if call.start])
-        again = [step for step, _ in elsewhere if step.action in ONCE]
-        if again and once is not None:
-            once(again)
+        self._announce([call.start for _, call in (*alone, *together) if call.start and not call.local])
         with self._instances.patience.announced([call.make for _, call in alone if call.local]):
             for place, call in alone:
                 errors[place] = self._finished(call, _error(call.make))
@@ -244,6 +231,8 @@ def _error(make: Callable[[], object]) -> Error:
 
 def _ended_as(child: Record) -> TaskStatus:
     """How a task ends whose child has ended so."""
+    if child.taken_back:
+        return TaskStatus.CANCELED
     return TaskStatus.ERRORED if child.gone else TaskStatus(child.status)
 
 
@@ -252,6 +241,8 @@ def _result(engine: Backend, child: Record) -> Any:
     told = {"execution": child.id, "workflow": child.workflow, "status": str(child.status)}
     if child.gone:
         return {**told, "error": f"{child.ref.backend} no longer has this execution, so its result is lost (S7)"}
+    if child.taken_back:
+        return {**told, "error": "a cancel took its re-run back"}
     if child.status is Status.SUCCEEDED:
         return engine.read(child.ref.id, []).output
     return {**told, "error": child.error or f"the execution was {child.status}"}

@@ -17,6 +17,7 @@ from flowbridge.backend import Capabilities
 from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
+from flowbridge.law.arrivals import with_withdrawn
 from flowbridge.law.driving import LATE_SECONDS, apart_from, done_with
 from flowbridge.law.edges import held_again, run_again, without_idle_waits
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
@@ -36,6 +37,7 @@ from flowbridge.model import (
     Snapshot,
     TaskLook,
     WaitingChild,
+    Want,
 )
 from flowbridge.shown import observed
 from flowbridge.troubles import note as note_trouble
@@ -156,11 +158,14 @@ class Sync:
         if not again:
             return settled
         ours = again & self._ledger.operations.reopening(_tree(snapshot)).keys()
-        held = held_again(settled.snapshot, ours)
+        held = held_again(snapshot, settled.snapshot, ours)
         if held is settled.snapshot:
             return settled
         after = settle(held, self.facts(held))
-        return Settled(after.snapshot, (*settled.events, *after.events))
+        # What its engine resumed with ours, nobody outside did.
+        kept = {node.record.id for node in held.nodes if node.record.want is Want.HOLD}
+        events = (one for one in settled.events if one.kind is not Kind.RESUMED_OUTSIDE or one.record not in kept)
+        return Settled(after.snapshot, (*events, *after.events))
 
     def is_quiet(self, found: Pass) -> bool:
         """Whether a pass found nothing new: at most that time has gone by."""
@@ -393,9 +398,10 @@ def _unseen(record: Record, parent: int, kept: _Kept, *, silent: bool) -> Node:
 def _looked(record: Record, look: ExecutionLook, at: float) -> Record:
     """A record with the time of the look, and the names that only the engine knows."""
     name = look.workflow or record.workflow
-    late = record.late if record.late is not None and record.late.at > at - LATE_SECONDS else None
-    asked = late is not None  # a start that is there was taken
-    return replace(record, looked=at, workflow=name, gone=False, asked=asked, late=late, hung=look.hung)
+    looked = replace(record, looked=at, workflow=name, gone=False, asked=False, hung=look.hung)
+    if not record.withdrawn:
+        return looked
+    return with_withdrawn(looked, [call for call in record.withdrawn if call.at > at - LATE_SECONDS])
 
 
 def _born(look: ExecutionLook, link: ParentLink, known: Mapping[Ref, Record], at: float) -> Record:

@@ -141,7 +141,7 @@ def told_of(row: Mapping[str, Any]) -> str:
     if row.get("unanswered"):
         return "start not answered: recover it"
     if row.get("late") or row.get("late_below"):
-        return f"may still arrive{' below' if row.get('late_below') else ''}: an agent, or a look, cancels it"
+        return f"may still arrive{' below' if row.get('late_below') else ''}: an agent, or `get`, cancels it"
     if row.get("abandoned_below"):
         return "abandoned below: recover it"
     if not row.get("hung"):

@@ -82,6 +82,7 @@ COMMANDS: dict[tuple[str, ...], tuple[int, str]] = {
     ("get", "memory:nonsense"): (4, "nonsense"),
     ("get", "nowhere:1"): (2, "nowhere"),
     ("execution", "adopt", "nonsense"): (2, "INSTANCE:ENGINE-ID"),
+    ("cancel", "memory:"): (2, "names no execution of memory; write memory:ENGINE-ID"),
     ("pause",): (2, "name an execution"),
     ("pause", "x", "--status", "running"): (2, "not both"),
     ("pause", "--status", "sleeping"): (2, "sleeping"),

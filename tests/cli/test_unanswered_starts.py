@@ -19,7 +19,7 @@ from support.wire import Answer, Heard, answer, wired
 
 WAITS = "version: '2.0'\nw: {tasks: {one: {action: std.async_noop}}}\n"
 NOTE = "start not answered: recover it"
-LATE = "may still arrive: an agent, or a look, cancels it"
+LATE = "may still arrive: an agent, or `get`, cancels it"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_C1_a_linked_child_whose_start_may_still_arrive_after_its_cancel_is_told
         flow.ledger.executions.put([replace(late, created=above.created)])
     (row,) = [line for line in flowbridge("list", "--children", "--no-look").out.splitlines() if "child" in line]
     assert LATE in row
-    assert "may still arrive below: an agent, or a look, cancels it" in flowbridge("list", "--no-look").out
+    assert "may still arrive below: an agent, or `get`, cancels it" in flowbridge("list", "--no-look").out
 
 
 def test_O3_get_gives_the_advice_that_a_tree_gives(flowbridge: Flowbridge, lost: str) -> None:

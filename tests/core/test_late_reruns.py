@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -10,18 +11,44 @@ from core.kit import BAD, Desk, current, errored_family, open_rerun, states, sta
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.driver import is_over
-from flowbridge.errors import EngineRefused, NotFound, Unavailable
+from flowbridge.errors import EngineRefused, NotFound, Timeout, Unavailable
+from flowbridge.law.arrivals import with_withdrawn
 from flowbridge.ledger.operations import Operations
-from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus, Verb
+from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus, Verb, WithdrawnCall
 from flowbridge.treeviews import tree_view
 from support.fakes import task
 
 _E = EngineState
 
 
-def taken_back(flow: Bridge, desk: Desk, verb: Verb = Verb.RERUN, of: str = "e0") -> tuple[Record, Record]:
-    """A re-run of the child's task that got lost on the way, and that a cancel took back: the records from before."""
-    root, child = open_rerun(flow, desk, verb)
+def branches(desk: Desk) -> tuple[Record, Record]:
+    """An errored family whose child has another errored task, `more`, and whose root another errored child, e2."""
+    root, child = errored_family(desk)
+    desk.engine.has["e1"].tasks.append(task("more", TaskStatus.ERRORED, of="e1"))
+    desk.engine.has["e0"].tasks.append(task("sub2", TaskStatus.ERRORED))
+    desk.engine.add("e2", task("bad", TaskStatus.ERRORED, of="e2"), parent="e0", task="sub2", state=_E.ERRORED)
+    desk.bridges[0].get(root.id)
+    return root, child
+
+
+def taken_back(
+    flow: Bridge,
+    desk: Desk,
+    verb: Verb = Verb.RERUN,
+    of: str = "e0",
+    *,
+    again: bool = False,
+    tasks: tuple[str, ...] = ("sub.bad",),
+) -> tuple[Record, Record]:
+    """A re-run of the child's task that got lost on the way, and that a cancel took back: the records from before.
+    `again`: the tree is there already."""
+    if again:
+        root, child = current(flow, "e0"), current(flow, "e1")
+        desk.engine.dropped = {"rerun"}
+        flow.rerun(root.id, RerunRequest(tasks), timeout=0)
+        desk.engine.dropped = set()
+    else:
+        root, child = open_rerun(flow, desk, verb)
     assert flow.cancel(current(flow, of).id).done
     return root, child
 
@@ -52,9 +79,13 @@ def test_O5_a_re_run_that_arrives_after_a_cancel_took_it_back_is_canceled_by_an_
     root, child = open_rerun(flow, desk, verb)
     desk.engine.down = silent
     outcome = flow.cancel(current(flow, "e0").id, timeout=0)
-    assert (outcome.done, outcome.status) == (True, Status.ERRORED)
+    # Where no look was possible, nobody knows whether it has come: the cancel stays open (O2).
+    assert (outcome.done, outcome.status) == (not silent, Status.ERRORED)
+    assert outcome.exit_code == (Unavailable.exit_code if silent else 0)
+    assert states(flow, "cancel") == ["open" if silent else "done"]
     desk.engine.down = False
     flow.tend([root.tree], set())  # nothing has arrived yet, and who looks goes on looking
+    assert states(flow, "cancel") == ["done"]
     assert [tree for tree, _ in flow.ledger.executions.places(("running",))] == [root.tree]
     arrives(desk, verb)
     flow.tend([root.tree], set())
@@ -100,21 +131,41 @@ def test_O5_one_that_arrived_and_failed_again_between_two_looks_is_looked_for_no
     assert "reopened_outside" in kinds(flow, child)
 
 
-def test_O12_what_somebody_else_re_runs_beside_it_goes_on(flow: Bridge, desk: Desk) -> None:
-    root, child = errored_family(desk)
-    desk.engine.has["e1"].tasks.append(task("more", TaskStatus.ERRORED, of="e1"))
-    desk.engine.dropped = {"rerun"}
-    flow.rerun(root.id, BAD, timeout=0)
-    desk.engine.dropped = set()
-    flow.cancel(current(flow, "e0").id)
-    desk.engine.rerun("e1", [TaskRerun("e1.more")])
+@pytest.mark.parametrize("other", ["e1.more", "e2.bad"])
+def test_O12_what_somebody_else_runs_again_beside_it_goes_on_also_when_it_comes(
+    flow: Bridge, desk: Desk, other: str
+) -> None:
+    root, child = branches(desk)
+    taken_back(flow, desk, again=True)
+    desk.engine.rerun(other[:2], [TaskRerun(other)])
     flow.tend([root.tree], set())
-    assert statuses(flow, root.id) == [Status.RUNNING] * 2
-    assert "reopened_outside" in kinds(flow, child)
-    assert flow.ledger.executions.late() == [], "it runs, and is looked at anyway"
+    assert flow.get(root.id).record.status is Status.RUNNING
+    assert "reopened_outside" in kinds(flow, root)
     arrives(desk)
     flow.tend([root.tree], set())
-    assert at_engine(desk) == [_E.CANCELED] * 2
+    assert _E.CANCELED not in [live.state for live in desk.engine.has.values()]
+    assert kinds(flow, child).count("arrived_late") == 1
+    assert current(flow, "e1").withdrawn == ()
+
+
+def test_O12_a_run_inside_a_child_is_not_taken_for_the_task_above_it(flow: Bridge, desk: Desk) -> None:
+    root, child = errored_family(desk)
+    desk.engine.dropped = {"rerun"}
+    flow.rerun(root.id, RerunRequest(("sub",)), timeout=0)
+    desk.engine.dropped = set()
+    flow.cancel(current(flow, "e0").id)
+    arrives(desk)  # somebody else's, of a task of the child
+    flow.tend([root.tree], set())
+    assert statuses(flow, root.id) == [Status.RUNNING] * 2
+    assert "arrived_late" not in kinds(flow, root) + kinds(flow, child)
+
+
+def test_O12_a_task_that_is_run_again_is_not_taken_for_its_skip(flow: Bridge, desk: Desk) -> None:
+    root, child = taken_back(flow, desk, Verb.SKIP)
+    arrives(desk, Verb.RERUN)
+    flow.tend([root.tree], set())
+    assert statuses(flow, root.id) == [Status.RUNNING] * 2
+    assert "arrived_late" not in kinds(flow, child)
 
 
 def test_O12_whose_doing_it_is_that_something_runs_again_is_told_once_a_task_shows_it(flow: Bridge, desk: Desk) -> None:
@@ -131,8 +182,7 @@ def test_O12_whose_doing_it_is_that_something_runs_again_is_told_once_a_task_sho
 
 def test_O12_a_day_later_it_was_somebody_else(flow: Bridge, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     root, child = taken_back(flow, desk)
-    late = current(flow, "e1").late
-    assert late is not None
+    (late,) = current(flow, "e1").withdrawn
     monkeypatch.setattr("flowbridge.sync.time", SimpleNamespace(time=lambda: late.at + 86_401.0))
     arrives(desk)
     assert statuses(flow, root.id) == [Status.RUNNING] * 2
@@ -144,13 +194,13 @@ def test_O12_what_is_waited_for_no_longer_and_runs_again_was_re_opened_outside(f
     flow.recover()
     assert flow.ledger.executions.late() == [root.tree], "nobody has named it"
     desk.engine.down = True
-    with pytest.raises(Unavailable, match="whether its re-run or skip has arrived cannot be told"):
+    with pytest.raises(Unavailable, match="whether its re-run has arrived cannot be told"):
         flow.recover(root.id, timeout=0)
     desk.engine.down = False
     flow.recover(root.id)
     assert flow.ledger.executions.late() == []
     outcome = [entry.doc["outcome"] for entry in flow.history() if entry.kind == "outcome"][-1]
-    assert outcome == "its re-run or skip was seen nowhere at fake, and is waited for no longer"
+    assert outcome == "its re-run was seen nowhere at fake, and is waited for no longer"
     arrives(desk)
     assert flow.get(root.id).record.status is Status.RUNNING
     assert "reopened_outside" in kinds(flow, child)
@@ -163,39 +213,125 @@ def test_S7_what_was_taken_back_and_is_gone_is_looked_for_no_more(flow: Bridge, 
     assert flow.ledger.executions.late() == []
 
 
-def test_X1_what_was_taken_back_and_is_run_again_is_wanted_to_run(flow: Bridge, desk: Desk) -> None:
-    root, _ = taken_back(flow, desk)
-    again = flow.rerun(root.id, BAD)
-    assert again.done
-    assert statuses(flow, again.execution) == [Status.RUNNING] * 2
-    assert flow.ledger.executions.late() == []
+@pytest.mark.parametrize("tasks", [("sub.bad",), ("sub.more",), ("sub",), ("sub2.bad",)])
+def test_O5_no_re_run_is_made_that_could_not_be_told_from_what_may_still_arrive(
+    flow: Bridge, desk: Desk, tasks: tuple[str, ...]
+) -> None:
+    root, child = branches(desk)
+    taken_back(flow, desk, again=True)
+    desk.engine.requests.clear()
+    said = f"re-run in execution {child.id} (flow), which a cancel took back, may still arrive, and could not be told"
+    with pytest.raises(Timeout, match=re.escape(said)):
+        flow.rerun(root.id, RerunRequest(tasks))
+    with pytest.raises(Timeout, match=re.escape(said)):
+        flow.plan(Verb.RERUN, root.id, request=RerunRequest(tasks))
+    assert desk.engine.sent() == []
+    assert flow.ledger.executions.late() == [root.tree]
+    flow.recover(child.id)
+    assert flow.rerun(root.id, RerunRequest(tasks)).done
 
 
-def test_X5_what_was_taken_back_below_a_task_that_is_run_again_as_a_whole_is_looked_for_no_more(
+def test_X2_beside_a_canceled_branch_another_one_is_run_again_and_the_late_call_ends_its_own_alone(
     flow: Bridge, desk: Desk
 ) -> None:
-    root, _ = taken_back(flow, desk)
-    again = flow.rerun(root.id, RerunRequest(("sub",)))
-    assert again.done
-    assert current(flow, "e1").late is None
-    assert statuses(flow, again.execution)[0] is Status.RUNNING
-
-
-def test_O5_what_was_taken_back_twice_may_arrive_as_either(flow: Bridge, desk: Desk) -> None:
-    root, child = errored_family(desk)
-    desk.engine.has["e1"].tasks.append(task("more", TaskStatus.ERRORED, of="e1"))
-    for name in ("sub.bad", "sub.more"):
-        desk.engine.dropped = {"rerun"}
-        flow.rerun(root.id, RerunRequest((name,)), timeout=0)
-        desk.engine.dropped = set()
-        flow.cancel(current(flow, "e0").id)
-    late = current(flow, "e1").late
-    assert late is not None
-    assert late.tasks == (("e1.bad", 1), ("e1.more", 1))
+    root, _ = branches(desk)
+    taken_back(flow, desk, again=True, of="e1")
+    assert flow.rerun(root.id, RerunRequest(("sub2.bad",))).done
     arrives(desk)
     flow.tend([root.tree], set())
-    assert at_engine(desk) == [_E.CANCELED] * 2
-    assert current(flow, "e1").id == child.id
+    assert [desk.engine.has[id].state for id in ("e0", "e1", "e2")] == [_E.RUNNING, _E.CANCELED, _E.RUNNING]
+
+
+def test_O5_each_of_several_that_were_taken_back_is_canceled_with_what_its_own_cancel_named(
+    flow: Bridge, desk: Desk
+) -> None:
+    root, child = branches(desk)
+    taken_back(flow, desk, again=True)
+    flow.ledger.executions.put([with_withdrawn(child, ())])  # as if somebody had waited no longer
+    taken_back(flow, desk, again=True, of="e1", tasks=("sub.more",))
+    first = WithdrawnCall("e1.bad", 1, skip=False, canceled=root.ref, at=current(flow, "e1").withdrawn[0].at)
+    later = current(flow, "e1")
+    flow.ledger.executions.put([with_withdrawn(later, (*later.withdrawn, first))])
+    arrives(desk)
+    flow.tend([root.tree], set())
+    assert at_engine(desk) == [_E.CANCELED] * 2, "with all that the first of the cancels named"
+    desk.engine.has["e1"].set("bad", status=TaskStatus.CANCELED, active=False)
+    flow.tend([root.tree], set())
+    assert [call.task for call in current(flow, "e1").withdrawn] == ["e1.more"]
+    desk.engine.rerun("e1", [TaskRerun("e1.more")])
+    flow.tend([root.tree], set())
+    assert at_engine(desk)[1] is _E.CANCELED
+    assert kinds(flow, child).count("arrived_late") == 2
+
+
+def test_O5_what_was_sent_twice_may_come_twice(flow: Bridge, desk: Desk) -> None:
+    root, child = open_rerun(flow, desk)
+    desk.engine.dropped = {"rerun"}
+    flow.recover(current(flow, "e0").id, timeout=0)
+    desk.engine.dropped = set()
+    flow.cancel(current(flow, "e0").id)
+    for runs in (2, 3):
+        arrives(desk)
+        flow.tend([root.tree], set())
+        assert at_engine(desk) == [_E.CANCELED] * 2
+        desk.engine.has["e1"].set("bad", status=TaskStatus.ERRORED, active=False)
+        assert statuses(flow, root.id) == [Status.CANCELED] * 2
+        assert kinds(flow, child).count("arrived_late") == runs - 1
+    assert current(flow, "e1").withdrawn == ()
+    assert "reopened_outside" not in kinds(flow, child)
+
+
+def test_O5_what_ended_well_meanwhile_is_still_looked_for(flow: Bridge, desk: Desk) -> None:
+    root, _ = taken_back(flow, desk)
+    for live in desk.engine.has.values():
+        live.go(_E.SUCCEEDED)
+    flow.get(root.id)
+    assert flow.ledger.executions.late() == [root.tree]
+
+
+def test_O3_of_several_tasks_one_may_have_been_asked_for_although_the_call_surely_failed(
+    flow: Bridge, desk: Desk
+) -> None:
+    root, _ = branches(desk)
+    desk.engine.silent = {"rerun"}
+    flow.rerun(root.id, RerunRequest(("sub.bad", "sub.more")), timeout=0)
+    desk.engine.silent = set()
+    flow.cancel(current(flow, "e0").id)
+    assert [call.task for call in current(flow, "e1").withdrawn] == ["e1.bad", "e1.more"]
+
+
+def test_O3_while_it_cannot_be_told_whether_it_came_nobody_gives_it_up(flow: Bridge, desk: Desk) -> None:
+    root, child = taken_back(flow, desk)
+    for live in desk.engine.has.values():
+        live.go(_E.RUNNING)
+    with pytest.raises(Unavailable, match="its engine has just re-opened it; look again"):
+        flow.recover(child.id)
+    assert flow.get(child.id).record.raw == "RUNNING"
+    assert flow.ledger.executions.late() == [root.tree]
+    with pytest.raises(Timeout, match="may still arrive"):
+        flow.rerun(root.id, BAD)
+
+
+def test_P2_a_late_re_run_of_ours_lifts_no_hold_that_its_engine_lets_go_with_it(flow: Bridge, desk: Desk) -> None:
+    root, _ = branches(desk)
+    calls: list[str] = []
+
+    def first_is_lost(name: str) -> None:
+        calls.append(name)
+        desk.engine.dropped = {"rerun"} if calls.count("rerun") == 1 else set()
+
+    desk.engine.before = first_is_lost
+    again = flow.rerun(root.id, RerunRequest(("sub.bad", "sub2.bad")), timeout=0).execution
+    desk.engine.before = lambda name: None
+    desk.engine.dropped = set()
+    (lost,) = [id for id in ("e1", "e2") if desk.engine.has[id].state is _E.ERRORED]
+    flow.pause(again)
+    assert at_engine(desk)[0] is _E.PAUSED
+    desk.engine.rerun(lost, [TaskRerun(f"{lost}.bad")])  # which re-opens what is above it, too
+    assert at_engine(desk)[0] is _E.RUNNING
+    flow.tend([root.tree], set())
+    assert {live.state for live in desk.engine.has.values()} == {_E.PAUSED}
+    assert "resumed_outside" not in [entry.kind for entry in flow.history()]
 
 
 # Only what may arrive is looked for
@@ -278,7 +414,7 @@ def test_O13_a_tree_says_what_may_still_arrive_and_no_driver_stays_where_nothing
     look = flow.get(root.id)
     below = tree_view(look.snapshot)["tasks"][0]["children"][0]
     assert below["id"] == child.id
-    assert below["waits_for"] == "its re-run or skip, which may still arrive, to cancel it then (C1)"
+    assert below["waits_for"] == "its re-run, which may still arrive, to cancel it then (C1)"
     assert not look.waits_for_driver
     assert is_over(flow.known(root.tree))
 

@@ -23,7 +23,6 @@ from flowbridge.ledger.executions import Executions, Filter
 from flowbridge.local import Command
 from flowbridge.model import (
     EngineState,
-    LateCall,
     Record,
     Ref,
     Status,
@@ -32,6 +31,7 @@ from flowbridge.model import (
     Trouble,
     WaitingChild,
     Want,
+    WithdrawnCall,
 )
 from flowbridge.treeviews import tree_view
 from support.fakes import task
@@ -44,6 +44,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
+COUNTS = st.integers(0, 99)
 OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXT,
     "bool": st.booleans(),
@@ -54,8 +55,12 @@ OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str | None": st.none() | TEXT,
     "Ref": REFS,
     "Ref | None": st.none() | REFS,
-    "LateCall | None": st.none()
-    | st.builds(LateCall, st.lists(st.tuples(TEXT, st.integers(0, 99)), max_size=2).map(tuple), REFS, FLOATS),
+    "tuple[WithdrawnCall, ...]": st.lists(
+        st.builds(
+            WithdrawnCall, TEXT, st.integers(0, 99), st.booleans(), REFS, FLOATS, st.integers(1, 9), st.booleans()
+        ),
+        max_size=2,
+    ).map(tuple),
     "Trouble | None": st.none() | st.builds(Trouble, TEXT, TEXT, FLOATS, FLOATS, st.integers(1, 99)),
     "Want": st.sampled_from(Want),
     "Status": st.sampled_from(Status),

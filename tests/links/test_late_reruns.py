@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.driver import is_over
 from flowbridge.drivers import undriven
-from flowbridge.model import EngineState, Record, Status, TaskRerun
+from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus
 from links.kit import Desk, children, settle
 
 Tree = tuple[Bridge, Record, Record]
@@ -53,8 +54,7 @@ def test_O13_such_a_tree_is_driven_for_a_day(desk: Desk, tree: Tree, monkeypatch
     assert flow.get(root.id).waits_for_driver
     assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == {root.tree}
     assert not is_over(flow.known(root.tree))
-    late = flow.ledger.executions.get(child.id).late
-    assert late is not None
+    (late,) = flow.ledger.executions.get(child.id).withdrawn
     monkeypatch.setattr("flowbridge.drivers.time", SimpleNamespace(time=lambda: late.at + 86_401.0))
     assert is_over(flow.known(root.tree))
     assert undriven(flow.ledger.executions, flow.ledger.leases, [root.tree]) == frozenset()
@@ -135,3 +135,103 @@ def test_P6_a_pause_warns_of_nothing_where_the_re_run_was_seen(desk: Desk, pausa
     desk.other.dropped = set()
     arrives_below(desk, child)
     assert flow.pause(root.id).plan.warnings == ()
+
+
+# A child is canceled alone
+
+
+def named(flow: Bridge, record: Record) -> str:
+    """The id that stands for an execution now."""
+    found = flow.ledger.executions.current(record.ref)
+    assert found is not None
+    return found.id
+
+
+def test_C5_a_child_canceled_alone_is_not_started_anew_by_the_task_that_waits_for_it_again(
+    desk: Desk, pausable: Tree
+) -> None:
+    flow, root, child = pausable
+    started = desk.other.count()["start"]
+    desk.other.dropped = set()
+    assert flow.cancel(named(flow, child)).done
+    look = settle(flow, root.id)
+    assert desk.other.count()["start"] == started
+    assert [record.id for record in children(look)] == [child.id]
+    assert desk.host.reports[-1][:2] == (None, TaskStatus.CANCELED)
+    assert look.record.status is Status.CANCELED
+    assert "canceled_outside" not in [entry.kind for entry in flow.history(root.id)]
+    arrives_below(desk, child)
+    flow.tend([root.tree], set())
+    assert desk.other.has[child.ref.id].state is EngineState.CANCELED
+
+
+def test_C5_a_task_that_no_call_has_made_wait_again_is_left_as_it_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = desk.root()
+    flow = desk.bridges[0]
+    (child,) = children(flow.get(root.id))
+    desk.end(child, EngineState.ERRORED)
+    settle(flow, root.id)
+
+    def killed(name: str) -> None:
+        if name == "rerun":
+            raise KeyboardInterrupt
+
+    desk.other.before = killed
+    with pytest.raises(KeyboardInterrupt):
+        flow.rerun(root.id, RerunRequest(("t.work",)))
+    desk.other.before = lambda name: None
+    desk.host.requests.clear()
+    desk.other.requests.clear()
+    assert flow.cancel(named(flow, child)).done
+    assert flow.ledger.operations.open(root.tree) == []
+    flow.recover()
+    assert desk.host.sent() == desk.other.sent() == []
+    assert (named(flow, root), named(flow, child)) == (root.id, child.id)
+
+
+def test_X7_of_items_beside_one_that_is_canceled_the_others_run_again(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    for child in children(flow.get(root.id)):
+        desk.end(child, EngineState.ERRORED)
+    settle(flow, root.id)
+    first, second = children(flow.get(root.id))
+    desk.host.dropped = desk.other.dropped = {"rerun"}
+    outcome = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0)
+    desk.host.dropped = desk.other.dropped = set()
+    assert flow.cancel(named(flow, first)).done
+    flow.recover(outcome.execution)
+    settle(flow, outcome.execution)
+    assert desk.other.has[second.ref.id].state is EngineState.RUNNING
+    assert desk.other.has[first.ref.id].state is EngineState.ERRORED
+    assert (0, TaskStatus.CANCELED) in [report[:2] for report in desk.host.reports]
+
+
+# What is open
+
+
+@pytest.mark.parametrize("verbs", [("pause",), ("pause", "resume", "pause")])
+def test_O5_neither_a_pause_nor_a_resume_sends_a_re_run_once_more(
+    desk: Desk, pausable: Tree, verbs: tuple[str, ...]
+) -> None:
+    flow, root, _ = pausable
+    desk.other.dropped = set()
+    desk.other.requests.clear()
+    desk.host.has[root.ref.id].tasks = [replace(task, active=False) for task in desk.host.has[root.ref.id].tasks]
+    for verb in verbs:
+        getattr(flow, verb)(root.id)
+    assert desk.other.count()["rerun"] == 0
+    assert [operation.verb for operation in flow.ledger.operations.open(root.tree)] == ["re-run"]
+    flow.recover(root.id)
+    assert desk.other.count()["rerun"] == 1
+
+
+def test_O6_the_history_says_that_the_rest_of_a_re_run_was_taken_back(desk: Desk, pausable: Tree) -> None:
+    flow, root, _ = pausable
+    desk.other.dropped = set()
+    flow.cancel(root.id)
+    settle(flow, root.id)
+    said = [entry.doc["outcome"] for entry in flow.history(root.id) if entry.kind == "outcome"]
+    assert any("the rest of it was taken back by cancel" in outcome for outcome in said)

@@ -18,7 +18,6 @@ from flowbridge.law.tables import ENDED, TRANSITIONS
 from flowbridge.law.verbs import Effect, apply, check_cancel, check_pause, check_resume
 from flowbridge.model import (
     EngineState,
-    LateCall,
     Node,
     Record,
     Ref,
@@ -95,7 +94,7 @@ def passed(
     snapshot, slots = look(scene, execs, kept)
     settled = settle(snapshot, FACTS)
     check_events(settled.events)
-    held = held_again(settled.snapshot, run_again(snapshot, settled.snapshot) & {str(slot) for slot in again})
+    held = held_again(snapshot, settled.snapshot, run_again(snapshot, settled.snapshot) & {str(slot) for slot in again})
     if held is settled.snapshot:
         return _come_to(settled.snapshot, slots, kept, settled.events)
     after = settle(held, FACTS)
@@ -118,8 +117,16 @@ def _come_to(
         record = node.record
         resumed = Resumed.NEVER if record.resumed_at is None else Resumed(record.resumed_at)
         bound = int(record.key.partition(".")[2] or 0)
-        late, canceled = (record.late.tasks, int(record.late.canceled.id)) if record.late else ((), -1)
-        after[slot] = Kept(record.want, record.status, record.seen, resumed, record.awaited, bound, late, canceled)
+        after[slot] = Kept(
+            record.want,
+            record.status,
+            record.seen,
+            resumed,
+            record.awaited,
+            bound,
+            record.withdrawn,
+            record.created,
+        )
     steps = tuple((step.action, int(step.record)) for step in decide(snapshot, FACTS).steps)
     return Passed(snapshot, slots, tuple(after), steps, events)
 
@@ -161,19 +168,15 @@ def _record(scene: Scene, slot: int, known: Kept | None, parent: Record | None) 
         native=here.native,
         key="" if here.native else f"k{slot}.{known.bound}",
         awaited=known.awaited,
-        asked=bool(known.late),
-        late=_late_call(scene, known),
+        asked=bool(known.withdrawn),
+        withdrawn=known.withdrawn,
+        created=known.made,
         want=known.want,
         status=known.status,
         seen=known.seen,
         revision="now",
         resumed_at=None if known.resumed is Resumed.NEVER else str(known.resumed),
     )
-
-
-def _late_call(scene: Scene, known: Kept) -> LateCall | None:
-    canceled = known.canceled
-    return LateCall(known.late, Ref(scene.slots[canceled].engine, str(canceled)), 0.0) if known.late else None
 
 
 _TASK = {
@@ -257,7 +260,7 @@ def _unsent(world: World, found: Passed) -> bool:
 
 
 def _again(scene: Scene, world: World, found: Passed) -> Iterator[tuple[str, World]]:
-    for asked in asks(scene, world.execs, found.snapshot, found.slots, FACTS):
+    for asked in asks(scene, world.execs, found.snapshot, found.slots, FACTS, world.now + 0.5):
         looked = after_pass(scene, world, found)
         settled = settle(asked.snapshot, FACTS)
         check_events(settled.events)
@@ -340,7 +343,7 @@ def _check_step(scene: Scene, world: World, action: Action, slot: int) -> None:
     # What was never seen is told as canceled, though it may be on its way, and what may be re-opened by a call that a
     # cancel took back is told as it had ended: it is canceled when it comes.
     below = (world.kept[place] for place in scene.below(slot))
-    is_late = (known is not None and known.seen is _E.ABSENT) or any(one is not None and one.late for one in below)
+    is_late = (known is not None and known.seen is _E.ABSENT) or any(one is not None and one.withdrawn for one in below)
     over = world.execs[slot].state in (*ENDED, _E.ABSENT) or is_late
     if action is Action.REPORT and not over and not world.vague:
         raise Broken(f"the end of {slot} is told, and it has none (X7)")
@@ -357,7 +360,9 @@ def verbs(scene: Scene, world: World, found: Passed, slot: int) -> Iterator[tupl
             continue
         effect = check(found.snapshot, place, verb)
         waits = not_shown(world.once, found.snapshot)
-        once, snapshot = take_back(waits, found.snapshot, place) if verb is Verb.CANCEL else (waits, found.snapshot)
+        once, snapshot = waits, found.snapshot
+        if verb is Verb.CANCEL:
+            once, snapshot = take_back(waits, world.again, found.snapshot, place, world.now)
         if (effect is not None and effect.wants) or once != waits:
             looked = after_pass(scene, world, found)._replace(once=once)
             taken = found._replace(snapshot=snapshot)

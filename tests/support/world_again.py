@@ -14,12 +14,13 @@ from typing import NamedTuple
 from flowbridge.capabilities import Capabilities
 from flowbridge.errors import Rejected, Unsupported
 from flowbridge.law import selection
+from flowbridge.law.arrivals import in_the_way, with_withdrawn
 from flowbridge.law.decide import Action
 from flowbridge.law.edges import not_shown as law_not_shown
 from flowbridge.law.edges import once_steps, overtaken, reopened
 from flowbridge.law.tables import ENDED
 from flowbridge.law.verbs import Effect, apply
-from flowbridge.law.withdrawal import with_late, withdrawal
+from flowbridge.law.withdrawal import withdrawal
 from flowbridge.model import EngineState, ItemRead, Snapshot, Status, TaskStatus, Verb, Want
 from support.world_engines import Broken, Exec, Link, Once, Scene, ended_as, is_errored, newest, replacement
 
@@ -62,16 +63,24 @@ def not_shown(once: tuple[Once, ...], snapshot: Snapshot) -> tuple[Once, ...]:
     return tuple(one for one in once if (one.action, one.slot, one.task) in open_) if once else once
 
 
-def take_back(once: tuple[Once, ...], snapshot: Snapshot, place: int) -> tuple[tuple[Once, ...], Snapshot]:
-    """What is left of re-runs and skips after a cancel: the law's answer for each of their calls, and the tree in which
-    nothing is awaited that no call makes a task wait for."""
-    gone = {one: withdrawal([_step(one)], (), snapshot, place) for one in once if not one.refused}
+def take_back(
+    once: tuple[Once, ...], again: frozenset[int], snapshot: Snapshot, place: int, at: float
+) -> tuple[tuple[Once, ...], Snapshot]:
+    """What is left of re-runs and skips after a cancel, and the tree in which nothing is awaited that no call makes a
+    task wait for, and which knows what may still arrive."""
+    steps = [_step(one) for one in once if not one.refused]
+    gone = withdrawal(steps, {str(slot) for slot in again}, snapshot, place, at)
+    if gone is None:
+        return once, snapshot
     nodes = list(snapshot.nodes)
-    for at, tasks in (late for taken in gone.values() if taken is not None for late in taken.sent.items()):
-        nodes[at] = replace(nodes[at], record=with_late(nodes[at].record, tasks, snapshot.nodes[place].record.ref, 0.0))
-    for at in (at for taken in gone.values() if taken is not None for at in taken.awaited):
-        nodes[at] = replace(nodes[at], record=replace(nodes[at].record, awaited=False))
-    return tuple(one for one in once if gone.get(one) is None), Snapshot(tuple(nodes))
+    for where, calls in gone.sent.items():
+        record = nodes[where].record
+        nodes[where] = replace(nodes[where], record=with_withdrawn(record, (*record.withdrawn, *calls)))
+    for where in gone.awaited:
+        nodes[where] = replace(nodes[where], record=replace(nodes[where].record, awaited=False))
+    kept = {(step["action"], step["record"], task) for step in gone.steps for task, _ in step["tasks"]}
+    left = tuple(one for one in once if one.refused or (str(one.action), str(one.slot), one.task) in kept)
+    return left, Snapshot(tuple(nodes))
 
 
 def is_overtaken(once: Once, snapshot: Snapshot) -> bool:
@@ -85,7 +94,7 @@ def _step(once: Once) -> Mapping[str, object]:
         "record": str(once.slot),
         "tasks": [[once.task, once.reset]],
         "mark": {once.task: once.mark},
-        "sent": once.asked,
+        "sent": int(once.asked),
     }
 
 
@@ -95,8 +104,9 @@ def asks(
     snapshot: Snapshot,
     slots: tuple[int, ...],
     facts: Mapping[str, Capabilities],
+    at: float,
 ) -> Iterator[Asked]:
-    """Every request that may be made, each checked against the oracle; gives those that the law accepts."""
+    """Every request that may be made `at` that time, each checked against the oracle; gives those that are accepted."""
     errored = {slot for slot in slots if execs[slot].state is _E.ERRORED}
     for request in _requests(scene):
         # Where the execution itself cannot be re-opened, one name stands for all.
@@ -117,7 +127,8 @@ def asks(
             raise Broken(f"{request.label} is accepted; it may not be done (X3, X4, X5, X6, X8)")
         if request.verb is Verb.RERUN and any(slot < 0 for slot in _new_slots(scene, execs, wanted, request.no_reset)):
             continue  # this world has no room for another child there
-        yield _accepted(scene, snapshot, slots, request, effect, wanted)
+        if not in_the_way(snapshot, effect.reopened, effect.whole):  # else it is refused until that has come (O5)
+            yield _accepted(scene, snapshot, slots, request, effect, wanted, at)
 
 
 @lru_cache(maxsize=64)
@@ -181,10 +192,11 @@ def _accepted(
     request: Request,
     effect: Effect,
     wanted: frozenset[tuple[int, str]],
+    at: float,
 ) -> Asked:
     open_ = frozenset({request.slot} | {above for slot, _ in wanted for above in (slot, *_above(scene, slot))})
     ids = count()
-    after = reopened(apply(snapshot, effect, "user"), effect, lambda: f"new {next(ids)}", 1.0)
+    after = reopened(apply(snapshot, effect, "user"), effect, lambda: f"new {next(ids)}", at)
     _check_records(slots, snapshot, after, open_, request)
     waits = _waiting(scene, wanted)
     once = _once(slots, after, effect, request, waits)
@@ -225,8 +237,7 @@ def _check_records(
             if not good or new.record.resumed_at is not None or new.record.status is not Status.ERRORED:
                 raise Broken(f"{request.label}: {slot} goes on as {new.record} (X2)")
             continue
-        known = old.record
-        if replace(new, record=replace(new.record, awaited=known.awaited, asked=known.asked, late=known.late)) != old:
+        if replace(new, record=replace(new.record, awaited=old.record.awaited)) != old:
             raise Broken(f"{request.label}: {slot} is left alone, and its record changes (X2)")
 
 

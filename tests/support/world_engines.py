@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from flowbridge.law.decide import Action
 from flowbridge.law.tables import ENDED
-from flowbridge.model import EngineState, Status, Want
+from flowbridge.model import EngineState, Status, Want, WithdrawnCall
 
 _E = EngineState
 
@@ -118,8 +118,8 @@ class Resumed(StrEnum):
 
 class Kept(NamedTuple):
     """What the ledger keeps of an execution, crash or not. `awaited`: the next waiting action of its task is for it;
-    `bound`: the one that is (`Exec.waits`). `late`: the tasks, each with its mark, of calls that a cancel of `canceled`
-    took back, and that may arrive."""
+    `bound`: the one that is (`Exec.waits`). `withdrawn`: what a cancel took back, and what may arrive; `made`: when its
+    record was, in turns of `World.now`."""
 
     want: Want
     status: Status
@@ -127,8 +127,8 @@ class Kept(NamedTuple):
     resumed: Resumed = Resumed.NEVER
     awaited: bool = False
     bound: int = 0
-    late: tuple[tuple[str, int], ...] = ()
-    canceled: int = -1
+    withdrawn: tuple[WithdrawnCall, ...] = ()
+    made: float = 0.0
 
 
 class Left(NamedTuple):
@@ -181,6 +181,11 @@ class World(NamedTuple):
     vague: bool = False  # a race that cannot be closed from outside: the promise is void, consistency is not
     once: tuple[Once, ...] = ()
     again: frozenset[int] = frozenset()
+
+    @property
+    def now(self) -> float:
+        """A time that goes on with each re-run: a cancel is at it, a re-run behind it."""
+        return 10.0 - self.left.again
 
 
 class Broken(AssertionError):
@@ -303,9 +308,21 @@ class Engines:
         self._reopen(slot, late=self._is_late(slot, task))
 
     def _is_late(self, slot: int, task: str) -> bool:
-        """Whether a cancel took back a call of this task: what it begins is canceled."""
+        """Whether a cancel took back a call of this task: what it begins is canceled, where nothing goes on there."""
         known = self.kept[slot]
-        return known is not None and any(task == late for late, _ in known.late)
+        return known is not None and any(call.task == task and self._is_over(slot, call) for call in known.withdrawn)
+
+    def _is_over(self, slot: int, call: WithdrawnCall) -> bool:
+        """Whether all that the call re-opens, up to what was canceled, had ended when it was last seen, and was not run
+        again since."""
+        for way in self._ways(slot):
+            known = self.kept[way]
+            is_over = known is not None and known.seen in ENDED and known.made <= call.at
+            if not is_over and (known is None or known.want is not Want.CANCEL):
+                return False
+            if str(way) == call.canceled.id:
+                return True
+        return True
 
     def _has_room(self, slot: int, task: str) -> bool:
         """Whether this world has a place for what is born when a task is run again."""

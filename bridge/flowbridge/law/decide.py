@@ -130,31 +130,35 @@ def decide(snapshot: Snapshot, facts: Facts) -> Plan:
 
 
 def may_arrive(node: Node) -> bool:
-    """Whether an execution is held or canceled while its start, its re-run or a skip in it, which was sent, is seen
-    nowhere."""
+    """Whether a start that was sent, of what is held or canceled, is seen nowhere, or a re-run or skip that a cancel
+    took back."""
     return may_arrive_as(node.record, node.state)
 
 
 def may_arrive_as(record: Record, state: EngineState) -> bool:
     """The same of a record, with the state of it that is known."""
-    if record.late is not None:
+    if record.withdrawn:
         return state is not EngineState.GONE
     return record.asked and record.want is not Want.RUN and state is EngineState.ABSENT
 
 
 def late_call(record: Record) -> str:
     """What of such an execution may still arrive, in words."""
-    return "its start" if record.late is None else "its re-run or skip"
+    if not record.withdrawn:
+        return "its start"
+    return "its " + " or ".join(sorted({"skip" if call.skip else "re-run" for call in record.withdrawn}))
 
 
 def late_want(record: Record) -> Want:
     """What is wanted of what arrives so."""
-    return record.want if record.late is None else Want.CANCEL
+    return Want.CANCEL if record.withdrawn else record.want
 
 
 def is_unfinished(node: Node) -> bool:
     """Whether an execution is not yet, as far as it was seen, what it is wanted to be."""
     want = node.record.want
+    if node.record.withdrawn and not node.reachable:
+        return True  # whether what was taken back has come, nobody knows
     later = want is Want.HOLD and node.state is EngineState.REQUESTED  # there is no call for it until it runs
     return not node.record.gone and (later or node.state in _NEEDS[want])
 

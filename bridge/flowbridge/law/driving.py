@@ -60,7 +60,7 @@ def awaits_driver_as_known(
 
 def _asked_at(record: Record) -> float:
     """When what may still arrive was asked for, or was taken back."""
-    return record.created if record.late is None else record.late.at
+    return max((call.at for call in record.withdrawn), default=record.created)
 
 
 def tells_last_ends(snapshot: Snapshot) -> bool:

@@ -10,39 +10,26 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flowbridge.law.arrivals import with_withdrawn
 from flowbridge.law.decide import Action, Step
-from flowbridge.law.fold import has_run_since
 from flowbridge.law.tables import ENDED, TASK_OVER, TERMINAL
-from flowbridge.law.verbs import Effect
-from flowbridge.model import EngineState, Node, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
+from flowbridge.law.verbs import Effect, ancestors
+from flowbridge.model import EngineState, Node, Record, Snapshot, TaskLook, TaskRerun, TaskStatus, Want
 
 
 def reopened(snapshot: Snapshot, effect: Effect, new_id: Callable[[], str], at: float) -> Snapshot:
     """The snapshot with a new record, made `at` that time, for each execution that is re-opened, holds cleared (X2).
 
-    What may still arrive, of a call that a cancel took back, is not canceled any more in what is run again as a whole.
+    Of what a cancel took back, and that may still arrive, only what is asked for again is not looked for any more.
     """
     nodes = list(snapshot.nodes)
-    for place in _run_as_a_whole(snapshot, effect):
-        if nodes[place].record.late is not None:
-            nodes[place] = replace(nodes[place], record=replace(nodes[place].record, asked=False, late=None))
     for place in effect.reopened:
         record = nodes[place].record
-        cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None, asked=False, late=None)
+        again = {*(task for task, _ in effect.rerun.get(place, ())), *effect.skip.get(place, ())}
+        record = with_withdrawn(record, [call for call in record.withdrawn if call.task not in again])
+        cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None, taken_back=False)
         nodes[place] = replace(nodes[place], record=replace(cleared, id=new_id(), rerun_of=record.id, created=at))
     return Snapshot(tuple(nodes))
-
-
-def _run_as_a_whole(snapshot: Snapshot, effect: Effect) -> set[int]:
-    """The places of what lies below tasks that are re-run or skipped."""
-    tasks = {place: {task for task, reset in again if reset} for place, again in effect.rerun.items()}
-    for place, ids in effect.skip.items():
-        tasks[place] = tasks.get(place, set()) | set(ids)
-    found: set[int] = set()
-    for place, node in enumerate(snapshot.nodes):
-        if node.parent in found or node.record.parent_task in tasks.get(node.parent, ()):
-            found.add(place)
-    return found
 
 
 def once_steps(snapshot: Snapshot, effect: Effect) -> tuple[dict[str, Any], ...]:
@@ -98,7 +85,7 @@ def _is_idle(parent: Node, task: str, again: Container[tuple[str, str]]) -> bool
 
 
 def run_again(before: Snapshot, after: Snapshot) -> set[str]:
-    """The records of what had ended when it was last seen, and runs by the look after that."""
+    """The records of what had ended when it was last seen, and runs by the look behind that."""
     return {
         node.record.id
         for old, node in zip(before.nodes, after.nodes, strict=True)
@@ -106,23 +93,41 @@ def run_again(before: Snapshot, after: Snapshot) -> set[str]:
     }
 
 
-def held_again(snapshot: Snapshot, ours: Container[str]) -> Snapshot:
-    """The snapshot, in which what re-runs and skips of ours have re-opened only now is held under what is (P3, P6).
+def held_again(before: Snapshot, after: Snapshot, ours: Container[str]) -> Snapshot:
+    """The snapshot after a look, in which what re-runs and skips of ours have re-opened only now is held under what is
+    (P3, P6).
 
-    `ours` are their records. What is born of them is held with them. Where nothing is to be held, it is the same
-    snapshot.
+    `ours` are their records that run again since the look before. An engine may have resumed, with them, what is above
+    and was held: that stays so. Where nothing is to be held, it is the same snapshot.
     """
-    nodes = list(snapshot.nodes)
+    nodes = list(after.nodes)
     held: set[int] = set()
+    lifted = {place for place, old in enumerate(before.nodes) if _is_lifted(old, nodes[place])}
+    if any(_lies_below(after, place, lifted) for place, node in enumerate(nodes) if node.record.id in ours):
+        for place in lifted:
+            nodes[place] = _held(nodes[place], before.nodes[place].record)
+        held.update(lifted)
     for place, node in enumerate(nodes):
         record = node.record
         if record.want is not Want.RUN or record.status in TERMINAL or node.parent < 0:
             continue
         above = nodes[node.parent].record
         if above.want is Want.HOLD and (record.id in ours or node.parent in held):
-            nodes[place] = replace(node, record=replace(record, want=Want.HOLD, held_by=above.held_by))
+            nodes[place] = _held(node, above)
             held.add(place)
-    return Snapshot(tuple(nodes)) if held else snapshot
+    return Snapshot(tuple(nodes)) if held else after
+
+
+def _lies_below(snapshot: Snapshot, place: int, places: Container[int]) -> bool:
+    return any(above in places for above in ancestors(snapshot, place))
+
+
+def _is_lifted(old: Node, node: Node) -> bool:
+    return old.record.want is Want.HOLD and node.record.want is Want.RUN and node.record.status not in TERMINAL
+
+
+def _held(node: Node, by: Record) -> Node:
+    return replace(node, record=replace(node.record, want=Want.HOLD, held_by=by.held_by))
 
 
 def overtaken(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> dict[str, str]:
@@ -138,7 +143,8 @@ def overtaken(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> dict[st
 
 
 def _shown(step: Mapping[str, Any], task: TaskLook | None) -> bool:
-    return task is not None and has_run_since(task, step["mark"][task.id])
+    """A call shows once its task has left `errored`, or has begun something that the mark did not know."""
+    return task is not None and (task.status is not TaskStatus.ERRORED or task.starts > step["mark"][task.id])
 
 
 def _is_overtaken(step: Mapping[str, Any], task: TaskLook) -> bool:

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from flowbridge.capabilities import Capabilities, Cascade
-from flowbridge.law.tables import ACTIVE, ENDED, FOLD, TASK_OVER, TERMINAL
-from flowbridge.model import EngineState, Node, Record, Snapshot, Status, TaskLook, TaskStatus, Want
+from flowbridge.law.arrivals import arrived, as_last_seen, as_shown, is_re_opened, left, to_cancel, untold
+from flowbridge.law.tables import ACTIVE, ENDED, FOLD, TERMINAL
+from flowbridge.model import EngineState, Node, Record, Snapshot, Status, Want
 
 ENGINE = "engine"
 
@@ -62,11 +63,11 @@ def settle(snapshot: Snapshot, facts: Facts) -> Settled:
 
     Linear in the number of executions. Records keep everything they knew of an engine that did not answer.
     """
-    marked = [place for place, node in enumerate(snapshot.nodes) if node.record.late is not None]
-    run_again = {place for place in marked if _came_late_again(snapshot.nodes[place])}
-    late = _with_what_came_late(snapshot, run_again)
-    snapshot = _without_what_cannot_be_told(snapshot, marked, late)
-    wants, events = _adopt(snapshot, facts, {_canceled_with(snapshot, place) for place in run_again})
+    came = arrived(snapshot)
+    late = _with_what_came_late(snapshot, came)
+    shown, unclear = snapshot, untold(snapshot, late)
+    snapshot = as_last_seen(shown, unclear)
+    wants, events = _adopt(snapshot, facts, to_cancel(snapshot, came))
     statuses = fold(snapshot, wants)
     if any(event.kind is Kind.PAUSED_ITSELF for event in events):
         wants = hold_all(snapshot, wants, statuses)
@@ -74,11 +75,13 @@ def settle(snapshot: Snapshot, facts: Facts) -> Settled:
     nodes = []
     for place, (node, want, status) in enumerate(zip(snapshot.nodes, wants, statuses, strict=True)):
         nodes.append(_refreshed(node, want, status))
-        if place in run_again:
-            nodes[place] = replace(node, record=replace(nodes[place].record, asked=False, late=None))
+        if place in came:
+            nodes[place] = replace(node, record=left(nodes[place], came[place]))
             events.append(Event(Kind.ARRIVED_LATE, node.record.id, node.record.status, status))
         elif status is not node.record.status:
             events.append(_status_event(node.record, status, is_late=place in late))
+    for place in unclear:
+        nodes[place] = as_shown(shown.nodes[place], nodes[place].record)
     return Settled(Snapshot(tuple(nodes)), tuple(events))
 
 
@@ -147,11 +150,12 @@ def _adopt(snapshot: Snapshot, facts: Facts, canceled: Set[int]) -> tuple[list[W
         above = Want.CANCEL if place in canceled else adopted.get(node.parent)
         if above is not None and (above is Want.CANCEL or _resumed_with_parent(node, facts)):
             wants[place] = adopted[place] = above
-        elif node.reachable and _is_re_opened(node):
+        elif is_re_opened(node):
             wants[place] = Want.RUN  # re-opened: whatever was wanted of it was done
             again.add(place)
         elif node.parent in again and node.record.status is Status.REQUESTED:
             wants[place] = Want.RUN  # born since
+            again.add(place)
         kind = _outside(node, wants[place], c5=place in cleared) if node.reachable else None
         if kind is not None:
             events.append(Event(kind, node.record.id, node.record.status, node.record.status))
@@ -196,7 +200,9 @@ def _ended_by_a_child(snapshot: Snapshot, facts: Facts) -> set[int]:
             continue
         record = node.record
         follows = record.native and Cascade.CANCEL_DOWN in facts[record.ref.backend].cascades
-        if node.state is EngineState.CANCELED:
+        if record.taken_back or (node.state is EngineState.ABSENT and record.want is Want.CANCEL):
+            alone.add(node.parent)
+        elif node.state is EngineState.CANCELED:
             canceled.add(node.parent)
             if record.want is Want.CANCEL or record.seen is EngineState.CANCELED or not follows:
                 alone.add(node.parent)
@@ -211,7 +217,7 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
         fresh = record if want is record.want and status is record.status else replace(record, want=want, status=status)
     elif node.state is EngineState.GONE:
         # Nothing arrives there any more.
-        fresh = record if record.gone and not record.asked else replace(record, gone=True, asked=False, late=None)
+        fresh = record if record.gone and not record.asked else replace(record, gone=True, asked=False, withdrawn=())
     elif (
         record.want is want
         and record.status is status
@@ -258,62 +264,11 @@ def _came_late(node: Node) -> bool:
     return never and node.reachable and node.state not in (EngineState.ABSENT, EngineState.GONE)
 
 
-def has_run_since(task: TaskLook, starts: int) -> bool:
-    """Whether a task that was errored, with so many `starts`, has left that, or has begun something since."""
-    return task.status is not TaskStatus.ERRORED or task.starts > starts
-
-
-def _came_late_again(node: Node) -> bool:
-    """Whether a re-run or a skip was done that a cancel had taken back."""
-    if node.record.late is None or not node.reachable or node.state is EngineState.GONE:
-        return False
-    known = {task.id: task for task in node.tasks}
-    return any(task in known and has_run_since(known[task], starts) for task, starts in node.record.late.tasks)
-
-
-def _without_what_cannot_be_told(snapshot: Snapshot, marked: Iterable[int], late: Set[int]) -> Snapshot:
-    """The snapshot, as it was last seen where an engine has re-opened what a late call may be about, and does not show
-    yet for which task: whether that call came, or somebody else's, only the next look tells. So it is above it, too.
-    `marked` are the places of what a late call may be about, `late` those of what surely came late."""
-    waiting = [place for place in marked if _is_just_re_opened(snapshot.nodes[place])]
-    if not waiting:
-        return snapshot
-    nodes = list(snapshot.nodes)
-    for place in waiting:
-        at = place
-        while at >= 0 and at not in late and nodes[at].reachable and _is_re_opened(nodes[at]):
-            record = nodes[at].record
-            nodes[at] = replace(
-                nodes[at], state=record.seen, raw=record.raw, revision=record.revision, error=record.error
-            )
-            at = nodes[at].parent
-    return Snapshot(tuple(nodes))
-
-
-def _is_just_re_opened(node: Node) -> bool:
-    over = all(task.status in TASK_OVER and not task.active for task in node.tasks)
-    return node.reachable and _is_re_opened(node) and over
-
-
-def _is_re_opened(node: Node) -> bool:
-    return node.record.seen in ENDED and node.state is EngineState.RUNNING
-
-
-def _canceled_with(snapshot: Snapshot, place: int) -> int:
-    """The place of what the cancel had named that took a call back, at a place or above it."""
-    late, at = snapshot.nodes[place].record.late, place
-    while late is not None and at >= 0:
-        if snapshot.nodes[at].record.ref == late.canceled:
-            return at
-        at = snapshot.nodes[at].parent
-    return place
-
-
-def _with_what_came_late(snapshot: Snapshot, run_again: Set[int]) -> set[int]:
+def _with_what_came_late(snapshot: Snapshot, run_late: Iterable[int]) -> set[int]:
     """The places of what came late, what was run again so among it, and of what is above: nobody re-opened these."""
     found: set[int] = set()
-    started = {place for place, node in enumerate(snapshot.nodes) if _came_late(node)}
-    for late in started | run_again:
+    started = (place for place, node in enumerate(snapshot.nodes) if _came_late(node))
+    for late in (*started, *run_late):
         place = late
         while place >= 0 and place not in found:
             found.add(place)

@@ -6,7 +6,7 @@ snapshot, for a dry run as for the real thing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from flowbridge.capabilities import Cascade, ResumeUp
@@ -34,6 +34,14 @@ class Effect:
     awaited: frozenset[int] = frozenset()
     along: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> Mapping[int, Set[str]]:
+        """The tasks, by the place of their execution, that run again, or are skipped, with all below them."""
+        found = {place: {task for task, reset in again if reset} for place, again in self.rerun.items()}
+        for place, ids in self.skip.items():
+            found[place] = found.get(place, set()) | set(ids)
+        return found
 
 
 def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:

@@ -12,7 +12,6 @@ from typing import Any
 from flowbridge.errors import DamagedRow
 from flowbridge.model import (
     EngineState,
-    LateCall,
     Record,
     Ref,
     Status,
@@ -21,6 +20,7 @@ from flowbridge.model import (
     Trouble,
     WaitingChild,
     Want,
+    WithdrawnCall,
 )
 
 #: How many records that were read are remembered, by their texts: a kilobyte or two each.
@@ -95,9 +95,11 @@ def record_from(text: str, id: str = "") -> Record:
             doc["parent"] = Ref(*doc["parent"])
         if "trouble" in doc:
             doc["trouble"] = Trouble(*doc["trouble"])
-        if "late" in doc:
-            tasks, canceled, at = doc["late"]
-            doc["late"] = LateCall(tuple((task, starts) for task, starts in tasks), Ref(*canceled), at)
+        if "withdrawn" in doc:
+            doc["withdrawn"] = tuple(
+                WithdrawnCall(task, starts, skip, Ref(*canceled), *rest)
+                for task, starts, skip, canceled, *rest in doc["withdrawn"]
+            )
         for name, kind in (("want", Want), ("status", Status), ("seen", EngineState)):
             if name in doc:
                 doc[name] = kind(doc[name])

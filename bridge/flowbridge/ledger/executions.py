@@ -37,7 +37,7 @@ _IS_UNFINISHED = (
 #: Read by an index of its own.
 _LATE = (
     "SELECT DISTINCT tree FROM executions WHERE is_current = 1 AND instr(doc, '\"asked\":') > 0 "
-    "AND status IN ('canceled', 'errored')"
+    "AND status IN ('canceled', 'errored', 'succeeded')"
 )
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 

@@ -34,9 +34,9 @@ class State(StrEnum):
 class Operation:
     """One verb on one execution, written down before the first call to an engine.
 
-    `steps` are the calls that happen once (re-run, skip), each with the mark of what was seen before, and whether it
-    may have arrived (`sent`) at an engine elsewhere; everything else is derived from what is wanted. `outcome` is a
-    sentence.
+    `steps` are the calls that happen once (re-run, skip), each with the mark of what was seen before, and how
+    often it may have arrived (`sent`) at an engine elsewhere; everything else is derived from what is wanted.
+    `outcome` is a sentence.
     """
 
     id: str
@@ -160,11 +160,12 @@ class Operations:
         known = self.get(operation.id)
         self.put(replace(known, options={**known.options, "refused": dict(told)}))
 
-    def note_sent(self, operation: Operation, calls: Collection[tuple[str, str]], *, sent: bool) -> None:
-        """Note in an open operation which of its calls, by action and record, were sent, or surely were not."""
+    def note_sent(self, operation: Operation, calls: Collection[tuple[str, str]], by: int) -> None:
+        """Note in an open operation that calls of it, by action and record, were sent once more; -1 takes that back."""
         known = self.get(operation.id)
         steps = tuple(
-            {**step, "sent": sent} if (step["action"], step["record"]) in calls else step for step in known.steps
+            {**step, "sent": step.get("sent", 0) + by} if (step["action"], step["record"]) in calls else step
+            for step in known.steps
         )
         self.put(replace(known, steps=steps))
 

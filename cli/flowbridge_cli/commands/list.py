@@ -145,7 +145,7 @@ def _rows(filter: Filter, patience: float | None) -> tuple[list[dict[str, Any]],
         undriven = _undriven(database, executions, moving)
     for record, row in zip(found, rows, strict=True):
         row["unanswered"] = record.id in unanswered
-        row["late"] = record.asked and record.status in _ENDED
+        row["late"] = bool(record.withdrawn) or (record.asked and record.status in _ENDED)
         row["late_below"] = record.parent is None and record.tree in late and not row["late"]
         row["waits_for_driver"] = record.tree in undriven
         stands = record.status == "paused" or record.status in _MOVING
