@@ -58,7 +58,7 @@ def apply(snapshot: Snapshot, effect: Effect, actor: str) -> Snapshot:
         )
         nodes[place] = replace(node, record=record)
     for place in effect.awaited:
-        nodes[place] = replace(nodes[place], record=replace(nodes[place].record, awaited=True))
+        nodes[place] = replace(nodes[place], record=replace(nodes[place].record, awaited=True, taken_back=False))
     return Snapshot(tuple(nodes))
 
 
