@@ -450,13 +450,13 @@ class Bridge:
         """
         missed: list[FlowbridgeError] = []
         tell = failed or (lambda _, error: missed.append(error))
-        trees = [self.find(id).tree] if id else self._recovery.unfinished()
+        named = self.find(id) if id else None
         looks = []
-        for tree in trees:
+        for tree in [named.tree] if named else self._recovery.unfinished():
             try:
                 with in_time_for(time.monotonic() + timeout):
                     found = self._recovery.recover(
-                        tree, assume, timeout, end_hung=end_hung, failed=tell, finished=finished, named=bool(id)
+                        tree, assume, timeout, end_hung=end_hung, failed=tell, finished=finished, named=named
                     )
             except FlowbridgeError as error:
                 if id:

@@ -24,7 +24,7 @@ from flowbridge.law.fold import settle
 from flowbridge.law.verbs import Effect, apply, require
 from flowbridge.ledger.leases import Lease
 from flowbridge.ledger.ledger import Ledger
-from flowbridge.ledger.operations import Operation, State
+from flowbridge.ledger.operations import Operation, State, reopening
 from flowbridge.model import Node, Record, Snapshot, Verb
 from flowbridge.opened import (
     TakenBack,
@@ -50,7 +50,7 @@ from flowbridge.outcome import (
     running_tasks,
     touched,
 )
-from flowbridge.planning import fingerprint, joins_ahead, planned, start_plan
+from flowbridge.planning import fingerprint, joins_ahead, not_reported, planned, start_plan
 from flowbridge.plugins import Hooks
 from flowbridge.sync import Pass, Sync
 from flowbridge.treeviews import tree_view
@@ -176,7 +176,9 @@ class Operator:
         snapshot = taken.found.snapshot
         facts = self._sync.facts(snapshot)
         plan = planned(snapshot, effect, facts, joins_ahead(self._instances, snapshot, facts, verb))
-        late = may_be_paused_late(verb, self._ledger.operations.open(snapshot.nodes[0].record.tree), snapshot)
+        open_ = self._ledger.operations.open(snapshot.nodes[0].record.tree)
+        late = may_be_paused_late(verb, open_, snapshot)
+        plan = not_reported(plan, reopening(open_))
         return with_taken_back(plan._replace(warnings=(*plan.warnings, *late)), taken)
 
     def _went_on(self, asked: Operation, open_: Operation, progress: Progress) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from flowbridge.capabilities import JoinUnderPause
 from flowbridge.errors import EngineError
@@ -14,6 +14,17 @@ from flowbridge.model import EngineState, Node, Record, Snapshot, Status, Verb, 
 
 #: What is done for tasks that wait, whatever verb was asked for: it is no part of what was confirmed.
 _FOLLOWS = frozenset({Action.START, Action.REPORT})
+
+
+def not_reported(plan: Plan, again: Container[str]) -> Plan:
+    """A plan in which the old end of what is being run `again`, by its record, is not told to anybody (X7)."""
+    lines = [
+        line._replace(action=Action.LEAVE, by="", reason="its re-run is not finished: its end is not told (X7)")
+        if line.action is Action.REPORT and line.record in again
+        else line
+        for line in plan.lines
+    ]
+    return plan._replace(lines=tuple(lines))
 
 
 def planned(snapshot: Snapshot, effect: Effect, facts: Facts, joins: Mapping[str, Joins]) -> Plan:

@@ -13,11 +13,12 @@ from flowbridge.instances import Instances
 from flowbridge.law.arrivals import is_re_opened, with_withdrawn
 from flowbridge.law.decide import late_call, late_want, may_arrive
 from flowbridge.law.tables import TERMINAL
+from flowbridge.law.verbs import descendants
 from flowbridge.ledger.executions import Filter
 from flowbridge.ledger.ledger import Ledger
 from flowbridge.ledger.operations import Operation, State
 from flowbridge.localbackend import LocalBackend
-from flowbridge.model import EngineState, Node, Snapshot, Status, Verb, Want
+from flowbridge.model import EngineState, Node, Record, Snapshot, Status, Verb, Want
 from flowbridge.operate import Operator
 from flowbridge.outcome import Ask, operation_of, ways
 from flowbridge.sync import Pass
@@ -61,10 +62,12 @@ class Recovery:
         end_hung: bool,
         failed: Callable[[str, FlowbridgeError], object],
         finished: Callable[[Operation], object] | None = None,
-        named: bool = True,
+        named: Record | None,
     ) -> Pass:
-        """A look at the tree once it is recovered; where it was `named`, what may still arrive is waited for no longer.
+        """A look at the tree once it is recovered.
 
+        What may still arrive of the execution that was `named` is waited for no longer; nor is it below that, where
+        nothing else was open in the tree that this finishes.
         `finished` is told each operation that was open, as it now stands, and each recovery for which the end of a task
         was assumed.
 
@@ -75,9 +78,10 @@ class Recovery:
         hung was not seen in time.
         """
         with self._operator.recovering(tree, self._actor, timeout) as alone:
+            was_open = bool(self._ledger.operations.open(tree))
             assumed = self._take_up(alone.look, assume, failed)
             ended = [*assumed, *alone.finish()]
-            ended += self._wait_no_longer(tree, alone.look, failed) if named else []
+            ended += self._wait_no_longer(named, alone.look, failed, alone=was_open) if named else []
             if finished is not None:
                 for operation in ended:
                     finished(operation)
@@ -116,13 +120,19 @@ class Recovery:
         return [ended for ended in done if ended.state is State.DONE and ended.options.get("unseen")]
 
     def _wait_no_longer(
-        self, tree: str, look: Callable[[], Pass], failed: Callable[[str, FlowbridgeError], object]
+        self,
+        named: Record,
+        look: Callable[[], Pass],
+        failed: Callable[[str, FlowbridgeError], object],
+        *,
+        alone: bool,
     ) -> list[Operation]:
-        """Give up on calls that were sent, and that a look shows nowhere, of what is canceled."""
-        if not any(record.asked for record in self._ledger.executions.tree(tree)):
+        """Give up on calls that were sent, and that a look shows nowhere, of what is canceled: of the one that was
+        named, and, but for `alone`, of what is below it."""
+        if not any(record.asked for record in self._ledger.executions.tree(named.tree)):
             return []
         ended, found = [], look()
-        for node in found.snapshot.nodes:
+        for node in _meant(found.snapshot, named, alone=alone):
             if not may_arrive(node) or late_want(node.record) is not Want.CANCEL:
                 continue  # what is held is sent again at the resume
             name, call = node.record.ref.backend, late_call(node.record)
@@ -136,6 +146,7 @@ class Recovery:
                 continue
             where = f"at {name}" if node.reachable else f"({name} is not configured any more)"
             why = f"{call} was seen nowhere {where}, and is waited for no longer"
+            why += ": should it still arrive, it goes on" if node.record.withdrawn else ""
             with self._ledger.transaction():
                 asking = self._begin(node)
                 self._ledger.executions.put([with_withdrawn(node.record, ())])
@@ -184,6 +195,14 @@ class Recovery:
 
     def _end_asked(self, asked: Iterable[Operation], snapshot: Snapshot) -> list[Operation]:
         return [end_recovery(self._ledger, asking, snapshot) for asking in asked]
+
+
+def _meant(snapshot: Snapshot, named: Record, *, alone: bool) -> list[Node]:
+    """The execution that was named, and what is below it, but for `alone`."""
+    place = next((place for place, node in enumerate(snapshot.nodes) if node.record.id == named.id), -1)
+    if place < 0:
+        return []
+    return [snapshot.nodes[at] for at in (place, *(() if alone else descendants(snapshot, place)))]
 
 
 def _abandoned_runs(snapshot: Snapshot) -> list[tuple[Node, list[str]]]:

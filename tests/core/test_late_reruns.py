@@ -11,7 +11,7 @@ from core.kit import BAD, Desk, current, errored_family, open_rerun, states, sta
 from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.driver import is_over
-from flowbridge.errors import EngineRefused, NotFound, Timeout, Unavailable
+from flowbridge.errors import EngineRefused, NotFound, Rejected, Timeout, Unavailable
 from flowbridge.law.arrivals import with_withdrawn
 from flowbridge.ledger.operations import Operations
 from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus, Verb, WithdrawnCall
@@ -200,7 +200,10 @@ def test_O12_what_is_waited_for_no_longer_and_runs_again_was_re_opened_outside(f
     flow.recover(root.id)
     assert flow.ledger.executions.late() == []
     outcome = [entry.doc["outcome"] for entry in flow.history() if entry.kind == "outcome"][-1]
-    assert outcome == "its re-run was seen nowhere at fake, and is waited for no longer"
+    assert (
+        outcome
+        == "its re-run was seen nowhere at fake, and is waited for no longer: should it still arrive, it goes on"
+    )
     arrives(desk)
     assert flow.get(root.id).record.status is Status.RUNNING
     assert "reopened_outside" in kinds(flow, child)
@@ -424,10 +427,35 @@ def test_O6_the_id_that_a_re_run_told_leads_to_what_stands_in_its_place_again(fl
     told = current(flow, "e0").id
     flow.cancel(told)
     back = current(flow, "e0").id
-    with pytest.raises(NotFound, match=f"{told[:13]}' is no more: .* taken back, and {back} stands in its place again"):
-        flow.get(told[:13])
-    (entry,) = [entry for entry in flow.history(told) if entry.execution == told and entry.kind == "taken_back"]
+    assert flow.find(told[:13]).id == flow.get(told).record.id == back
+    (entry,) = [entry for entry in flow.history(back) if entry.execution == told and entry.kind == "taken_back"]
     assert entry.doc == {"execution": back}
+    with pytest.raises(NotFound, match=f"'{told}' is no more: .* taken back, and {back} stands in its place again"):
+        flow.ledger.executions.get(told)
+
+
+def test_O7_a_cancel_of_what_was_taken_back_already_is_told_so(flow: Bridge, desk: Desk) -> None:
+    open_rerun(flow, desk)
+    told = current(flow, "e1").id
+    flow.cancel(told)
+    with pytest.raises(Rejected, match="what was to run in it again is taken back already") as refused:
+        flow.cancel(told)
+    assert refused.value.reason == "already"
+
+
+def test_O3_a_recover_that_finishes_something_else_gives_up_nothing_but_what_it_names(flow: Bridge, desk: Desk) -> None:
+    root, _ = branches(desk)
+    desk.engine.dropped = {"rerun"}
+    again = flow.rerun(root.id, RerunRequest(("sub.bad", "sub2.bad")), timeout=0).execution
+    desk.engine.dropped = set()
+    flow.cancel(current(flow, "e1").id)
+    flow.recover(again)
+    assert [call.task for call in current(flow, "e1").withdrawn] == ["e1.bad"]
+    assert desk.engine.has["e2"].state is _E.RUNNING
+    flow.recover(current(flow, "e2").id)
+    assert [call.task for call in current(flow, "e1").withdrawn] == ["e1.bad"], "that is another one"
+    flow.recover(current(flow, "e0").id)
+    assert current(flow, "e1").withdrawn == ()
 
 
 def test_O6_the_history_says_that_what_still_arrives_is_canceled(flow: Bridge, desk: Desk) -> None:

@@ -61,7 +61,7 @@ def test_C1_a_cancel_says_of_a_child_whose_start_was_not_answered_that_it_may_st
     plan = flow.plan(Verb.CANCEL, root.id)
     assert plan.lines[1].reason == "its start was seen nowhere, and is sent no more (C1)"
     (warning,) = flow.cancel(root.id).plan.warnings
-    assert warning.startswith(f"other:{child.ref.id}: its start was sent and is seen nowhere. What still arrives is")
+    assert warning.startswith(f"other:{child.ref.id}: its start was sent, and is seen nowhere. What still arrives is")
     assert f"`flowbridge recover {child.id}` looks once more, and waits no longer (O3)" in warning
     view = tree_view(flow.get(root.id).snapshot)["tasks"][0]["children"][0]
     assert view["waits_for"] == "its start, which may still arrive, to cancel it then (C1)"

@@ -185,15 +185,17 @@ def warnings(snapshot: Snapshot, facts: Facts) -> tuple[str, ...]:
 
 def _late_calls(snapshot: Snapshot) -> list[str]:
     """What is held or canceled while a call of it may be on its way: one warning for all that is alike in a tree."""
-    late: dict[tuple[Want, str], list[Record]] = {}
+    late: dict[tuple[Want, str, bool], list[Record]] = {}
     for node in filter(may_arrive, snapshot.nodes):
-        late.setdefault((late_want(node.record), late_call(node.record)), []).append(node.record)
+        late.setdefault((late_want(node.record), late_call(node.record), node.reachable), []).append(node.record)
     found = []
-    for (want, call), (first, *others) in late.items():
+    for (want, call, asked), (first, *others) in late.items():
         more = f" and {len(others)} more" if others else ""
-        gives_up = f"; `flowbridge recover {first.id}` looks once more, and waits no longer"
+        named = snapshot.nodes[0].record.id if others else first.id
+        gives_up = f"; `flowbridge recover {named}` looks once more, and waits no longer"
+        seen = "is seen nowhere" if asked else "its engine cannot be asked for it"
         found.append(
-            f"{first.ref}{more}: {call} was sent and is seen nowhere. What still arrives is "
+            f"{first.ref}{more}: {call} was sent, and {seen}. What still arrives is "
             f"{'paused' if want is Want.HOLD else 'canceled'} by whoever looks, an agent too"
             f"{gives_up if want is Want.CANCEL else ''} (O3)"
         )

@@ -14,7 +14,6 @@ from flowbridge.capabilities import PartialRerun
 from flowbridge.errors import InvalidInput, NotFound, Rejected
 from flowbridge.law.fold import Facts
 from flowbridge.law.reopening import Tasks, children_by_task, is_linked, keeping, reopened
-from flowbridge.law.tables import TERMINAL
 from flowbridge.law.verbs import Effect, ancestors, describe, reject_unless_allowed, require
 from flowbridge.model import ItemRead, Snapshot, Status, TaskLook, TaskRerun, TaskStatus, Verb
 
@@ -383,7 +382,7 @@ def _reject_unless_ancestors_errored(snapshot: Snapshot, place: int, verb: str) 
         node = snapshot.nodes[above]
         require(node, verb)
         if node.record.status is not Status.ERRORED:
-            went_on = " (it handled the error and went on)" if node.record.status in TERMINAL else ""
+            went_on = " (it handled the error and went on)" if node.record.status is Status.SUCCEEDED else ""
             raise Rejected(
                 f"{describe(snapshot.nodes[place])} cannot be re-opened: {describe(node)} above it is "
                 f"{node.record.status}{went_on}, and it would have to be errored (X8).",

@@ -106,6 +106,14 @@ def check_cancel(snapshot: Snapshot, place: int) -> Effect:
     require(node, "cancel")
     open_ = [below for below in (place, *descendants(snapshot, place)) if _to_cancel(snapshot.nodes[below])]
     if node.record.status in TERMINAL and all(_over(snapshot.nodes[below]) for below in open_):
+        if node.record.withdrawn:
+            raise Rejected(
+                f"{describe(node)} is {node.record.status}, and what was to run in it again is taken back already: what"
+                f" still arrives is canceled (C1).",
+                rule="C1",
+                reason="already",
+                execution=node.record.id,
+            )
         reject_unless_allowed(node, "cancel")
     return Effect(wants=dict.fromkeys(open_, Want.CANCEL))
 

@@ -103,14 +103,15 @@ class Executions:
         """One record by its full id. Raises `NotFound`."""
         row = self._db.one("SELECT doc FROM executions WHERE id = ?", (id,))
         if row is None:
-            raise NotFound(f"no execution {id} in the ledger; `flowbridge execution list` shows what there is")
+            raise NotFound(self._missing(id, self._in_place_of(id)))
         return record_from(row[0], id)
 
     def find(self, text: str, actor: str) -> Record:
         """One record by id, by a unique prefix of it, or `last`: the newest root that `actor` started.
 
-        Blanks around it, as they come with a pasted one, and capitals make no difference. Raises `NotFound`, or
-        `InvalidInput` where several ids begin so.
+        Blanks around it, as they come with a pasted one, and capitals make no difference. An id that a re-run has told,
+        and that was taken back or refused, finds what stands in its place again. Raises `NotFound`, or `InvalidInput`
+        where several ids begin so.
         """
         given, text = text, text.strip().lower()
         if text == "last":
@@ -126,7 +127,10 @@ class Executions:
         )
         exact = [doc for id, doc in rows if id == text]
         if not rows or not text:
-            raise NotFound(self._missing(given, text))
+            instead = self._in_place_of(text)
+            if instead and self._db.one("SELECT 1 FROM executions WHERE id = ?", (instead,)):
+                return self.get(instead)
+            raise NotFound(self._missing(given, instead))
         if len(rows) > 1 and not exact:
             ids = ", ".join(id for id, _ in rows[:3])
             raise InvalidInput(
@@ -134,17 +138,21 @@ class Executions:
             )
         return record_from(exact[0], text) if exact else record_from(rows[0][1], rows[0][0])
 
-    def _missing(self, given: str, text: str) -> str:
-        """Why there is no such execution: an id that a command has told may have gone with what it told."""
+    def _in_place_of(self, text: str) -> str:
+        """What stands again in the place of a record that a re-run had made, by that one's id or how it begins."""
         row = text and self._db.one(
             "SELECT json_extract(doc, '$.execution') FROM events WHERE kind = ? AND execution >= ? AND execution < ? "
             "AND json_valid(doc) ORDER BY seq DESC LIMIT 1",
             (TAKEN_BACK, text, text + _HIGHEST),
         )
-        if row:
+        return str(row[0]) if row else ""
+
+    def _missing(self, given: str, instead: str) -> str:
+        """Why there is no such execution."""
+        if instead:
             return (
                 f"execution {given!r} is no more: the re-run or skip that made it was refused or taken back, and "
-                f"{row[0]} stands in its place again"
+                f"{instead} stands in its place again"
             )
         return f"no execution {given!r} in the ledger; `flowbridge execution list` shows what there is"
 
