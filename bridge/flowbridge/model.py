@@ -231,7 +231,8 @@ class WithdrawnCall(NamedTuple):
     on its way.
 
     `task` had so many `starts` before it; `canceled` is the execution that the cancel named, and `at` when that was
-    (seconds since the epoch). It was sent `calls` times; `came_once` tells that one of these has come since.
+    (seconds since the epoch). It was sent `calls` times; `came_once` tells that one of these has come since. `opened`
+    is when the execution was first seen to run again without showing why, 0.0 where it was not.
     """
 
     task: str
@@ -241,6 +242,7 @@ class WithdrawnCall(NamedTuple):
     at: float
     calls: int = 1
     came_once: bool = False
+    opened: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

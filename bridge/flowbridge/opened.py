@@ -35,7 +35,8 @@ class TakenBack(NamedTuple):
 
     `found` is the look with the earlier records in their places again, `places` are those places; `operations` are
     the open ones as they are to be written, without the calls that are not made; `records` those that go; `late` are
-    the ids of those operations of which a call may still arrive.
+    the ids of those operations of which a call may still arrive, `unseen` the places where it may, and whose engine
+    could not be asked.
     """
 
     found: Pass
@@ -43,6 +44,7 @@ class TakenBack(NamedTuple):
     places: tuple[int, ...] = ()
     records: tuple[str, ...] = ()
     late: Set[str] = frozenset()
+    unseen: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -149,6 +151,7 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
     places: list[int] = []
     records: list[str] = []
     late: list[str] = []
+    unseen: list[int] = []
     now = time.time()
     for operation in operations:
         reopened = operation.options.get("reopened", ())
@@ -165,6 +168,7 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
             record = nodes[at].record
             nodes[at] = replace(nodes[at], record=with_withdrawn(record, (*record.withdrawn, *calls)))
         late += [operation.id] if gone.sent else []
+        unseen += [at for at in gone.sent if not nodes[at].reachable]
         places += gone.places
         left = [id for id in reopened if id not in records]
         changed.append(replace(operation, steps=gone.steps, options={**operation.options, "reopened": left}))
@@ -175,7 +179,13 @@ def taken_back(found: Pass, place: int, operations: Sequence[Operation], ledger:
         f"the {one.verb} of {one.target} is taken back: no look showed that its engine took it (O5)" for one in changed
     )
     return TakenBack(
-        replace(found, settled=settled), tuple(changed), tuple(places), tuple(records), frozenset(late), warnings
+        found=replace(found, settled=settled),
+        operations=tuple(changed),
+        places=tuple(places),
+        records=tuple(records),
+        late=frozenset(late),
+        unseen=tuple(unseen),
+        warnings=warnings,
     )
 
 

@@ -68,7 +68,7 @@ _NEEDS_EVERY_ENGINE = frozenset({Verb.RESUME, Verb.RERUN, Verb.SKIP})
 
 _REFRESH_SECONDS = 30.0
 
-_INTERNAL = frozenset({"before", "reopened", "refused", "taken_back"})
+_INTERNAL = frozenset({"before", "reopened", "refused", "taken_back", "untold"})
 
 
 class Alone(NamedTuple):
@@ -329,7 +329,11 @@ class Operator:
         steps = once_steps(snapshot, effect)
         new = [snapshot.nodes[place].record.id for place in effect.reopened]
         along = [snapshot.nodes[place].record.id for place in effect.along]
-        options = {**operation.options, "before": before, "reopened": new, "along": along}
+        untold = [found.snapshot.nodes[place].record.id for place in taken.unseen]
+        if ask.verb is Verb.CANCEL:  # it takes over what other cancels could not tell
+            for open_ in self._ledger.operations.open(operation.tree):
+                untold += open_.options.get("untold", ()) if open_.verb == Verb.CANCEL else ()
+        options = {**operation.options, "before": before, "reopened": new, "along": along, "untold": untold}
         operation = replace(operation, steps=steps, options=options)
         with self._ledger.transaction():
             if ask.verb is Verb.CANCEL:

@@ -242,7 +242,7 @@ def _result(engine: Backend, child: Record) -> Any:
     if child.gone:
         return {**told, "error": f"{child.ref.backend} no longer has this execution, so its result is lost (S7)"}
     if child.taken_back:
-        return {**told, "error": "a cancel took its re-run back"}
+        return {**told, "status": str(Status.CANCELED), "error": "a cancel took its re-run back"}
     if child.status is Status.SUCCEEDED:
         return engine.read(child.ref.id, []).output
     return {**told, "error": child.error or f"the execution was {child.status}"}

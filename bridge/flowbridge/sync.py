@@ -17,7 +17,7 @@ from flowbridge.backend import Capabilities
 from flowbridge.calls import at_once
 from flowbridge.errors import EngineError, InvalidInput, NotFound
 from flowbridge.instances import Instances
-from flowbridge.law.arrivals import with_withdrawn
+from flowbridge.law.arrivals import arrived, with_withdrawn
 from flowbridge.law.driving import LATE_SECONDS, apart_from, done_with
 from flowbridge.law.edges import held_again, run_again, without_idle_waits
 from flowbridge.law.fold import ENGINE, Event, Kind, Settled, birth_want, settle
@@ -157,7 +157,8 @@ class Sync:
         again = run_again(snapshot, settled.snapshot)
         if not again:
             return settled
-        ours = again & self._ledger.operations.reopening(_tree(snapshot)).keys()
+        late = {snapshot.nodes[place].record.id for place in arrived(snapshot)}
+        ours = late | (again & self._ledger.operations.reopening(_tree(snapshot)).keys())
         held = held_again(snapshot, settled.snapshot, ours)
         if held is settled.snapshot:
             return settled

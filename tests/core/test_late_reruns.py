@@ -337,6 +337,51 @@ def test_P2_a_late_re_run_of_ours_lifts_no_hold_that_its_engine_lets_go_with_it(
     assert "resumed_outside" not in [entry.kind for entry in flow.history()]
 
 
+def test_C1_what_runs_again_and_does_not_show_why_can_be_canceled(flow: Bridge, desk: Desk) -> None:
+    root, _ = taken_back(flow, desk)
+    for live in desk.engine.has.values():
+        live.go(_E.RUNNING)
+    assert flow.cancel(root.id).done
+    assert at_engine(desk) == [_E.CANCELED] * 2
+
+
+def test_O12_what_does_not_show_why_it_runs_again_within_moments_is_somebody_elses(
+    flow: Bridge, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, child = taken_back(flow, desk)
+    for live in desk.engine.has.values():
+        live.go(_E.RUNNING)
+    assert statuses(flow, root.id) == [Status.ERRORED] * 2
+    (call,) = current(flow, "e1").withdrawn
+    monkeypatch.setattr("flowbridge.sync.time", SimpleNamespace(time=lambda: call.opened + 9.0))
+    assert statuses(flow, root.id) == [Status.ERRORED] * 2
+    monkeypatch.setattr("flowbridge.sync.time", SimpleNamespace(time=lambda: call.opened + 11.0))
+    assert statuses(flow, root.id) == [Status.RUNNING] * 2
+    assert "reopened_outside" in kinds(flow, child)
+
+
+def test_C3_what_comes_late_below_what_was_canceled_since_is_canceled_with_it(flow: Bridge, desk: Desk) -> None:
+    root, _ = branches(desk)
+    taken_back(flow, desk, again=True, of="e1")
+    again = flow.rerun(root.id, RerunRequest(("sub2.bad",))).execution
+    flow.cancel(again)
+    assert at_engine(desk)[0] is _E.CANCELED
+    arrives(desk)
+    flow.tend([root.tree], set())
+    assert at_engine(desk) == [_E.CANCELED] * 2
+
+
+def test_P2_what_comes_late_lifts_no_pause_of_what_is_above_it(flow: Bridge, desk: Desk) -> None:
+    root, _ = branches(desk)
+    taken_back(flow, desk, again=True, of="e1")
+    again = flow.rerun(root.id, RerunRequest(("sub2.bad",))).execution
+    flow.pause(again)
+    arrives(desk)
+    flow.tend([root.tree], set())
+    assert [desk.engine.has[id].state for id in ("e0", "e1", "e2")] == [_E.PAUSED, _E.CANCELED, _E.PAUSED]
+    assert "resumed_outside" not in [entry.kind for entry in flow.history()]
+
+
 # Only what may arrive is looked for
 
 

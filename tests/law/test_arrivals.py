@@ -102,7 +102,8 @@ def test_C5_what_was_canceled_alone_or_made_a_task_wait_in_vain_is_canceled_alon
     [
         ((task(),), {0, 1}),
         ((task(), task(_T.RUNNING, id="u")), set()),
-        ((task(), task(_T.WAITING, id="u")), set()),
+        ((task(), task(_T.WAITING, id="u")), {0, 1}),
+        ((task(), replace(task(_T.WAITING, id="u"), active=True)), set()),
         ((replace(task(), active=True),), set()),
     ],
 )

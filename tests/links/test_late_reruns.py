@@ -11,8 +11,9 @@ from flowbridge.bridge import Bridge
 from flowbridge.checks import RerunRequest
 from flowbridge.driver import is_over
 from flowbridge.drivers import undriven
+from flowbridge.errors import Unavailable
 from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus
-from links.kit import Desk, children, settle
+from links.kit import Desk, children, settle, task
 
 Tree = tuple[Bridge, Record, Record]
 
@@ -235,3 +236,59 @@ def test_O6_the_history_says_that_the_rest_of_a_re_run_was_taken_back(desk: Desk
     settle(flow, root.id)
     said = [entry.doc["outcome"] for entry in flow.history(root.id) if entry.kind == "outcome"]
     assert any("the rest of it was taken back by cancel" in outcome for outcome in said)
+
+
+def test_O2_what_may_have_come_at_a_silent_engine_keeps_its_cancel_open(desk: Desk, pausable: Tree) -> None:
+    flow, root, child = pausable
+    desk.other.down = True
+    canceled = flow.cancel(named(flow, child), timeout=0)
+    assert (canceled.done, canceled.exit_code) == (False, Unavailable.exit_code)
+    assert flow.cancel(root.id, timeout=0).done is False, "it takes the other cancel over"
+    desk.other.down = False
+    settle(flow, root.id)
+    assert flow.ledger.operations.open(root.tree) == []
+
+
+def test_O2_what_may_come_at_a_silent_engine_keeps_no_other_verb_open(desk: Desk, tree: Tree) -> None:
+    flow, root, _ = tree
+    desk.other.down = True
+    desk.host.has[root.ref.id].tasks.append(task("leaf", TaskStatus.ERRORED, of="r"))
+    flow.recover(root.id, failed=lambda *_: None)
+    flow.ledger.executions.put([replace(record, withdrawn=()) for record in [flow.find(root.id)]])
+    desk.host.rerun("r", [TaskRerun("r.leaf")])
+    flow.get(root.id)
+    desk.host.has["r"].set("leaf", status=TaskStatus.SUCCEEDED, active=False)
+    assert flow.pause(root.id, timeout=0).done
+    assert flow.ledger.operations.open(root.tree) == []
+
+
+def test_X7_of_what_was_taken_back_the_old_end_is_told_where_its_task_runs_again(desk: Desk) -> None:
+    root = desk.root(items=2)
+    flow = desk.bridges[0]
+    for child in children(flow.get(root.id)):
+        desk.end(child, EngineState.ERRORED)
+    settle(flow, root.id)
+    first, second = children(flow.get(root.id))
+    flow.ledger.executions.put([replace(first, taken_back=True)])
+    again = flow.rerun(root.id, RerunRequest(("t[1].work",))).execution
+    assert not any(record.taken_back for record in children(flow.get(again)))
+    desk.host.reports.clear()
+    desk.end(flow.find(named(flow, second)), EngineState.SUCCEEDED)
+    assert settle(flow, again).record.status is Status.ERRORED
+    assert (0, TaskStatus.CANCELED) not in [report[:2] for report in desk.host.reports]
+
+
+def test_O12_what_was_taken_back_and_runs_again_for_somebody_is_told_as_it_ends(desk: Desk, pausable: Tree) -> None:
+    flow, root, child = pausable
+    desk.other.dropped = set()
+    desk.host.silent = {"report"}
+    flow.cancel(named(flow, child))
+    assert flow.get(child.id).record.taken_back
+    flow.recover(child.id)
+    arrives_below(desk, child)
+    settle(flow, root.id)
+    assert not flow.get(child.id).record.taken_back
+    desk.host.silent = set()
+    desk.end(flow.get(child.id).record, EngineState.SUCCEEDED, got=1)
+    settle(flow, root.id)
+    assert desk.host.reports[-1] == (None, TaskStatus.SUCCEEDED, {"got": 1})

@@ -151,6 +151,15 @@ def test_C1_a_child_that_arrives_after_the_cancel_of_its_tree_is_canceled_by_an_
     assert desk.other.count()["start"] == 0
 
 
+def test_C5_a_root_whose_child_was_canceled_before_it_arrived_was_not_canceled_outside(
+    desk: Desk, tree: tuple[Bridge, Record, Record]
+) -> None:
+    flow, root, child = tree
+    flow.cancel(child.id)
+    assert settle(flow, root.id).record.status is Status.CANCELED
+    assert "canceled_outside" not in kinds(flow, root)
+
+
 def test_C1_it_is_looked_for_also_while_the_rest_of_its_tree_goes_on(desk: Desk) -> None:
     desk.other.dropped = {"start"}
     root = desk.root(items=2)

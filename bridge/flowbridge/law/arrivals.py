@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 
-from flowbridge.law.tables import ENDED, TASK_OVER
+from flowbridge.law.tables import ENDED
 from flowbridge.model import EngineState, Node, Record, Snapshot, TaskLook, TaskStatus, Want, WithdrawnCall
+
+#: How long, in seconds, an engine may take to show for which task it has re-opened an execution.
+_SHOWN_WITHIN = 10.0
 
 #: The calls that came, by the place of their execution.
 Arrived = Mapping[int, Collection[WithdrawnCall]]
@@ -61,8 +64,15 @@ def _top(snapshot: Snapshot, place: int, call: WithdrawnCall) -> int:
         if record.want is not Want.CANCEL and (record.seen not in ENDED or record.created > call.at):
             return -1
         if record.ref == call.canceled:
-            return at
+            return _canceled_above(snapshot, at)
         at = snapshot.nodes[at].parent
+    return place
+
+
+def _canceled_above(snapshot: Snapshot, place: int) -> int:
+    """The highest of what is canceled from a place up: its engine may have re-opened that as well."""
+    while (above := snapshot.nodes[place].parent) >= 0 and snapshot.nodes[above].record.want is Want.CANCEL:
+        place = above
     return place
 
 
@@ -98,7 +108,7 @@ def left(node: Node, came: Collection[WithdrawnCall]) -> Record:
     calls = [
         call._replace(calls=call.calls - 1, starts=starts[call.task], came_once=True) if call in came else call
         for call in node.record.withdrawn
-        if call not in came or call.calls > 1
+        if call not in came or (call.calls > 1 and not call.skip)
     ]
     return with_withdrawn(node.record, calls)
 
@@ -112,20 +122,22 @@ def with_withdrawn(record: Record, calls: Iterable[WithdrawnCall]) -> Record:
 def untold(snapshot: Snapshot, sure: Set[int]) -> set[int]:
     """The places of what an engine has re-opened, with what is above it, without showing yet for which task.
 
-    Whether a call came that was taken back, or somebody else's, only the next look tells. `sure` are the places of what
-    surely came late.
+    Whether a call came that was taken back, or somebody else's, the next looks tell; what stays so for longer than that
+    takes an engine is somebody else's. `sure` are the places of what surely came late.
     """
     found: set[int] = set()
     for place in (place for place, node in enumerate(snapshot.nodes) if node.record.withdrawn):
-        at = place if _nothing_runs_in(snapshot.nodes[place]) else -1
+        at = place if _shows_nothing_yet(snapshot.nodes[place]) else -1
         while at >= 0 and at not in sure and is_re_opened(snapshot.nodes[at]):
             found.add(at)
             at = snapshot.nodes[at].parent
     return found
 
 
-def _nothing_runs_in(node: Node) -> bool:
-    return all(task.status in TASK_OVER and not task.active for task in node.tasks)
+def _shows_nothing_yet(node: Node) -> bool:
+    since = min((call.opened for call in node.record.withdrawn if call.opened), default=node.record.looked)
+    is_new = node.record.looked <= since + _SHOWN_WITHIN
+    return is_new and not any(task.active or task.status is TaskStatus.RUNNING for task in node.tasks)
 
 
 def is_re_opened(node: Node) -> bool:
@@ -144,4 +156,5 @@ def as_last_seen(snapshot: Snapshot, places: Collection[int]) -> Snapshot:
 
 def as_shown(node: Node, judged: Record) -> Node:
     """An execution as its engine shows it, with a record that was judged by what was seen before."""
-    return replace(node, record=replace(judged, raw=node.raw, revision=node.revision))
+    calls = tuple(call if call.opened else call._replace(opened=node.record.looked) for call in judged.withdrawn)
+    return replace(node, record=replace(judged, raw=node.raw, revision=node.revision, withdrawn=calls))

@@ -157,8 +157,6 @@ def late_want(record: Record) -> Want:
 def is_unfinished(node: Node) -> bool:
     """Whether an execution is not yet, as far as it was seen, what it is wanted to be."""
     want = node.record.want
-    if node.record.withdrawn and not node.reachable:
-        return True  # whether what was taken back has come, nobody knows
     later = want is Want.HOLD and node.state is EngineState.REQUESTED  # there is no call for it until it runs
     return not node.record.gone and (later or node.state in _NEEDS[want])
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flowbridge.law.arrivals import with_withdrawn
 from flowbridge.law.decide import Action, Step
 from flowbridge.law.tables import ENDED, TASK_OVER, TERMINAL
 from flowbridge.law.verbs import Effect, ancestors
@@ -20,13 +19,14 @@ from flowbridge.model import EngineState, Node, Record, Snapshot, TaskLook, Task
 def reopened(snapshot: Snapshot, effect: Effect, new_id: Callable[[], str], at: float) -> Snapshot:
     """The snapshot with a new record, made `at` that time, for each execution that is re-opened, holds cleared (X2).
 
-    Of what a cancel took back, and that may still arrive, only what is asked for again is not looked for any more.
+    What was told as canceled to a task of one of them, because a cancel took its re-run back, is told as it ended.
     """
     nodes = list(snapshot.nodes)
+    for place, node in enumerate(nodes):
+        if node.record.taken_back and node.parent in effect.reopened:
+            nodes[place] = replace(node, record=replace(node.record, taken_back=False))
     for place in effect.reopened:
         record = nodes[place].record
-        again = {*(task for task, _ in effect.rerun.get(place, ())), *effect.skip.get(place, ())}
-        record = with_withdrawn(record, [call for call in record.withdrawn if call.task not in again])
         cleared = replace(record, want=Want.RUN, held_by="", resumed_at=None, trouble=None, taken_back=False)
         nodes[place] = replace(nodes[place], record=replace(cleared, id=new_id(), rerun_of=record.id, created=at))
     return Snapshot(tuple(nodes))
@@ -72,7 +72,7 @@ def without_idle_waits(steps: Iterable[Mapping[str, Any]], snapshot: Snapshot) -
     again = {(step.record, task.task) for step in not_shown(steps, snapshot) for task in step.tasks}
     for place, node in enumerate(nodes):
         if node.record.awaited and node.parent >= 0 and _is_idle(nodes[node.parent], node.record.parent_task, again):
-            nodes[place] = replace(node, record=replace(node.record, awaited=False))
+            nodes[place] = replace(node, record=replace(node.record, awaited=False, taken_back=False))
     return Snapshot(tuple(nodes))
 
 

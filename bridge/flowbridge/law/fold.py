@@ -238,6 +238,7 @@ def _refreshed(node: Node, want: Want, status: Status) -> Node:
             raw=node.raw,
             error=node.error,
             gone=False,
+            taken_back=record.taken_back and node.state is record.seen,
             held_by=_held_by(record, want),
             resumed_at=resume_under_way(node, want),
         )

@@ -105,7 +105,8 @@ def check_cancel(snapshot: Snapshot, place: int) -> Effect:
     node = snapshot.nodes[place]
     require(node, "cancel")
     open_ = [below for below in (place, *descendants(snapshot, place)) if _to_cancel(snapshot.nodes[below])]
-    if node.record.status in TERMINAL and all(_over(snapshot.nodes[below]) for below in open_):
+    runs = any(snapshot.nodes[below].state is EngineState.RUNNING for below in open_)
+    if node.record.status in TERMINAL and not runs and all(_over(snapshot.nodes[below]) for below in open_):
         if node.record.withdrawn:
             raise Rejected(
                 f"{describe(node)} is {node.record.status}, and what was to run in it again is taken back already: what"
@@ -223,6 +224,8 @@ def _to_cancel(node: Node) -> bool:
     """What has not ended, and what a child's cancel has ended: more may be born under that (C5, P6)."""
     if node.record.want is Want.CANCEL or node.record.gone:
         return False
+    if node.state is EngineState.RUNNING:
+        return True  # also where it was re-opened just now, and nobody can tell yet for what
     return not _over(node) or node.state is EngineState.CANCELED
 
 
