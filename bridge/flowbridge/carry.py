@@ -226,7 +226,7 @@ class Carrier:
         if progress.refused:
             self._give_up(operation, progress)
         once = {step.record for step in not_shown(operation.steps, progress.found.snapshot)} - progress.refused.keys()
-        once |= untold(operation, progress.found.snapshot)
+        once |= unheard(operation, progress.found.snapshot)
         for node in progress.found.snapshot.nodes:
             is_open = node.record.id in once or is_unfinished(node)
             if not node.reachable and is_open and node.record.id not in progress.refused:
@@ -294,7 +294,7 @@ class Carrier:
             self._sync.write(progress.found)
 
 
-def untold(operation: Operation, snapshot: Snapshot) -> frozenset[str]:
+def unheard(operation: Operation, snapshot: Snapshot) -> frozenset[str]:
     """The executions of which nobody can tell whether what a cancel took back there has come: their engine is silent,
     and was when they were canceled (O2)."""
     unseen = operation.options.get("untold", ())

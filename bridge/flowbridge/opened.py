@@ -229,5 +229,5 @@ def give_way(ledger: Ledger, taken: TakenBack, snapshot: Snapshot, cancel: Opera
         elif operation.verb == Verb.START and root.reachable:
             ledger.operations.end(operation, State.DONE, "done", cancel.at)
     ledger.reinstate(taken.records, cancel, cancel.at)
-    ledger.executions.put(snapshot.nodes[at].record for at in taken.places)
-    ledger.executions.put(node.record for node in snapshot.nodes if node.record.withdrawn)
+    back = {*taken.places}
+    ledger.executions.put(node.record for at, node in enumerate(snapshot.nodes) if at in back or node.record.withdrawn)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from flowbridge.carry import Carrier, Progress, is_as_wanted, untold
+from flowbridge.carry import Carrier, Progress, is_as_wanted, unheard
 from flowbridge.ending import end
 from flowbridge.errors import DamagedRow
 from flowbridge.instances import Instances
@@ -116,7 +116,7 @@ class Tender:
 
 
 def _is_done(operation: Operation, snapshot: Snapshot, *, as_wanted: bool) -> bool:
-    if untold(operation, snapshot):
+    if unheard(operation, snapshot):
         return False
     if operation.verb == Verb.START:
         return _has_started(operation, snapshot)

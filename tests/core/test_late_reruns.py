@@ -267,6 +267,29 @@ def test_O5_each_of_several_that_were_taken_back_is_canceled_with_what_its_own_c
     assert kinds(flow, child).count("arrived_late") == 2
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_O5_of_a_re_run_of_which_a_part_was_seen_the_rest_is_looked_for(flow: Bridge, desk: Desk, fails: bool) -> None:
+    root, child = branches(desk)
+    desk.engine.dropped = {"rerun"}
+    flow.rerun(root.id, RerunRequest(("sub.bad", "sub.more")), timeout=0)
+    desk.engine.dropped = set()
+    arrives(desk)
+    if fails:
+        desk.engine.has["e1"].set("bad", status=TaskStatus.ERRORED, active=False)
+        for live in desk.engine.has.values():
+            live.go(_E.ERRORED)
+    flow.cancel(current(flow, "e0").id)
+    kept = current(flow, "e1")
+    assert (kept.rerun_of, [call.task for call in kept.withdrawn]) == (child.id, ["e1.more"])
+    desk.engine.has["e1"].set("bad", active=False)
+    flow.tend([root.tree], set())
+    assert at_engine(desk) == [_E.ERRORED if fails else _E.CANCELED] * 2
+    desk.engine.rerun("e1", [TaskRerun("e1.more")])
+    flow.tend([root.tree], set())
+    assert at_engine(desk) == [_E.CANCELED] * 2
+    assert "arrived_late" in kinds(flow, kept)
+
+
 def test_O5_what_was_sent_twice_may_come_twice(flow: Bridge, desk: Desk) -> None:
     root, child = open_rerun(flow, desk)
     desk.engine.dropped = {"rerun"}

@@ -73,9 +73,23 @@ def settle(flow: Bridge, id: str, looks: int = 4) -> Look:
     return look
 
 
+def errored(desk: Desk, *ends: EngineState) -> tuple[Bridge, Record, list[Record]]:
+    """An errored root whose task `t` has an item for each end; without any, a single errored child."""
+    root = desk.root(items=len(ends) or None)
+    flow = desk.bridges[0]
+    below = children(flow.get(root.id))
+    for place, (child, end) in enumerate(zip(below, ends or (EngineState.ERRORED,), strict=True)):
+        desk.end(child, end, of=place)
+    assert settle(flow, root.id).record.status is Status.ERRORED
+    desk.host.reports.clear()
+    desk.host.requests.clear()
+    desk.other.requests.clear()
+    return flow, root, children(flow.get(root.id))
+
+
 def statuses(flow: Bridge, id: str) -> list[Status]:
     """A fresh look at a whole tree."""
     return [node.record.status for node in flow.get(id).snapshot.nodes]
 
 
-__all__ = ["Desk", "children", "settle", "statuses", "task"]
+__all__ = ["Desk", "children", "errored", "settle", "statuses", "task"]

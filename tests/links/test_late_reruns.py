@@ -13,25 +13,26 @@ from flowbridge.driver import is_over
 from flowbridge.drivers import undriven
 from flowbridge.errors import Unavailable
 from flowbridge.model import EngineState, Record, Status, TaskRerun, TaskStatus
-from links.kit import Desk, children, settle, task
+from links.kit import Desk, children, errored, settle, task
 
 Tree = tuple[Bridge, Record, Record]
+
+
+def named(flow: Bridge, record: Record) -> str:
+    """The id that stands for an execution now."""
+    found = flow.ledger.executions.current(record.ref)
+    assert found is not None
+    return found.id
 
 
 @pytest.fixture
 def tree(desk: Desk) -> Tree:
     """An errored tree whose re-run got lost on the way to both engines, and was canceled: the records from before."""
-    root = desk.root()
-    flow = desk.bridges[0]
-    (child,) = children(flow.get(root.id))
-    desk.end(child, EngineState.ERRORED)
-    settle(flow, root.id)
+    flow, root, (child,) = errored(desk)
     desk.host.dropped = desk.other.dropped = {"rerun"}
     flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0)
     desk.driven.clear()
-    named = flow.ledger.executions.current(root.ref)
-    assert named is not None
-    assert flow.cancel(named.id).done
+    assert flow.cancel(named(flow, root)).done
     desk.host.dropped = desk.other.dropped = set()
     return flow, root, child
 
@@ -91,11 +92,7 @@ def test_O5_a_task_that_waits_again_late_starts_nothing_and_is_canceled(desk: De
 def pausable(desk: Desk) -> Tree:
     """A tree whose root runs again and waits for its child, whose own re-run got lost on the way: the new root, and the
     child from before."""
-    root = desk.root()
-    flow = desk.bridges[0]
-    (child,) = children(flow.get(root.id))
-    desk.end(child, EngineState.ERRORED)
-    settle(flow, root.id)
+    flow, root, (child,) = errored(desk)
     desk.other.dropped = {"rerun"}
     outcome = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0)
     return flow, flow.find(outcome.execution), child
@@ -141,13 +138,6 @@ def test_P6_a_pause_warns_of_nothing_where_the_re_run_was_seen(desk: Desk, pausa
 # A child is canceled alone
 
 
-def named(flow: Bridge, record: Record) -> str:
-    """The id that stands for an execution now."""
-    found = flow.ledger.executions.current(record.ref)
-    assert found is not None
-    return found.id
-
-
 def test_C5_a_child_canceled_alone_is_not_started_anew_by_the_task_that_waits_for_it_again(
     desk: Desk, pausable: Tree
 ) -> None:
@@ -166,14 +156,23 @@ def test_C5_a_child_canceled_alone_is_not_started_anew_by_the_task_that_waits_fo
     assert desk.other.has[child.ref.id].state is EngineState.CANCELED
 
 
-def test_C5_a_task_that_no_call_has_made_wait_again_is_left_as_it_ended(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = desk.root()
-    flow = desk.bridges[0]
-    (child,) = children(flow.get(root.id))
-    desk.end(child, EngineState.ERRORED)
-    settle(flow, root.id)
+def test_C5_nor_is_one_whose_re_run_surely_never_left(desk: Desk) -> None:
+    flow, root, (child,) = errored(desk)
+    desk.other.silent = {"rerun"}
+    again = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0).execution
+    desk.other.silent = set()
+    settle(flow, again)
+    desk.other.requests.clear()
+    assert flow.cancel(named(flow, child)).done
+    look = settle(flow, again)
+    assert desk.other.sent() == []
+    assert [(record.id, record.withdrawn) for record in children(look)] == [(child.id, ())]
+    assert desk.host.reports[-1][:2] == (None, TaskStatus.CANCELED)
+    assert look.record.status is Status.CANCELED
+
+
+def test_C5_a_task_that_no_call_has_made_wait_again_is_left_as_it_ended(desk: Desk) -> None:
+    flow, root, (child,) = errored(desk)
 
     def killed(name: str) -> None:
         if name == "rerun":
@@ -193,12 +192,7 @@ def test_C5_a_task_that_no_call_has_made_wait_again_is_left_as_it_ended(
 
 
 def test_X7_of_items_beside_one_that_is_canceled_the_others_run_again(desk: Desk) -> None:
-    root = desk.root(items=2)
-    flow = desk.bridges[0]
-    for child in children(flow.get(root.id)):
-        desk.end(child, EngineState.ERRORED)
-    settle(flow, root.id)
-    first, second = children(flow.get(root.id))
+    flow, root, (first, second) = errored(desk, EngineState.ERRORED, EngineState.ERRORED)
     desk.host.dropped = desk.other.dropped = {"rerun"}
     outcome = flow.rerun(root.id, RerunRequest(("t.work",)), timeout=0)
     desk.host.dropped = desk.other.dropped = set()
@@ -263,12 +257,7 @@ def test_O2_what_may_come_at_a_silent_engine_keeps_no_other_verb_open(desk: Desk
 
 
 def test_X7_of_what_was_taken_back_the_old_end_is_told_where_its_task_runs_again(desk: Desk) -> None:
-    root = desk.root(items=2)
-    flow = desk.bridges[0]
-    for child in children(flow.get(root.id)):
-        desk.end(child, EngineState.ERRORED)
-    settle(flow, root.id)
-    first, second = children(flow.get(root.id))
+    flow, root, (first, second) = errored(desk, EngineState.ERRORED, EngineState.ERRORED)
     flow.ledger.executions.put([replace(first, taken_back=True)])
     again = flow.rerun(root.id, RerunRequest(("t[1].work",))).execution
     assert not any(record.taken_back for record in children(flow.get(again)))

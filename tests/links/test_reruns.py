@@ -16,25 +16,11 @@ from flowbridge.planning import fingerprint
 from flowbridge_cli.commands.doctor import _open
 from flowbridge_cli.documents import tree_document
 from flowbridge_cli.drawing import tree_lines
-from links.kit import Desk, children, settle
+from links.kit import Desk, children, errored, settle
 from support.fakes import FakeEngine, task
 from support.hosts import HostEngine
 
 OK, BAD = EngineState.SUCCEEDED, EngineState.ERRORED
-
-
-def errored(desk: Desk, *ends: EngineState) -> tuple[Bridge, Record, list[Record]]:
-    """An errored root whose task `t` has an item for each end; without any, a single errored child."""
-    root = desk.root(items=len(ends) or None)
-    flow = desk.bridges[0]
-    below = children(flow.get(root.id))
-    for place, (child, end) in enumerate(zip(below, ends or (BAD,), strict=True)):
-        desk.end(child, end, of=place)
-    assert settle(flow, root.id).record.status is Status.ERRORED
-    desk.host.reports.clear()
-    desk.host.requests.clear()
-    desk.other.requests.clear()
-    return flow, root, children(flow.get(root.id))
 
 
 def again(flow: Bridge, root: Record, *tasks: str, no_reset: tuple[str, ...] = ()) -> Record:
